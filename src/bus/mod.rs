@@ -1,0 +1,1 @@
+//! The publish/subscribe bus and the scheduler (layer 1).

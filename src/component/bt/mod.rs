@@ -1,0 +1,1 @@
+//! The reactor thread: sockets, swarms and storage brought together.

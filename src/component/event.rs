@@ -1,0 +1,1 @@
+//! Everything said on the bus, on one page.

@@ -1,0 +1,9 @@
+//! One file or folder per thread (layer 4). Components talk to each other over the bus only.
+
+pub mod bt;
+pub mod event;
+#[cfg(feature = "web")]
+pub mod rpc;
+pub mod tracker;
+#[cfg(feature = "xmpp")]
+pub mod xmpp;

@@ -1,0 +1,1 @@
+//! Tracker announces: the threads that may block on DNS and HTTP.

@@ -1,0 +1,1 @@
+//! The supervisor: start order, signals, stop order.

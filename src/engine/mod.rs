@@ -1,0 +1,1 @@
+//! Decisions about torrents (layer 2): pure, events in, commands out.

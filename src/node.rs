@@ -1,0 +1,1 @@
+//! The BitTorrent node without XMPP and HTTP.

@@ -1,0 +1,1 @@
+//! HTTP/1.1 subset and JSON-RPC 2.0.

@@ -1,0 +1,1 @@
+//! Torrent files and magnet links.

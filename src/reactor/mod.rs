@@ -1,0 +1,1 @@
+//! The one mio loop (layer 3).

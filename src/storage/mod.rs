@@ -1,0 +1,1 @@
+//! Disks and memory (layer 2).
