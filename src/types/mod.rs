@@ -7,11 +7,18 @@ mod geometry;
 mod hash;
 mod key;
 mod peer_id;
+mod printable;
 mod rate;
+mod share;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use geometry::{BLOCK_LEN, Block, Geometry, GeometryError, MAX_PIECE_LENGTH, PieceIndex};
 pub use hash::{HashParseError, InfoHash, InfoHashV2, PieceHash};
 pub use key::{PeerKey, TorrentKey};
 pub use peer_id::PeerId;
+pub use printable::{Printable, is_unprintable};
 pub use rate::{BytesPerSec, RateMeter};
+pub use share::{
+    Address, AddressKind, Announcement, Endpoint, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN, MAX_NAME_LEN,
+    MAX_RESOURCES_PER_CONTACT, MAX_SHARES_PER_CONTACT, ResourceEntry, Share, display_name,
+};
