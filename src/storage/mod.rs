@@ -1,1 +1,38 @@
-//! Disks and memory (layer 2).
+//! Disks and memory (layer 2): where a torrent's bytes live and how they get there.
+//!
+//! Everything that can wait for a disk runs on the threads of [`Disk`]; the reactor thread submits a [`Job`], goes on,
+//! and later takes the [`Done`]. What the reactor touches itself is memory that a disk thread made resident before: a
+//! [`WriteWindow`] to copy blocks into, a [`ReadWindow`] to send blocks from. [`PieceBuffer`] is its account of them.
+//!
+//! Who may touch a piece's bytes is a matter of types, not of locks: *receiving* is a [`WriteWindow`] in one pair of
+//! hands; *verifying* is the same value moved to a disk thread; *have* is the [`ReadWindow`] it became, which anybody
+//! may copy and nobody can write through.
+
+mod backend;
+mod check;
+pub mod create;
+mod database;
+mod error;
+mod files;
+mod hashing;
+pub mod inspect;
+mod job;
+mod layout;
+mod mapping;
+mod piece_buffer;
+mod resume;
+#[cfg(test)]
+mod tests;
+mod torrent;
+mod torrent_list;
+mod verify;
+mod worker;
+
+pub use create::{CreateError, CreateOptions, create_torrent};
+pub use error::StorageError;
+pub use job::{BackendChoice, CheckMode, DiskOptions, Done, Ending, Job, Verified};
+pub use layout::{Layout, LayoutError, LayoutFile, Span};
+pub use mapping::{ReadWindow, WriteWindow};
+pub use piece_buffer::PieceBuffer;
+pub use torrent_list::{ListedTorrent, TorrentList};
+pub use worker::Disk;

@@ -1,0 +1,314 @@
+//! Opening a torrent: what is there, what can be believed, what has to be hashed.
+//!
+//! [`begin`] looks at the files, reads the resume data and reserves space; the [`Check`] it makes then hashes what is
+//! left to know. All disk threads work on one check, a slice at a time with other jobs in between: each takes the next
+//! run of neighbouring pieces, so that the disk reads nearly straight on. Whoever finishes last ends the open.
+//!
+//! What need not be hashed: pieces that the resume data names, unless their files were touched since; after a clean
+//! stop, everything in untouched files; and pieces that were never written. Those are known by the holes of their files
+//! (`SEEK_DATA`; space that was reserved and not written is a hole, too): they read as zeros, so their hash is known.
+//! On ext4 and tmpfs a page that is only in memory counts as data, as it must.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+use super::error::StorageError;
+use super::files::{self, FileStamp, FileState, Reserved};
+use super::job::CheckMode;
+use super::layout::Span;
+use super::resume::{Record, ResumeDb};
+use super::torrent::Torrent;
+use super::verify::{PieceReader, hash_zeros};
+use crate::types::{Bitfield, PieceHash, PieceIndex};
+
+/// Bytes that a thread hashes before it looks for more urgent work: about 5 ms.
+const SLICE: u64 = 8 * 1024 * 1024;
+
+/// Time between two progress messages.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// An open that is going on.
+pub(super) struct Check {
+    pub(super) torrent: Arc<Torrent>,
+    /// The folder as the resume data names it.
+    pub(super) state_dir: PathBuf,
+    /// What the file system can do about space.
+    pub(super) reserved: Reserved,
+    /// What the resume data says now.
+    record: Option<Record>,
+    stamps: Vec<Option<FileStamp>>,
+    /// Pieces to look at, in order, and the position of the next one to take.
+    candidates: Vec<PieceIndex>,
+    next: AtomicUsize,
+    /// Hash of a piece of the full length that was never written.
+    zeros: OnceLock<PieceHash>,
+    found: Mutex<Found>,
+    ticks: Receiver<std::time::Instant>,
+}
+
+struct Found {
+    have: Bitfield,
+    checked: u64,
+    hashed: u32,
+    failure: Option<StorageError>,
+    /// Threads that still work on it.
+    workers: usize,
+}
+
+/// How a slice ended.
+pub(super) enum Slice {
+    /// There is more; bytes checked so far and in all if it is time to tell.
+    More(Option<(u64, u64)>),
+    /// Nothing left for this thread; others are still at it.
+    Done,
+    /// Nothing left, and this was the last thread: [`Check::finish`].
+    Last,
+}
+
+/// Looks at the files and prepares the check.
+pub(super) fn begin(torrent: &Arc<Torrent>, resume: Option<&ResumeDb>, workers: usize) -> Result<Check, StorageError> {
+    let place = &torrent.place;
+    if torrent.create {
+        fs::create_dir_all(&place.dir).map_err(|error| StorageError::io(&place.dir, "create", error))?;
+    }
+    let states = torrent.look();
+    if !torrent.create {
+        something_is_there(torrent, &states)?;
+    }
+    let state_dir = fs::canonicalize(&place.dir).or_else(|_| std::path::absolute(&place.dir));
+    let state_dir = state_dir.map_err(|error| StorageError::io(&place.dir, "look at", error))?;
+
+    let pieces = place.layout.geometry().piece_count();
+    let load = |resume: &ResumeDb| resume.load(&torrent.info_hash, &state_dir, pieces, place.layout.files().len());
+    let mut record = resume.map(load).transpose()?.flatten();
+    let (believed, candidates) = plan(torrent, record.as_ref(), &states);
+    if let (Some(old), Some(resume)) = (&record, resume)
+        && believed.count_ones() < old.have.count_ones()
+    {
+        // Before a missing file is made anew: a piece of it would look like one we had.
+        let fewer = Record { have: believed.clone(), clean: None };
+        resume.save(&torrent.info_hash, &state_dir, &fewer)?;
+        record = Some(fewer);
+    }
+    let (stamps, reserved) = if torrent.create && needs_space(torrent, &states) {
+        let reserved = files::reserve(place, &states)?;
+        (torrent.stamps(), reserved)
+    } else {
+        (states.iter().map(|state| state.map(|state| state.stamp)).collect(), Reserved::Yes)
+    };
+    let workers = if candidates.is_empty() { 1 } else { workers };
+    let have = if torrent.check == CheckMode::Full { Bitfield::empty(pieces) } else { believed };
+    Ok(Check {
+        torrent: Arc::clone(torrent),
+        state_dir,
+        reserved,
+        record,
+        stamps,
+        candidates,
+        next: AtomicUsize::new(0),
+        zeros: OnceLock::new(),
+        found: Mutex::new(Found { have, checked: 0, hashed: 0, failure: None, workers }),
+        ticks: crossbeam_channel::tick(PROGRESS_EVERY),
+    })
+}
+
+/// An error if a torrent that is to be seeded has not one of its files.
+fn something_is_there(torrent: &Torrent, states: &[Option<FileState>]) -> Result<(), StorageError> {
+    let dir = &torrent.place.dir;
+    let wanted = torrent.place.layout.files().iter().find(|file| !file.pad && file.len > 0);
+    match wanted {
+        Some(file) if states.iter().all(Option::is_none) => {
+            let top = file.path.iter().next().map_or_else(|| dir.clone(), |name| dir.join(name));
+            Err(StorageError::Missing { path: if dir.is_dir() { top } else { dir.clone() } })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn needs_space(torrent: &Torrent, states: &[Option<FileState>]) -> bool {
+    let mut files = torrent.place.layout.files().iter().zip(states);
+    files.any(|(file, state)| !files::is_reserved(file, state.as_ref()))
+}
+
+/// Which pieces of the resume data still stand, and which pieces have to be looked at.
+fn plan(torrent: &Torrent, record: Option<&Record>, states: &[Option<FileState>]) -> (Bitfield, Vec<PieceIndex>) {
+    let layout = &torrent.place.layout;
+    let geometry = layout.geometry();
+    let stamps = record.and_then(|record| record.clean.as_ref());
+    let is_long =
+        |file: usize, end: u64| states.get(file).copied().flatten().is_some_and(|state| state.stamp.size >= end);
+    let untouched = |file: usize| {
+        let now = states.get(file).copied().flatten().map(|state| state.stamp);
+        stamps.is_some_and(|stamps| stamps.get(file) == Some(&now))
+    };
+    let mut believed = Bitfield::empty(geometry.piece_count());
+    let mut candidates = Vec::new();
+    let trusted = torrent.check == CheckMode::Trusted;
+    for piece in geometry.pieces() {
+        let on_disk = || layout.spans(piece).filter(|span| !span.pad);
+        let complete = on_disk().all(|span| is_long(span.file, span.offset + u64::from(span.len)));
+        let known = stamps.is_some() && on_disk().all(|span| untouched(span.file));
+        let had = record.is_some_and(|record| record.have.contains(piece));
+        // While files are being written their times change: then only what was committed counts, and that it is there.
+        let believe = complete && (trusted || had && (known || stamps.is_none()));
+        if believe {
+            believed.insert(piece);
+        }
+        let ask = torrent.check == CheckMode::Full || !(believe || known);
+        if complete && ask {
+            candidates.push(piece);
+        }
+    }
+    (believed, candidates)
+}
+
+impl Check {
+    /// Threads that have to work on it, each until its slice is not [`Slice::More`].
+    pub(super) fn workers(&self) -> usize {
+        self.found().workers
+    }
+
+    /// Hashes for a while.
+    pub(super) fn run_slice(&self, reader: &mut PieceReader, stopping: bool) -> Slice {
+        let geometry = self.torrent.place.layout.geometry();
+        let run = usize::try_from(SLICE / u64::from(geometry.piece_length())).unwrap_or(1).max(1);
+        if stopping || self.torrent.closing.load(Ordering::Relaxed) {
+            self.found().failure.get_or_insert(StorageError::NotOpen);
+        }
+        if self.found().failure.is_some() {
+            return self.leave();
+        }
+        let from = self.next.fetch_add(run, Ordering::Relaxed);
+        let pieces = self.candidates.get(from..self.candidates.len().min(from.saturating_add(run)));
+        let Some(pieces) = pieces.filter(|pieces| !pieces.is_empty()) else { return self.leave() };
+        for piece in pieces {
+            let looked = self.look_at(*piece, reader);
+            let mut found = self.found();
+            found.checked += u64::from(geometry.piece_len(*piece));
+            match looked {
+                Ok(Look { good, hashed }) => {
+                    found.hashed += u32::from(hashed);
+                    if good {
+                        found.have.insert(*piece);
+                    }
+                }
+                Err(error) => {
+                    found.failure.get_or_insert(error);
+                    break;
+                }
+            }
+        }
+        let checked = self.found().checked;
+        Slice::More(self.ticks.try_recv().ok().map(|_| (checked, self.total())))
+    }
+
+    fn leave(&self) -> Slice {
+        let mut found = self.found();
+        found.workers = found.workers.saturating_sub(1);
+        if found.workers == 0 { Slice::Last } else { Slice::Done }
+    }
+
+    /// Bytes of all pieces to look at.
+    fn total(&self) -> u64 {
+        let geometry = self.torrent.place.layout.geometry();
+        self.candidates.iter().map(|piece| u64::from(geometry.piece_len(*piece))).sum()
+    }
+
+    fn look_at(&self, piece: PieceIndex, reader: &mut PieceReader) -> Result<Look, StorageError> {
+        let torrent = &self.torrent;
+        if !self.has_data(piece)? {
+            let geometry = torrent.place.layout.geometry();
+            let len = geometry.piece_len(piece);
+            let full = len == geometry.piece_length();
+            let hash = if full { *self.zeros.get_or_init(|| hash_zeros(len)) } else { hash_zeros(len) };
+            return Ok(Look { good: torrent.is_good(piece, hash), hashed: false });
+        }
+        let hash = reader.hash_piece(torrent, piece)?;
+        Ok(Look { good: hash.is_some_and(|hash| torrent.is_good(piece, hash)), hashed: true })
+    }
+
+    /// False if no byte of the piece was ever written (all of it is there: [`plan`] saw to that).
+    fn has_data(&self, piece: PieceIndex) -> Result<bool, StorageError> {
+        for span in self.torrent.place.layout.spans(piece).filter(|span| !span.pad) {
+            match self.torrent.open_file(span.file, false) {
+                Ok(file) if span_has_data(&file, &span) => return Ok(true),
+                // Gone since we looked: hashing will say so.
+                Err(StorageError::Missing { .. }) => return Ok(true),
+                Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Ends the open after [`Slice::Last`]: what is there, and how many pieces were hashed to know.
+    pub(super) fn finish(&self) -> (Result<Bitfield, StorageError>, u32) {
+        let mut found = self.found();
+        match found.failure.take() {
+            Some(failure) => (Err(failure), found.hashed),
+            None => (Ok(found.have.clone()), found.hashed),
+        }
+    }
+
+    /// Pieces that the resume data names now.
+    pub(super) fn remembered(&self) -> Option<&Bitfield> {
+        self.record.as_ref().map(|record| &record.have)
+    }
+
+    /// The files as they were when the open began, if the resume data must be told what the open found so that the next
+    /// one need not find it again.
+    pub(super) fn news(&self, have: &Bitfield) -> Option<Vec<Option<FileStamp>>> {
+        let said = |record: &Record| record.have == *have && record.clean.as_ref() == Some(&self.stamps);
+        (!self.record.as_ref().is_some_and(said)).then(|| self.stamps.clone())
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Look {
+    good: bool,
+    hashed: bool,
+}
+
+fn span_has_data(file: &fs::File, span: &Span) -> bool {
+    // Moves the position that the handle shares; nobody uses that.
+    match rustix::fs::seek(file, SeekFrom::Data(span.offset)) {
+        Ok(data) => data < span.offset + u64::from(span.len),
+        Err(Errno::NXIO) => false,
+        // The file system cannot tell.
+        Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use super::*;
+
+    #[test]
+    fn reserved_space_is_no_data_until_it_is_written() {
+        let mut file = tempfile::tempfile().unwrap();
+        let span = |offset| Span { file: 0, offset, begin: 0, len: 4096, pad: false };
+        if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 1 << 20).is_err() {
+            println!("skipped: this file system cannot reserve space");
+            return;
+        }
+        assert!(!span_has_data(&file, &span(65536)));
+        file.seek(std::io::SeekFrom::Start(65536)).unwrap();
+        file.write_all(b"x").unwrap();
+        assert!(span_has_data(&file, &span(65536)), "not yet synced, but written");
+        assert!(!span_has_data(&file, &span(0)));
+        assert!(!span_has_data(&file, &span(128 * 1024)));
+        assert!(!span_has_data(&file, &span(1 << 20)), "beyond the end");
+    }
+}

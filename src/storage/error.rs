@@ -1,0 +1,165 @@
+//! What can go wrong with disks, files and the resume data: machine faults, each naming the file it happened to.
+//!
+//! None of them ends the process. The torrent concerned goes into its error state and can be tried again; a message
+//! here is one line that a person can act on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::layout::LayoutError;
+
+/// A fault of the machine, seen by the storage of one torrent or by the resume data.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The disk has no room for this file.
+    #[error("disk full: {} needs {missing} more bytes", path.display())]
+    DiskFull {
+        /// The file that did not fit.
+        path: PathBuf,
+        /// Bytes that it still needs.
+        missing: u64,
+    },
+    /// The file or folder may not be read, written or created (also: read-only file system).
+    #[error("no permission to {action} {}: {source}", path.display())]
+    NoPermission {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as a verb: "read", "create".
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nothing is there.
+    #[error("{} is missing", path.display())]
+    Missing {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// The file is shorter than the torrent says, so the bytes wanted are not there.
+    #[error("{} is too short: {found} bytes, {expected} expected", path.display())]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that it should have at least.
+        expected: u64,
+        /// Bytes that it has.
+        found: u64,
+    },
+    /// Mapped bytes vanished: the file was shortened, or its disk failed, while a piece of it was in memory.
+    #[error("{} was shortened or its disk failed while it was in use", path.display())]
+    Lost {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A symbolic link, or something that is neither file nor folder, stands where a download wants to write.
+    #[error("will not write through {}: not a plain file or folder", path.display())]
+    NotPlain {
+        /// The offending path.
+        path: PathBuf,
+    },
+    /// Any other answer of the system.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file with the resume data is damaged or is something else. It is left as it is.
+    #[error("the resume data in {} is damaged ({reason}); move the file away to start without it", path.display())]
+    StateDamaged {
+        /// The database file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The resume data was written by a later version.
+    #[error("the resume data in {} has version {version}, newer than this program", path.display())]
+    StateTooNew {
+        /// The database file.
+        path: PathBuf,
+        /// Its version.
+        version: i64,
+    },
+    /// The resume data could not be read or written for another reason.
+    #[error("cannot {action} the resume data in {}: {source}", path.display())]
+    State {
+        /// The database file.
+        path: PathBuf,
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// What the database said.
+        source: rusqlite::Error,
+    },
+    /// The files do not make up the torrent.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A range outside the window: a fault of the caller, never of a peer, whose ranges are checked before.
+    #[error("bytes {begin}+{count} lie outside a window of {window} bytes")]
+    OutOfWindow {
+        /// First byte asked for.
+        begin: u32,
+        /// Number of bytes asked for.
+        count: usize,
+        /// Bytes in the window.
+        window: u32,
+    },
+    /// A job came for a torrent that is not open, or for one that cannot be written.
+    #[error("the torrent is not open for this")]
+    NotOpen,
+}
+
+impl StorageError {
+    /// True if the machine is short of something that may be there again in a moment: open files, memory.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN))
+    }
+
+    /// True if somebody took bytes away that were there: what the resume data says of them is worth nothing.
+    #[must_use]
+    pub const fn is_loss(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::TooShort { .. } | Self::Missing { .. })
+    }
+
+    /// Sorts what the system said while `action` was tried on `path`.
+    pub(super) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::NoPermission { path, action, source }
+            }
+            // 0: how much is missing is known only where space is reserved.
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::DiskFull { path, missing: 0 }
+            }
+            _ => Self::Io { path, action, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_the_system_are_sorted() {
+        let path = Path::new("/x");
+        let sorted = |kind: io::ErrorKind| StorageError::io(path, "write", io::Error::from(kind));
+        assert!(matches!(sorted(io::ErrorKind::NotFound), StorageError::Missing { .. }));
+        assert!(matches!(sorted(io::ErrorKind::ReadOnlyFilesystem), StorageError::NoPermission { .. }));
+        assert!(matches!(sorted(io::ErrorKind::StorageFull), StorageError::DiskFull { .. }));
+        assert!(matches!(sorted(io::ErrorKind::TimedOut), StorageError::Io { .. }));
+    }
+
+    #[test]
+    fn every_message_names_the_file() {
+        let error = StorageError::io(Path::new("/x/y.iso"), "write", io::Error::from(io::ErrorKind::PermissionDenied));
+        assert!(error.to_string().contains("/x/y.iso"), "{error}");
+    }
+}

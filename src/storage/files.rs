@@ -1,0 +1,294 @@
+//! Opening, making, reserving and removing a torrent's files. Runs on disk threads.
+//!
+//! Symbolic links: the download folder itself may be one, and what is only read may lie behind one. A file that is
+//! made or written is reached without following any link below the download folder, because a torrent (or an earlier
+//! one) could otherwise name its way out. Nothing but plain files is ever opened for writing. Files are made 0666 and
+//! folders 0777, less the umask.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::error::StorageError;
+use super::layout::{LayoutFile, Place};
+use crate::types::TorrentKey;
+
+/// Open files kept at a time, over all torrents. Mappings need none; a positional write or read of a torrent with many
+/// small files does.
+const OPEN_FILES: usize = 64;
+
+/// Unit of `st_blocks` (POSIX leaves it open; Linux always counts these).
+const STAT_BLOCK: u64 = 512;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// To read, wherever it lies.
+    Read,
+    /// To read; refuses links below the download folder.
+    ReadPlain,
+    /// To read and write; refuses links below the download folder.
+    Write,
+}
+
+/// What a file was like when it was looked at: enough to see later that nobody touched it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileStamp {
+    /// Length in bytes.
+    pub(super) size: u64,
+    /// Last change of its content, nanoseconds since 1970.
+    pub(super) mtime_ns: i64,
+}
+
+/// The state of one file on disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FileState {
+    pub(super) stamp: FileStamp,
+    /// Bytes of disk space it has.
+    pub(super) allocated: u64,
+}
+
+/// Looks at a file without opening it. `None` if it is not there, or is no plain file.
+pub(super) fn look(path: &Path) -> Option<FileState> {
+    let meta = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let mtime_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
+    let allocated = meta.blocks().saturating_mul(STAT_BLOCK);
+    Some(FileState { stamp: FileStamp { size: meta.len(), mtime_ns }, allocated })
+}
+
+/// The open files of all torrents, least recently used first out.
+pub(super) struct FileCache(Mutex<Vec<Handle>>);
+
+struct Handle {
+    torrent: TorrentKey,
+    index: usize,
+    access: Access,
+    file: Arc<File>,
+}
+
+impl FileCache {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Opens an existing file of a torrent, or finds it open.
+    pub(super) fn open(
+        &self,
+        torrent: TorrentKey,
+        place: &Place,
+        index: usize,
+        access: Access,
+    ) -> Result<Arc<File>, StorageError> {
+        if let Some(file) = self.find(torrent, index, access) {
+            return Ok(file);
+        }
+        // Not under the lock: opening may wait for a disk. Two threads may open the same file; no harm.
+        let file = Arc::new(open_file(place, index, access)?);
+        let mut handles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let evicted = if handles.len() >= OPEN_FILES { Some(handles.remove(0)) } else { None };
+        handles.push(Handle { torrent, index, access, file: Arc::clone(&file) });
+        drop(handles);
+        drop(evicted);
+        Ok(file)
+    }
+
+    fn find(&self, torrent: TorrentKey, index: usize, access: Access) -> Option<Arc<File>> {
+        let mut handles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |handle: &Handle| handle.torrent == torrent && handle.index == index && handle.access == access;
+        let at = handles.iter().position(fits)?;
+        let handle = handles.remove(at);
+        let file = Arc::clone(&handle.file);
+        handles.push(handle);
+        Some(file)
+    }
+
+    /// Closes a torrent's files.
+    pub(super) fn forget(&self, torrent: TorrentKey) {
+        let mut handles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.retain(|handle| handle.torrent != torrent);
+    }
+}
+
+fn open_file(place: &Place, index: usize, access: Access) -> Result<File, StorageError> {
+    let path = place.path(index);
+    let (Some(entry), true) = (place.layout.files().get(index), access != Access::Read) else {
+        return File::open(&path).map_err(|error| StorageError::io(&path, "read", error));
+    };
+    let (action, flags) = if access == Access::Write { ("write", OFlags::RDWR) } else { ("read", OFlags::RDONLY) };
+    let file = open_plain(&place.dir, &entry.path, flags, action)?;
+    let size = file.metadata().map_err(|error| StorageError::io(&path, action, error))?.len();
+    if access == Access::Write && size > entry.len {
+        // What stood there before was longer; its tail is no part of the torrent.
+        file.set_len(entry.len).map_err(|error| StorageError::io(&path, action, error))?;
+    }
+    Ok(file)
+}
+
+/// Opens a plain file below `dir` without following a link. With `CREATE`, folders on the way are made, too.
+fn open_plain(dir: &Path, below: &Path, flags: OFlags, action: &'static str) -> Result<File, StorageError> {
+    let path = dir.join(below);
+    let (parent, name) = open_parent(dir, below, flags.contains(OFlags::CREATE), action)?;
+    // NONBLOCK: a named pipe of that name must not hold us up; it is refused just below.
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o666));
+    let file = File::from(fd.map_err(|errno| fault(&path, action, errno))?);
+    match file.metadata() {
+        Ok(meta) if meta.is_file() => Ok(file),
+        Ok(_) => Err(StorageError::NotPlain { path }),
+        Err(error) => Err(StorageError::io(&path, action, error)),
+    }
+}
+
+/// Opens the folder that holds `below`, step by step, and answers with it and the last name.
+fn open_parent<'p>(
+    dir: &Path,
+    below: &'p Path,
+    create: bool,
+    action: &'static str,
+) -> Result<(OwnedFd, &'p OsStr), StorageError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut path = dir.to_path_buf();
+    let mut folder = rustix::fs::open(dir, flags, Mode::empty()).map_err(|errno| fault(&path, action, errno))?;
+    let mut names = below.iter().peekable();
+    while let Some(name) = names.next() {
+        if names.peek().is_none() {
+            return Ok((folder, name));
+        }
+        path.push(name);
+        let open = || rustix::fs::openat(&folder, name, flags | OFlags::NOFOLLOW, Mode::empty());
+        let mut next = open();
+        if create && matches!(next, Err(Errno::NOENT)) {
+            match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+                // Somebody else was faster.
+                Ok(()) | Err(Errno::EXIST) => next = open(),
+                Err(errno) => return Err(fault(&path, "create", errno)),
+            }
+        }
+        folder = next.map_err(|errno| fault(&path, action, errno))?;
+    }
+    Err(StorageError::NotPlain { path }) // A layout has no empty path.
+}
+
+/// Like [`StorageError::io`], for calls that were told not to follow links.
+fn fault(path: &Path, action: &'static str, errno: Errno) -> StorageError {
+    match errno {
+        // A link, a file where a folder should be, a folder or a device where a file should be.
+        Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NXIO => StorageError::NotPlain { path: path.to_path_buf() },
+        errno => StorageError::io(path, action, io::Error::from(errno)),
+    }
+}
+
+/// True if there is nothing left to make or to reserve.
+pub(super) fn is_reserved(file: &LayoutFile, state: Option<&FileState>) -> bool {
+    file.pad || state.is_some_and(|state| state.stamp.size >= file.len && state.allocated >= file.len)
+}
+
+/// What [`reserve`] found the file system to be able to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reserved {
+    /// The space is the file's own now.
+    Yes,
+    /// The file has its length, but a write to it may still find the disk full.
+    LengthOnly,
+}
+
+/// Makes every file of the torrent and reserves its space, before anything is written. Leaves alone what is there.
+///
+/// `states` is what [`look`] said of each file. If the space does not do, nothing is made.
+pub(super) fn reserve(place: &Place, states: &[Option<FileState>]) -> Result<Reserved, StorageError> {
+    fs::create_dir_all(&place.dir).map_err(|error| StorageError::io(&place.dir, "create", error))?;
+    check_space(place, states)?;
+    let mut all = Reserved::Yes;
+    for ((index, file), state) in place.layout.files().iter().enumerate().zip(states) {
+        let there = is_reserved(file, state.as_ref());
+        if !there && reserve_file(place, index, file.len, state.as_ref())? == Reserved::LengthOnly {
+            all = Reserved::LengthOnly;
+        }
+    }
+    Ok(all)
+}
+
+/// Compares what the files still need with what the disk has.
+fn check_space(place: &Place, states: &[Option<FileState>]) -> Result<(), StorageError> {
+    let disk = rustix::fs::statvfs(&place.dir).map_err(|errno| fault(&place.dir, "look at", errno))?;
+    if disk.f_blocks == 0 {
+        return Ok(()); // Some network file systems do not say.
+    }
+    let mut free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    for ((index, file), state) in place.layout.files().iter().enumerate().zip(states) {
+        let has = state.map_or(0, |state| state.allocated);
+        let needs = if file.pad { 0 } else { file.len.saturating_sub(has) };
+        free = match free.checked_sub(needs) {
+            Some(left) => left,
+            None => return Err(StorageError::DiskFull { path: place.path(index), missing: needs - free }),
+        };
+    }
+    Ok(())
+}
+
+fn reserve_file(place: &Place, index: usize, len: u64, before: Option<&FileState>) -> Result<Reserved, StorageError> {
+    let path = place.path(index);
+    let below = path.strip_prefix(&place.dir).unwrap_or(&path);
+    let file = open_plain(&place.dir, below, OFlags::RDWR | OFlags::CREATE, "create")?;
+    if len == 0 {
+        return Ok(Reserved::Yes);
+    }
+    // The bare system call: the C library would write zeros where the file system cannot reserve.
+    let answer = rustix::io::retry_on_intr(|| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len));
+    match answer {
+        Ok(()) => Ok(Reserved::Yes),
+        Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
+            // Give back what the attempt took.
+            let size = before.map_or(0, |state| state.stamp.size);
+            let _ = file.set_len(size);
+            if before.is_none() {
+                let _ = remove_plain(place, below);
+            }
+            let has = before.map_or(0, |state| state.allocated);
+            Err(StorageError::DiskFull { path, missing: len.saturating_sub(has) })
+        }
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV) => {
+            if before.is_none_or(|state| state.stamp.size < len) {
+                file.set_len(len).map_err(|error| StorageError::io(&path, "extend", error))?;
+            }
+            Ok(Reserved::LengthOnly)
+        }
+        Err(errno) => Err(fault(&path, "reserve space for", errno)),
+    }
+}
+
+/// Removes a torrent's files and the folders that are empty then. Goes on after an error and reports the first one; a
+/// file that is not there is none.
+pub(super) fn remove(place: &Place) -> Result<(), StorageError> {
+    let mut first = Ok(());
+    let mut folders = BTreeSet::new();
+    for file in place.layout.files().iter().filter(|file| !file.pad) {
+        let answer = remove_plain(place, &file.path);
+        if first.is_ok() && !matches!(answer, Err(StorageError::Missing { .. })) {
+            first = answer;
+        }
+        folders.extend(file.path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()));
+    }
+    // Behind each other in this order, a folder comes before what is in it.
+    for folder in folders.into_iter().rev() {
+        if let Ok((parent, name)) = open_parent(&place.dir, folder, false, "remove") {
+            // Not empty: somebody else's files are in it.
+            let _ = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR);
+        }
+    }
+    first
+}
+
+fn remove_plain(place: &Place, below: &Path) -> Result<(), StorageError> {
+    let (parent, name) = open_parent(&place.dir, below, false, "remove")?;
+    let path = place.dir.join(below);
+    rustix::fs::unlinkat(parent, name, AtFlags::empty()).map_err(|errno| fault(&path, "remove", errno))
+}

@@ -1,0 +1,207 @@
+//! What the reactor thread asks of the disk threads, and what comes back. Every job ends in exactly one [`Done`] that
+//! names it, but [`Job::Release`] and [`Job::ReleaseWrite`], which end in none; an open also tells its progress.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::StorageError;
+use super::layout::Layout;
+use super::mapping::{ReadWindow, WriteWindow};
+use crate::types::{Bitfield, InfoHash, PieceHash, PieceIndex, TorrentKey};
+
+/// How pieces get from memory to their files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// Mapped where the file system can map and reserve, positional elsewhere; decided per torrent.
+    #[default]
+    Auto,
+    /// Windows are mappings of the files.
+    Mapped,
+    /// Windows are buffers; a verified piece is written with `pwrite`.
+    Positional,
+}
+
+/// How much of what an earlier run left behind is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckMode {
+    /// Hash only what the resume data does not vouch for.
+    TrustResume,
+    /// Hash every byte that is there.
+    Full,
+    /// Hash nothing: the torrent was made of these very files a moment ago. Only their sizes are looked at.
+    Trusted,
+}
+
+/// What becomes of a torrent's files and resume data when it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything verified is synced and remembered, and that nothing was written since: the next open hashes nothing.
+    Clean,
+    /// Nothing more is remembered: something is wrong with the files.
+    Broken,
+    /// The files, the folders that are then empty, and the resume data are removed.
+    Delete,
+}
+
+/// Options of [`Disk::start`](super::Disk::start).
+#[derive(Clone, Debug)]
+pub struct DiskOptions {
+    /// Number of disk threads; 0 counts as 1. With two or more, a slow sync never delays a window.
+    pub threads: usize,
+    /// Back end for all torrents.
+    pub backend: BackendChoice,
+    /// SQLite file with the resume data, made if it is not there. `None`: nothing is remembered.
+    pub state: Option<PathBuf>,
+}
+
+/// One request to the disk threads.
+#[derive(Debug)]
+pub enum Job {
+    /// Finds out what is there; with `create`, makes folders and files and reserves their space.
+    Open {
+        /// Name of the torrent in all further jobs.
+        torrent: TorrentKey,
+        /// Key of its resume data, together with `dir`.
+        info_hash: InfoHash,
+        /// Its files.
+        layout: Arc<Layout>,
+        /// Folder that holds (or gets) its top-level name.
+        dir: PathBuf,
+        /// Hash of every piece.
+        hashes: Arc<[PieceHash]>,
+        /// How much is believed.
+        check: CheckMode,
+        /// True to download; false to seed what is there, without making or changing any file.
+        create: bool,
+    },
+    /// Makes room for a piece that is about to be received.
+    OpenWindow {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// Piece.
+        piece: PieceIndex,
+    },
+    /// Hashes a piece whose last block is in and, if it is good, sees to it that it gets to its files.
+    Verify {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// Piece.
+        piece: PieceIndex,
+        /// Its bytes.
+        window: WriteWindow,
+        /// Also hash every block by itself, to tell later who sent the bad one.
+        digests: bool,
+    },
+    /// Brings a piece that somebody asked for into memory.
+    Populate {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// Piece.
+        piece: PieceIndex,
+    },
+    /// Windows nobody needs any more; unmapping takes time, so it happens on a disk thread.
+    Release(Vec<ReadWindow>),
+    /// A window whose piece was given up.
+    ReleaseWrite(WriteWindow),
+    /// Finds out whether one of these windows has lost its file: see [`ReadWindow::probe`].
+    Probe {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// Windows of its pieces.
+        windows: Vec<ReadWindow>,
+    },
+    /// Syncs the files written since the last commit, then remembers all pieces that were verified before.
+    Commit {
+        /// Torrent.
+        torrent: TorrentKey,
+    },
+    /// Ends the torrent once its jobs submitted before are through. Windows that are still out stay valid.
+    Close {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// What to leave behind.
+        ending: Ending,
+    },
+}
+
+/// What became of a piece that was hashed.
+#[derive(Debug)]
+pub enum Verified {
+    /// The hash is right; the piece is in its files (synced only by a later commit).
+    Good(ReadWindow),
+    /// The hash is wrong; the window can be filled again.
+    Bad(WriteWindow),
+}
+
+/// One answer of the disk threads.
+#[derive(Debug)]
+pub enum Done {
+    /// An open goes on; at most four a second per torrent.
+    CheckProgress {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// Bytes hashed.
+        checked: u64,
+        /// Bytes to hash in all.
+        total: u64,
+    },
+    /// Answers [`Job::Open`].
+    Opened {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// Pieces that are there and good.
+        result: Result<Bitfield, StorageError>,
+        /// Pieces that had to be read and hashed to know.
+        hashed: u32,
+    },
+    /// Answers [`Job::OpenWindow`].
+    WindowOpened {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// Piece.
+        piece: PieceIndex,
+        /// The window; every byte of it is resident.
+        result: Result<WriteWindow, StorageError>,
+    },
+    /// Answers [`Job::Verify`].
+    Verified {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// Piece.
+        piece: PieceIndex,
+        /// What became of it. After an error the piece is gone and must be received again.
+        result: Result<Verified, StorageError>,
+        /// First 8 bytes (big endian) of each block's SHA-1; empty if not asked for.
+        digests: Vec<u64>,
+    },
+    /// Answers [`Job::Populate`].
+    Populated {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// Piece.
+        piece: PieceIndex,
+        /// The piece in memory.
+        result: Result<ReadWindow, StorageError>,
+    },
+    /// Answers [`Job::Probe`].
+    Probed {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// [`StorageError::Lost`] names the file.
+        result: Result<(), StorageError>,
+    },
+    /// Answers [`Job::Commit`]. Also comes after a good open, if what it found could not be remembered.
+    Committed {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// After an error nothing was remembered; the next commit tries again.
+        result: Result<(), StorageError>,
+    },
+    /// Answers [`Job::Close`].
+    Closed {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// Whether everything could be remembered, or removed.
+        result: Result<(), StorageError>,
+    },
+}

@@ -1,0 +1,16 @@
+//! Memory that pieces are received into and sent from: mapped files and anonymous buffers.
+//!
+//! The only `unsafe` of the crate. A mapped file is memory that somebody else can take away (by shortening the file) or
+//! change (by writing to it). The first is caught: see `guard.rs`. The second can at worst make us hash or send wrong
+//! bytes, which the hash finds; no reference or other value with a forbidden bit pattern is ever made from them.
+#![allow(unsafe_code)]
+
+mod buffer;
+mod guard;
+mod window;
+
+pub(super) use buffer::BufferPool;
+#[cfg(test)]
+pub(super) use window::test_window;
+pub(super) use window::{MapError, Segment};
+pub use window::{ReadWindow, WriteWindow};

@@ -1,0 +1,173 @@
+//! Faults of the machine.
+
+use std::fs::File;
+use std::process::Command;
+
+use super::*;
+
+#[test]
+fn a_file_cut_short_under_its_windows_is_an_error_of_the_torrent() {
+    let torrent = Torrent::single(256 * 1024, 4 * 256 * 1024);
+    let running = torrent.start(BackendChoice::Mapped);
+    running.download(&torrent);
+    let served = running.receive(&torrent, torrent.piece(0));
+    let unseen = running.receive(&torrent, torrent.piece(1));
+    let mut filling = running.open_window(torrent.piece(2)).unwrap();
+    let hashing = {
+        let mut window = running.open_window(torrent.piece(3)).unwrap();
+        window.write_at(0, torrent.bytes(torrent.piece(3))).unwrap();
+        window
+    };
+    File::options().write(true).open(torrent.path(0)).unwrap().set_len(0).unwrap();
+
+    let lost = |error: &StorageError| matches!(error, StorageError::Lost { path } if *path == torrent.path(0));
+    let block = [7; 16 * 1024];
+    assert!(lost(&filling.write_at(16 * 1024, &block).unwrap_err()));
+    assert!(lost(&filling.write_at(0, &block).unwrap_err()), "and it stays lost");
+    assert!(lost(&running.verify(torrent.piece(3), hashing, true).0.unwrap_err()));
+    let mut copy = [1; 100];
+    assert!(lost(&served.read_at(1000, &mut copy).unwrap_err()));
+    assert!(served.is_lost());
+
+    // A system call gets an error instead of a signal; only a probe finds out then.
+    let mut slices = Vec::new();
+    unseen.io_slices(0..1000, &mut slices).unwrap();
+    let sink = File::create(torrent.root.path().join("sink")).unwrap();
+    let error = std::io::Write::write_vectored(&mut &sink, &slices).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
+    assert!(!unseen.is_lost());
+    assert!(lost(&unseen.probe().unwrap_err()));
+    assert!(unseen.is_lost());
+
+    for piece in torrent.layout.geometry().pieces() {
+        assert!(matches!(running.populate(piece), Err(StorageError::TooShort { found: 0, .. })));
+        assert!(matches!(running.open_window(piece), Err(StorageError::TooShort { .. })));
+    }
+    running.close(Ending::Clean).unwrap();
+}
+
+#[test]
+fn a_file_cut_short_is_an_error_for_positional_reads_too() {
+    let torrent = Torrent::single(256 * 1024, 2 * 256 * 1024);
+    torrent.write_files();
+    let running = torrent.start(BackendChoice::Positional);
+    assert!(running.download(&torrent).is_full());
+    File::options().write(true).open(torrent.path(0)).unwrap().set_len(300_000).unwrap();
+    assert!(running.populate(torrent.piece(0)).is_ok());
+    let short = running.populate(torrent.piece(1));
+    assert!(matches!(short, Err(StorageError::TooShort { expected: 524_288, found: 300_000, .. })), "{short:?}");
+    running.close(Ending::Clean).unwrap();
+}
+
+#[test]
+fn downloads_do_not_follow_links_out_of_the_folder() {
+    for backend in BACKENDS {
+        let torrent = Torrent::new(64 * 1024, &[("t/sub/a", 100_000, false)]);
+        let outside = torrent.root.path().join("outside");
+        fs::create_dir_all(&outside).unwrap();
+        fs::create_dir_all(torrent.dir().join("t")).unwrap();
+        std::os::unix::fs::symlink(&outside, torrent.dir().join("t/sub")).unwrap();
+        let running = torrent.start(backend);
+        let (refused, _) = running.open(&torrent, CheckMode::TrustResume, true);
+        let link = torrent.dir().join("t/sub");
+        assert!(matches!(&refused, Err(StorageError::NotPlain { path }) if *path == link), "{refused:?}");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        running.crash();
+
+        fs::remove_file(&link).unwrap();
+        fs::create_dir(&link).unwrap();
+        std::os::unix::fs::symlink(outside.join("new"), torrent.path(0)).unwrap();
+        let running = torrent.start(backend);
+        let (refused, _) = running.open(&torrent, CheckMode::TrustResume, true);
+        assert!(matches!(refused, Err(StorageError::NotPlain { .. })), "{refused:?}");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        running.crash();
+    }
+}
+
+#[test]
+fn a_damaged_database_stops_the_start_and_stays() {
+    let torrent = Torrent::single(64 * 1024, 100_000);
+    fs::write(torrent.state(), "nonsense, and long enough to be read as a header, or so one would think").unwrap();
+    let options = DiskOptions { threads: 1, backend: BackendChoice::Auto, state: Some(torrent.state()) };
+    let refused = Disk::start(&options, Arc::new(|| ())).err().unwrap();
+    assert!(refused.to_string().contains(&torrent.state().display().to_string()), "{refused}");
+    assert!(fs::read(torrent.state()).unwrap().starts_with(b"nonsense"));
+}
+
+/// Names the small file system to the test inside it.
+const SMALL_DISK: &str = "BITWEEN_TEST_SMALL_DISK";
+
+/// Exit code of the shell below when it could not mount.
+const NO_MOUNT: i32 = 99;
+
+/// Runs one of these tests again on a tmpfs of 4 MiB that only that process sees. Unprivileged users may do that, too,
+/// where user namespaces are allowed; elsewhere this prints a note and does nothing.
+fn on_a_small_disk(test: &str) {
+    let root = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=4m tmpfs \"$1\" || exit 99; shift; exec \"$@\"";
+    let mut child = Command::new("unshare");
+    child.args(["-r", "-m", "sh", "-c", script, "sh"]).arg(root.path()).arg(std::env::current_exe().unwrap());
+    child.args(["--exact", "--nocapture", &format!("storage::tests::faults::{test}")]).env(SMALL_DISK, root.path());
+    match child.output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) if output.status.code() == Some(NO_MOUNT) => println!("skipped: may not mount a tmpfs"),
+        Ok(output) if output.stdout.is_empty() => println!("skipped: no namespace of our own: {output:?}"),
+        Ok(output) => panic!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        Err(error) => println!("skipped: cannot run unshare: {error}"),
+    }
+}
+
+#[test]
+fn a_torrent_larger_than_the_disk_is_refused_before_anything_is_made() {
+    let Some(disk) = std::env::var_os(SMALL_DISK) else {
+        return on_a_small_disk("a_torrent_larger_than_the_disk_is_refused_before_anything_is_made");
+    };
+    for backend in BACKENDS {
+        let files = [("t/a", 3 << 20, false), ("t/b", 3 << 20, false)];
+        let torrent = Torrent::in_root(tempfile::tempdir_in(&disk).unwrap(), 256 * 1024, &files);
+        let running = torrent.start(backend);
+        let (refused, _) = running.open(&torrent, CheckMode::TrustResume, true);
+        let Err(StorageError::DiskFull { path, missing }) = refused else { panic!("{refused:?}") };
+        assert_eq!(path, torrent.path(1));
+        assert!((1 << 20..=3 << 20).contains(&missing), "{missing}");
+        assert!(!torrent.path(0).exists());
+        running.crash();
+    }
+}
+
+#[test]
+fn a_full_disk_under_a_file_with_holes_is_an_error_not_a_signal() {
+    let Some(disk) = std::env::var_os(SMALL_DISK) else {
+        return on_a_small_disk("a_full_disk_under_a_file_with_holes_is_an_error_not_a_signal");
+    };
+    for backend in [BackendChoice::Mapped, BackendChoice::Positional] {
+        let torrent = Torrent::in_root(tempfile::tempdir_in(&disk).unwrap(), 256 * 1024, &[("a", 1 << 20, false)]);
+        let running = torrent.start(backend);
+        running.download(&torrent);
+        running.receive(&torrent, torrent.piece(0));
+        // Somebody takes our reserved space away, and the rest of the disk with it.
+        let file = File::options().write(true).open(torrent.path(0)).unwrap();
+        file.set_len(0).unwrap();
+        file.set_len(1 << 20).unwrap();
+        let filler = torrent.root.path().join("filler");
+        let mut filler_file = File::create(&filler).unwrap();
+        while std::io::Write::write_all(&mut filler_file, &[1; 4096]).is_ok() {}
+        drop(filler_file);
+
+        let piece = torrent.piece(1);
+        let refused = match running.open_window(piece) {
+            Ok(mut window) => {
+                window.write_at(0, torrent.bytes(piece)).unwrap();
+                running.verify(piece, window, false).0.map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        let named = matches!(&refused, Err(StorageError::DiskFull { path, missing }) if *path == torrent.path(0) && *missing > 0);
+        assert!(named, "{backend:?}: {refused:?}");
+        // With room again, the same torrent goes on.
+        fs::remove_file(filler).unwrap();
+        running.receive(&torrent, piece);
+        running.close(Ending::Clean).unwrap();
+    }
+}

@@ -1,0 +1,254 @@
+//! What the disk threads know of one torrent. Jobs of one torrent may run on several threads at once; the locks here
+//! are held for a look-up, or for one statement to the resume data, never while a file is read, written or synced.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::backend::Backend;
+use super::error::StorageError;
+use super::files::{self, Access, FileCache, FileStamp};
+use super::job::{CheckMode, Ending};
+use super::layout::Place;
+use super::resume::{Record, ResumeDb};
+use crate::types::{Bitfield, InfoHash, PieceHash, PieceIndex, TorrentKey};
+
+/// From this number of files on, the whole file system is synced at once: one wait instead of one for each file.
+const SYNC_ALL: usize = 64;
+
+/// One torrent that is, or is being, opened.
+pub(super) struct Torrent {
+    pub(super) key: TorrentKey,
+    pub(super) info_hash: InfoHash,
+    pub(super) place: Arc<Place>,
+    pub(super) hashes: Arc<[PieceHash]>,
+    pub(super) check: CheckMode,
+    /// It may be written.
+    pub(super) create: bool,
+    pub(super) files: Arc<FileCache>,
+    /// A close was submitted: a check need not go on.
+    pub(super) closing: AtomicBool,
+    /// Set when an open succeeded.
+    pub(super) opened: OnceLock<Opened>,
+    jobs: Mutex<Jobs>,
+    written: Mutex<Written>,
+    row: Mutex<Row>,
+}
+
+/// What an open finds out.
+pub(super) struct Opened {
+    pub(super) backend: Arc<dyn Backend>,
+    /// The folder as the resume data names it.
+    pub(super) state_dir: PathBuf,
+}
+
+#[derive(Default)]
+struct Jobs {
+    /// Submitted and not through.
+    pending: usize,
+    /// A close that waits for them.
+    close: Option<Ending>,
+}
+
+/// What is in the files.
+#[derive(Clone)]
+struct Written {
+    /// Verified pieces.
+    have: Bitfield,
+    /// Files with verified pieces that were not synced since, each with the number of its last write.
+    unsynced: HashMap<usize, u64>,
+    /// Pieces written so far.
+    writes: u64,
+}
+
+/// What this torrent's row in the resume data says.
+#[derive(Default)]
+struct Row {
+    clean: bool,
+    /// It names the first so many pieces that were written.
+    writes: u64,
+}
+
+impl Torrent {
+    pub(super) fn new(
+        key: TorrentKey,
+        info_hash: InfoHash,
+        place: Place,
+        hashes: Arc<[PieceHash]>,
+        mode: (CheckMode, bool),
+        files: Arc<FileCache>,
+    ) -> Self {
+        Self {
+            key,
+            info_hash,
+            place: Arc::new(place),
+            hashes,
+            check: mode.0,
+            create: mode.1,
+            files,
+            closing: AtomicBool::new(false),
+            opened: OnceLock::new(),
+            jobs: Mutex::default(),
+            written: Mutex::new(Written { have: Bitfield::empty(0), unsynced: HashMap::new(), writes: 0 }),
+            row: Mutex::default(),
+        }
+    }
+
+    /// Opens one of its files.
+    pub(super) fn open_file(&self, index: usize, write: bool) -> Result<Arc<File>, StorageError> {
+        let access = match (write, self.create) {
+            (true, _) => Access::Write,
+            (false, true) => Access::ReadPlain,
+            (false, false) => Access::Read,
+        };
+        self.files.open(self.key, &self.place, index, access)
+    }
+
+    /// What the open found out; [`StorageError::NotOpen`] before it succeeded.
+    pub(super) fn opened(&self) -> Result<&Opened, StorageError> {
+        self.opened.get().ok_or(StorageError::NotOpen)
+    }
+
+    /// The hash that a piece must have.
+    pub(super) fn is_good(&self, piece: PieceIndex, hash: PieceHash) -> bool {
+        self.hashes.get(piece.as_usize()) == Some(&hash)
+    }
+
+    /// Counts a submitted job.
+    pub(super) fn job_begins(&self) {
+        lock(&self.jobs).pending += 1;
+    }
+
+    /// Counts a job that is through. `Some` if a close waited for it and must now be done.
+    pub(super) fn job_ends(&self) -> Option<Ending> {
+        let mut jobs = lock(&self.jobs);
+        jobs.pending = jobs.pending.saturating_sub(1);
+        if jobs.pending == 0 { jobs.close.take() } else { None }
+    }
+
+    /// Lets a close wait for the jobs before it. False if there are none: do it at once.
+    pub(super) fn defer_close(&self, ending: Ending) -> bool {
+        self.closing.store(true, Ordering::Relaxed);
+        let mut jobs = lock(&self.jobs);
+        let wait = jobs.pending > 0;
+        if wait {
+            jobs.close = Some(ending);
+        }
+        wait
+    }
+
+    /// To be called before the first write: the resume data must not claim that nothing was written.
+    pub(super) fn will_write(&self, resume: Option<&ResumeDb>) -> Result<(), StorageError> {
+        let mut row = lock(&self.row);
+        if row.clean {
+            if let Some(resume) = resume {
+                resume.mark_unclean(&self.info_hash, &self.opened()?.state_dir)?;
+            }
+            row.clean = false;
+        }
+        Ok(())
+    }
+
+    /// Notes a verified piece that is in its files, which must be synced before it is committed.
+    pub(super) fn wrote(&self, piece: PieceIndex) {
+        let mut written = lock(&self.written);
+        written.writes += 1;
+        written.have.insert(piece);
+        let number = written.writes;
+        let spans = self.place.layout.spans(piece).filter(|span| !span.pad);
+        written.unsynced.extend(spans.map(|span| (span.file, number)));
+    }
+
+    /// Syncs what was written, then remembers it. `clean`: nothing is written after this, so that the next open need
+    /// not look at the files' bytes.
+    pub(super) fn commit(&self, resume: Option<&ResumeDb>, clean: bool) -> Result<(), StorageError> {
+        if lock(&self.row).clean {
+            // Nothing was written since the open, which said all there is to say. Above all not how the files look
+            // now: somebody else may have changed them since.
+            return Ok(());
+        }
+        let (have, writes) = self.sync_written(clean)?;
+        let Some(resume) = resume else { return Ok(()) };
+        let stamps = clean.then(|| self.stamps());
+        let mut row = lock(&self.row);
+        // One that comes late does not replace a newer one.
+        if clean || row.writes < writes {
+            resume.save(&self.info_hash, &self.opened()?.state_dir, &Record { have, clean: stamps })?;
+            *row = Row { clean, writes };
+        }
+        Ok(())
+    }
+
+    /// Remembers what the open found; `stamps` are the files as they were when it began.
+    pub(super) fn remember(&self, resume: &ResumeDb, stamps: Vec<Option<FileStamp>>) -> Result<(), StorageError> {
+        let (have, writes) = self.sync_written(false)?;
+        let mut row = lock(&self.row);
+        if row.writes <= writes {
+            let clean = row.clean.then_some(stamps);
+            resume.save(&self.info_hash, &self.opened()?.state_dir, &Record { have, clean })?;
+            row.writes = writes;
+        }
+        Ok(())
+    }
+
+    /// Syncs what was written. Answers with the pieces that are safe now, and the number of writes they took.
+    fn sync_written(&self, stamps: bool) -> Result<(Bitfield, u64), StorageError> {
+        // A copy: a second commit meanwhile must not believe that these are synced already.
+        let Written { have, unsynced, writes } = lock(&self.written).clone();
+        self.sync(unsynced.keys().copied().collect(), stamps)?;
+        lock(&self.written).unsynced.retain(|file, write| unsynced.get(file) != Some(write));
+        Ok((have, writes))
+    }
+
+    /// Ends the open, which found these pieces: jobs may come. Whether the pieces that are not in `synced` are safe
+    /// from a power cut, nobody knows yet.
+    pub(super) fn set_opened(&self, opened: Opened, have: Bitfield, synced: Option<&Bitfield>) {
+        let layout = &self.place.layout;
+        let is_new = |piece: PieceIndex| have.contains(piece) && !synced.is_some_and(|synced| synced.contains(piece));
+        let files = layout.files().iter().enumerate().filter(|(_, file)| !file.pad).map(|(index, _)| index);
+        let unsynced = files.filter(|index| layout.pieces_of(*index).any(is_new)).map(|index| (index, 0)).collect();
+        *lock(&self.written) = Written { have, unsynced, writes: 0 };
+        lock(&self.row).clean = true;
+        let _ = self.opened.set(opened);
+    }
+
+    /// Waits until these files' bytes are on the disk; with `stamps`, their times of change as well.
+    fn sync(&self, mut files: Vec<usize>, stamps: bool) -> Result<(), StorageError> {
+        let dir = &self.place.dir;
+        if files.len() > SYNC_ALL {
+            let failed = |error| StorageError::io(dir, "sync", error);
+            let folder = File::open(dir).map_err(failed)?;
+            rustix::fs::syncfs(&folder).map_err(|errno| failed(errno.into()))?;
+            // What is mounted below the folder is left to be synced by itself.
+            let device = folder.metadata().map_err(failed)?.dev();
+            files.retain(|file| !fs::metadata(self.place.path(*file)).is_ok_and(|meta| meta.dev() == device));
+        }
+        for index in files {
+            let file = self.open_file(index, false)?;
+            let answer = if stamps { file.sync_all() } else { file.sync_data() };
+            answer.map_err(|error| StorageError::io(&self.place.path(index), "sync", error))?;
+        }
+        Ok(())
+    }
+
+    /// Every file as it is now.
+    pub(super) fn stamps(&self) -> Vec<Option<FileStamp>> {
+        self.look().into_iter().map(|state| state.map(|state| state.stamp)).collect()
+    }
+
+    /// The state of every file; `None` for those that are not there and for padding.
+    pub(super) fn look(&self) -> Vec<Option<files::FileState>> {
+        let look = |file: &super::LayoutFile| {
+            if file.pad { None } else { files::look(&self.place.dir.join(&file.path)) }
+        };
+        self.place.layout.files().iter().map(look).collect()
+    }
+}
+
+/// No lock of this module is held where a panic can happen, so a poisoned one guards sound data.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
