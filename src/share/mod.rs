@@ -1,1 +1,17 @@
 //! Contacts, their shares, addresses and whom to believe (layer 2): pure.
+//!
+//! [`OwnShares`] and [`Addresses`] are what this node announces; [`ContactShares`] is what others announce, searchable
+//! and with the addresses from which a torrent can be had. [`AddressFilter`] decides which of those addresses may be
+//! connected to. No socket, no clock, no XMPP: JIDs are plain text, checked by whoever fills the models.
+
+mod addresses;
+mod contacts;
+mod own;
+mod search;
+mod trust;
+
+pub use addresses::{AddressOptions, Addresses, ExtraAddress};
+pub use contacts::{Change, Contact, ContactShares, Resource};
+pub use own::OwnShares;
+pub use search::{Hit, Owner};
+pub use trust::{AddressFilter, Refusal, Subnet};

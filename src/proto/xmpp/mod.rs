@@ -1,1 +1,24 @@
 //! XMPP: stream, authentication, stanzas, share formats.
+
+pub mod announcer;
+pub mod backoff;
+pub mod dns;
+pub mod framing;
+pub mod keepalive;
+pub mod lists;
+pub mod negotiation;
+mod node_setup;
+pub mod pep;
+pub mod presence;
+pub mod publisher;
+pub mod roster;
+pub mod sasl;
+pub mod session;
+pub mod shares;
+pub mod shares_original;
+pub mod stanza;
+pub mod stream;
+pub mod watch;
+pub mod xml;
+
+pub use session::{Command, CommandError, SessionEvent, SessionOptions, XmppSession};

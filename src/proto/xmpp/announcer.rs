@@ -1,0 +1,426 @@
+//! What this resource says about itself on the three nodes, and how it stops saying it.
+//!
+//! Turns the own shares and endpoint into the items of each node's [`Lane`]: its own items on bitween's nodes, the
+//! account-wide item on the original's node, which carries the entries of the account's other resources along. Entries
+//! of own resources that are long gone are dropped only together with an own change and once per login, so that no two
+//! programs fight over them. Lists are cut, with a warning, before they outgrow what servers carry.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use minidom::Element;
+
+use super::pep::{Happening, Item as WireItem};
+use super::publisher::{Item, Lane, Notice, Request, digest};
+use super::shares::{
+    self, ENDPOINT_NODE, MERGED_ID, PART_LIMIT, SHARES_NODE, build_endpoint, build_endpoint_gone, build_gone,
+    build_list, build_merged,
+};
+use super::shares_original::{self as original, AccountList, ITEM_ID};
+use super::stanza::Failure;
+use crate::types::{Endpoint, MAX_RESOURCES_PER_CONTACT, ResourceEntry, Share};
+
+/// Bytes of one item on the original's node that the own entry may take; far below the smallest limit usually met.
+const ORIGINAL_LIMIT: usize = 60 * 1024;
+/// Bytes of one item in all; servers close the stream at 256 KiB.
+const ITEM_LIMIT: usize = 200 * 1024;
+/// Limits are not lowered below this many bytes, which every server must carry (RFC 6120 section 13.12).
+const SMALLEST_LIMIT: usize = 8 * 1024;
+
+/// One of the nodes this program uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Node {
+    /// [`ENDPOINT_NODE`].
+    Endpoint,
+    /// [`SHARES_NODE`].
+    Shares,
+    /// The original's.
+    Original,
+}
+
+impl Node {
+    /// All of them, in the order in which they are published and fetched.
+    pub const ALL: [Self; 3] = [Self::Endpoint, Self::Shares, Self::Original];
+
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Endpoint => ENDPOINT_NODE,
+            Self::Shares => SHARES_NODE,
+            Self::Original => original::NODE,
+        }
+    }
+
+    /// The node with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|node| node.name() == name)
+    }
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    No,
+    /// The goodbye is being said.
+    Parting,
+    /// Everything is being taken off the server: first empty lists, which every server tells everybody,
+    Emptying,
+    /// then the items themselves.
+    Removing,
+}
+
+/// The own announcements.
+#[derive(Debug)]
+pub struct Announcer {
+    resource: String,
+    publish_original: bool,
+    shares: Vec<Share>,
+    endpoint: Endpoint,
+    lanes: [Lane; 3],
+    /// Entries of the account's other resources on the original's node.
+    others: BTreeMap<String, ResourceEntry>,
+    /// Payloads of the account's other resources on bitween's nodes, where a server keeps one item only.
+    merged: BTreeMap<(Node, String), Element>,
+    keeps_one: BTreeSet<Node>,
+    original_limit: usize,
+    part_limit: usize,
+    ending: Ending,
+    /// Shares left out per node, as the user was told last.
+    told_cut: BTreeMap<Node, usize>,
+    warnings: Vec<String>,
+}
+
+impl Announcer {
+    /// Announces nothing yet. `seed` makes the jitter.
+    #[must_use]
+    pub fn new(resource: String, publish_original: bool, seed: u64) -> Self {
+        let lane = |node: Node, nth| Lane::new(node.name(), node != Node::Original, seed.wrapping_add(nth));
+        Self {
+            resource,
+            publish_original,
+            shares: Vec::new(),
+            endpoint: Endpoint::default(),
+            lanes: [lane(Node::Endpoint, 0), lane(Node::Shares, 1), lane(Node::Original, 2)],
+            others: BTreeMap::new(),
+            merged: BTreeMap::new(),
+            keeps_one: BTreeSet::new(),
+            original_limit: ORIGINAL_LIMIT,
+            part_limit: PART_LIMIT,
+            ending: Ending::No,
+            told_cut: BTreeMap::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The stream is new: nothing is known of the server any more.
+    pub fn reset(&mut self, resource: &str) {
+        resource.clone_into(&mut self.resource);
+        self.others.clear();
+        self.merged.clear();
+        self.told_cut.clear();
+        self.lanes.iter_mut().for_each(Lane::reset);
+    }
+
+    /// The server has confirmed what is to be announced: on bitween's nodes, or, where it does not let them be, on the
+    /// original's.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        let [endpoint, shares, original] = &self.lanes;
+        let own = endpoint.is_confirmed() && shares.is_confirmed();
+        let barred = endpoint.is_blocked() || shares.is_blocked();
+        own || (barred && self.publish_original && original.is_confirmed())
+    }
+
+    /// The own shares are these from now on.
+    pub fn set_shares(&mut self, now: Instant, shares: Vec<Share>) {
+        if self.shares != shares {
+            self.shares = shares;
+            self.refresh(now);
+        }
+    }
+
+    /// This resource can be reached like this from now on.
+    pub fn set_endpoint(&mut self, now: Instant, endpoint: Endpoint) {
+        if self.endpoint != endpoint {
+            self.endpoint = endpoint;
+            self.refresh(now);
+        }
+    }
+
+    /// All items of an own node were fetched; an absent node has none.
+    pub fn fetched(&mut self, now: Instant, node: Node, items: &[WireItem<'_>]) {
+        let mut digests = BTreeMap::new();
+        for item in items {
+            self.learn(node, *item);
+            if self.is_own_item(node, item.id) {
+                digests.insert(item.id.to_owned(), item_digest(node, *item));
+            }
+        }
+        // What is wanted depends on what is there, so that comes first.
+        self.lane(node).fetched(now, digests);
+        let wanted = self.wanted(node);
+        self.lane(node).want(now, wanted);
+    }
+
+    /// Something happened on an own node.
+    pub fn observe(&mut self, now: Instant, node: Node, happening: &Happening<'_>) {
+        let foreign = match happening {
+            Happening::Published(item) if self.is_own_item(node, item.id) => {
+                let digest = item_digest(node, *item);
+                let foreign = self.lane(node).observe(item.id, Some(digest));
+                if foreign {
+                    self.learn(node, *item);
+                }
+                foreign
+            }
+            Happening::Published(item) => {
+                self.learn(node, *item);
+                false
+            }
+            Happening::Retracted(id) => self.is_own_item(node, id) && self.lane(node).observe(id, None),
+            Happening::Emptied => {
+                self.merged.retain(|(of, _), _| *of != node);
+                if node == Node::Original {
+                    self.others.clear();
+                }
+                self.lane(node).observe_empty()
+            }
+        };
+        if foreign {
+            let wanted = self.wanted(node);
+            self.lane(node).mend(now, wanted);
+        }
+    }
+
+    /// Forgets the entries of own resources that are not online, except this one.
+    pub fn drop_ghosts(&mut self, now: Instant, online: &BTreeSet<String>) {
+        let before = self.others.len() + self.merged.len();
+        self.others.retain(|resource, _| online.contains(resource));
+        self.merged.retain(|(_, resource), _| online.contains(resource));
+        if self.others.len() + self.merged.len() < before {
+            self.refresh(now);
+        }
+    }
+
+    /// Says goodbye: what is shared stands, but nobody is here. With `for_good` everything of this resource is taken
+    /// off the server.
+    pub fn part(&mut self, now: Instant, for_good: bool) {
+        self.ending = if for_good { Ending::Emptying } else { Ending::Parting };
+        self.want_at_once(now);
+    }
+
+    /// The goodbye was said, as far as that is possible.
+    pub fn has_parted(&mut self, now: Instant) -> bool {
+        if !self.lanes.iter().all(Lane::is_settled) {
+            return false;
+        }
+        if self.ending == Ending::Emptying {
+            // Before they were fetched nobody knows what of ours, and of others, stands on the nodes.
+            if !self.lanes.iter().all(|lane| lane.is_fetched() || lane.is_blocked()) {
+                return false;
+            }
+            self.ending = Ending::Removing;
+            self.want_at_once(now);
+            return self.lanes.iter().all(Lane::is_settled);
+        }
+        matches!(self.ending, Ending::Parting | Ending::Removing)
+    }
+
+    /// The nodes nobody of this account needs any more once everything of this resource is gone.
+    pub fn unused_nodes(&self) -> Vec<Node> {
+        let others: BTreeSet<Node> = self.merged.keys().map(|(node, _)| *node).collect();
+        let unused = |node: &Node| match node {
+            Node::Original => self.publish_original && self.others.is_empty(),
+            node => !others.contains(node),
+        };
+        Node::ALL.into_iter().filter(unused).collect()
+    }
+
+    /// The next request on a node of the own account.
+    pub fn poll_request(&mut self, now: Instant) -> Option<(Node, Request)> {
+        let next = |(node, lane): (Node, &mut Lane)| Some((node, lane.poll_request(now)?));
+        Node::ALL.into_iter().zip(&mut self.lanes).find_map(next)
+    }
+
+    /// A request was answered.
+    pub fn answered(&mut self, now: Instant, node: Node, answer: Result<&Element, Failure>) {
+        match self.lane(node).answered(now, answer) {
+            None => {}
+            Some(Notice::Warning(text)) => self.warnings.push(text),
+            Some(Notice::TooBig) => self.shrink(now),
+            Some(Notice::KeepsOneItem) => {
+                self.keeps_one.insert(node);
+                self.refresh(now);
+            }
+        }
+    }
+
+    /// The server found a stanza too big: halves all limits and cuts the lists to them.
+    pub fn shrink(&mut self, now: Instant) {
+        self.original_limit = (self.original_limit / 2).max(SMALLEST_LIMIT);
+        self.part_limit = (self.part_limit / 2).max(SMALLEST_LIMIT);
+        self.refresh(now);
+    }
+
+    /// When [`Self::poll_request`] may have something next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.lanes.iter().filter_map(Lane::poll_timeout).min()
+    }
+
+    /// The next thing the user should know.
+    pub fn poll_warning(&mut self) -> Option<String> {
+        if self.warnings.is_empty() { None } else { Some(self.warnings.remove(0)) }
+    }
+
+    /// The own items of this node were fetched.
+    #[must_use]
+    pub fn is_fetched(&self, node: Node) -> bool {
+        self.lanes.iter().zip(Node::ALL).any(|(lane, of)| of == node && lane.is_fetched())
+    }
+
+    fn lane(&mut self, node: Node) -> &mut Lane {
+        let [endpoint, shares, original] = &mut self.lanes;
+        match node {
+            Node::Endpoint => endpoint,
+            Node::Shares => shares,
+            Node::Original => original,
+        }
+    }
+
+    fn refresh(&mut self, now: Instant) {
+        for node in Node::ALL {
+            let wanted = self.wanted(node);
+            self.lane(node).want(now, wanted);
+        }
+    }
+
+    fn want_at_once(&mut self, now: Instant) {
+        for node in Node::ALL {
+            let wanted = self.wanted(node);
+            self.lane(node).want_at_once(now, wanted);
+        }
+    }
+
+    /// What should stand on a node now.
+    fn wanted(&mut self, node: Node) -> Vec<Item> {
+        if node == Node::Original {
+            return self.wanted_original();
+        }
+        let one = self.keeps_one.contains(&node);
+        let id = if one { MERGED_ID.to_owned() } else { self.resource.clone() };
+        let there = self.lane(node).has(&id);
+        let own: Vec<(String, Element)> = match (node, self.ending) {
+            // Nothing of ours is there: no reason to put a goodbye.
+            (_, Ending::Parting | Ending::Emptying) if !there => Vec::new(),
+            (_, Ending::Removing) => Vec::new(),
+            (Node::Shares, Ending::Parting) => vec![(self.resource.clone(), build_gone(&self.resource))],
+            (Node::Shares, Ending::Emptying) => build_list(&self.resource, &[], self.part_limit).0,
+            (_, Ending::Parting | Ending::Emptying) => {
+                vec![(self.resource.clone(), build_endpoint_gone(&self.resource))]
+            }
+            (Node::Shares, Ending::No) => self.list(one),
+            (_, Ending::No) => vec![(self.resource.clone(), build_endpoint(&self.resource, &self.endpoint))],
+        };
+        if !one {
+            return own.into_iter().map(|(id, payload)| Item::new(id, payload)).collect();
+        }
+        let others = self.merged.iter().filter(|((of, _), _)| *of == node).map(|(_, payload)| payload.clone());
+        let payloads: Vec<Element> = others.chain(own.into_iter().map(|(_, payload)| payload)).collect();
+        if payloads.is_empty() && !there {
+            return Vec::new();
+        }
+        vec![Item::new(MERGED_ID, build_merged(node.name(), payloads))]
+    }
+
+    /// The own list in parts, or in one part where the server keeps one item only.
+    fn list(&mut self, one: bool) -> Vec<(String, Element)> {
+        let limit = if one { self.original_limit } else { self.part_limit };
+        let (mut items, mut cut) = build_list(&self.resource, &self.shares, limit);
+        if one && items.len() > 1 {
+            // The first part alone must be a whole list, so it is built again from what fits into it.
+            let fits = items.first().map_or(0, |(_, part)| part.children().count());
+            let kept = self.shares.get(..fits).unwrap_or_default();
+            cut = self.shares.len() - fits;
+            items = build_list(&self.resource, kept, usize::MAX / 2).0;
+        }
+        self.tell_cut(Node::Shares, cut);
+        items
+    }
+
+    fn wanted_original(&mut self) -> Vec<Item> {
+        let there = self.lane(Node::Original).has(ITEM_ID);
+        let own = ResourceEntry { resource: self.resource.clone(), ..ResourceEntry::default() };
+        let mut own_entry = own.clone();
+        if self.publish_original && self.ending == Ending::No {
+            let addresses = self.endpoint.addresses.iter().map(|address| address.socket).collect();
+            let shares = self.shares.clone();
+            let others = original::merge(self.others.values(), &own);
+            let room = ITEM_LIMIT.saturating_sub(original::written_len(&original::build(&others)));
+            let whole = ResourceEntry { shares, addresses, ..own };
+            own_entry = original::fit(whole, self.original_limit.min(room)).0;
+            let cut = self.shares.len() - own_entry.shares.len();
+            self.tell_cut(Node::Original, cut);
+        }
+        let entries = original::merge(self.others.values(), &own_entry);
+        // An empty list is published only where it replaces one: other resources may be about to publish theirs.
+        if !there && (entries.is_empty() || own_entry.shares.is_empty()) {
+            return Vec::new();
+        }
+        vec![Item::new(ITEM_ID, original::build(&entries))]
+    }
+
+    /// Warns of shares that are left out: once, and again when it has got much worse, since lists grow share by share.
+    fn tell_cut(&mut self, node: Node, cut: usize) {
+        let told = self.told_cut.entry(node).or_insert(0);
+        if cut > 0 && *told > 0 && cut < told.saturating_mul(2) {
+            return;
+        }
+        *told = cut;
+        if cut > 0 {
+            let list = if node == Node::Original { "the list for the original program" } else { "one item" };
+            self.warnings
+                .push(format!("{cut} shares do not fit into {list} on this server and are not announced there"));
+        }
+    }
+
+    /// An item of this node under this id is ours to keep right.
+    fn is_own_item(&self, node: Node, id: &str) -> bool {
+        let part = |rest: &str| rest.strip_prefix('/').is_some_and(|number| number.parse::<u16>().is_ok());
+        match node {
+            Node::Original => id == ITEM_ID,
+            node if self.keeps_one.contains(&node) && id == MERGED_ID => true,
+            _ => id.strip_prefix(self.resource.as_str()).is_some_and(|rest| rest.is_empty() || part(rest)),
+        }
+    }
+
+    /// Remembers what an item says of the account's other resources.
+    fn learn(&mut self, node: Node, item: WireItem<'_>) {
+        if node == Node::Original {
+            let AccountList { entries, .. } = original::parse(item.payload);
+            let others = entries.into_iter().filter(|entry| entry.resource != self.resource);
+            self.others = others.map(|entry| (entry.resource.clone(), entry)).collect();
+            return;
+        }
+        for (resource, payload) in shares::payloads(node.name(), item.payload) {
+            if resource != self.resource && self.merged.len() < 2 * MAX_RESOURCES_PER_CONTACT {
+                self.merged.insert((node, resource.to_owned()), payload.clone());
+            }
+        }
+    }
+}
+
+/// The digest of an item as this program would write it: order and unknown additions do not count.
+fn item_digest(node: Node, item: WireItem<'_>) -> [u8; 20] {
+    match (node, item.payload) {
+        (Node::Original, payload) => {
+            let entries = original::parse(payload).entries;
+            let nobody = ResourceEntry { resource: "\u{0}".to_owned(), ..ResourceEntry::default() };
+            digest(&original::build(&original::merge(entries.iter(), &nobody)))
+        }
+        (_, Some(payload)) => digest(payload),
+        (_, None) => [0; 20],
+    }
+}

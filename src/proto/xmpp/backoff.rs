@@ -1,0 +1,110 @@
+//! When to connect again: jittered exponential back-off, pure (time and seed are given).
+//!
+//! A server that restarts has all its clients come back; without jitter and growing pauses they would knock it over
+//! again. Errors that will not go away by themselves in a minute wait long; a wrong password waits for the user, since
+//! servers lock accounts that keep trying.
+
+use std::time::{Duration, Instant};
+
+/// The first pause, and the unit that doubles.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// No pause of a [`Retry::Soon`] is longer; no pause of a [`Retry::Later`] is shorter.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// A connection that lasted this long was a good one: the next failure starts with a short pause again.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// Whether trying again makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Likely to pass by itself: network, restart of the server.
+    Soon,
+    /// Somebody has to do something, or should at least not be pushed: wait minutes.
+    Later,
+    /// Pointless until the user changes the account's settings.
+    Never,
+}
+
+/// The pauses of one account.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    random: fastrand::Rng,
+    failures: u32,
+    connected: Option<Instant>,
+}
+
+impl Backoff {
+    /// Nothing has failed yet. `seed` decides the jitter.
+    pub fn new(seed: u64) -> Self {
+        Self { random: fastrand::Rng::with_seed(seed), failures: 0, connected: None }
+    }
+
+    /// A connection was made.
+    pub fn connected(&mut self, now: Instant) {
+        self.connected = Some(now);
+    }
+
+    /// The connection ended or could not be made. How long to wait before the next attempt; `None`: do not try again.
+    pub fn failed(&mut self, now: Instant, retry: Retry) -> Option<Duration> {
+        if self.connected.take().is_some_and(|since| now.saturating_duration_since(since) >= STABLE) {
+            self.failures = 0;
+        }
+        let pause = match retry {
+            Retry::Never => return None,
+            Retry::Later => self.jitter(LONGEST, LONGEST * 2),
+            Retry::Soon => {
+                let longest = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+                self.jitter(longest / 2, longest)
+            }
+        };
+        self.failures = self.failures.saturating_add(1);
+        Some(pause)
+    }
+
+    fn jitter(&mut self, from: Duration, to: Duration) -> Duration {
+        from + (to - from).mul_f64(self.random.f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)]
+
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_five_minutes_and_are_jittered() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(7);
+        let pauses: Vec<f64> = (0..20).map(|_| backoff.failed(now, Retry::Soon).unwrap().as_secs_f64()).collect();
+        for (index, pause) in pauses.iter().enumerate() {
+            let longest = 300_f64.min(f64::from(1_u32 << index));
+            assert!((longest / 2.0..=longest).contains(pause), "{index}: {pause}");
+        }
+        assert_ne!(pauses[18].to_bits(), pauses[19].to_bits());
+        assert_ne!(Backoff::new(1).failed(now, Retry::Soon), Backoff::new(2).failed(now, Retry::Soon));
+    }
+
+    #[test]
+    fn only_a_stable_connection_resets_the_pauses() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(7);
+        for _ in 0..9 {
+            backoff.failed(now, Retry::Soon);
+        }
+        backoff.connected(now);
+        assert!(backoff.failed(now + Duration::from_secs(59), Retry::Soon).unwrap() > Duration::from_secs(100));
+        backoff.connected(now);
+        assert!(backoff.failed(now + Duration::from_secs(60), Retry::Soon).unwrap() <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn conflicts_wait_long_and_wrong_passwords_for_ever() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(7);
+        let pause = backoff.failed(now, Retry::Later).unwrap();
+        assert!((Duration::from_secs(300)..=Duration::from_secs(600)).contains(&pause));
+        assert_eq!(backoff.failed(now, Retry::Never), None);
+    }
+}

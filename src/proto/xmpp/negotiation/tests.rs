@@ -1,0 +1,172 @@
+//! Tests of the negotiation against scripted servers.
+
+use super::*;
+use crate::proto::xmpp::framing::{Framer, Limits};
+
+const HEADER: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' \
+                      from='example.org' id='1' version='1.0'>";
+const STARTTLS: &str = "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>";
+const PROCEED: &str = "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+const SUCCESS: &str = "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>";
+const BIND: &str = "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>";
+const BOUND: &str = "<iq type='result' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+                     <jid>alice@example.org/r1</jid></bind></iq>";
+
+fn mechanisms(names: &[&str]) -> String {
+    let list: String = names.iter().map(|name| format!("<mechanism>{name}</mechanism>")).collect();
+    format!(
+        "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{list}</mechanisms></stream:features>"
+    )
+}
+
+/// A negotiation together with the server's side of the stream.
+struct Dialogue {
+    negotiation: Negotiation,
+    framer: Framer,
+    sent: Vec<u8>,
+}
+
+impl Dialogue {
+    fn new(tls: Tls, allow_plain: bool) -> Self {
+        let login = Login {
+            account: BareJid::new("alice@example.org").unwrap(),
+            resource: "r<1>".into(),
+            password: Zeroizing::new("secret".into()),
+            allow_plain,
+            nonce: "abcdefgh".into(),
+        };
+        let mut sent = Vec::new();
+        let negotiation = Negotiation::begin(login, tls, &mut sent);
+        Self { negotiation, framer: Framer::new(Limits::default()), sent }
+    }
+
+    /// The server says something (a header first if the stream is new); the last step and what we answered.
+    fn hear(&mut self, text: &str) -> Result<(Step, String), NegotiationError> {
+        self.sent.clear();
+        self.framer.push(text.as_bytes());
+        let mut step = Step::Continue;
+        while let Some(frame) = self.framer.next_frame().unwrap() {
+            step = self.negotiation.frame(frame, &mut self.sent)?;
+        }
+        if matches!(step, Step::StartTls | Step::Restart) {
+            self.framer = Framer::new(Limits::default());
+        }
+        Ok((step, String::from_utf8(self.sent.clone()).unwrap()))
+    }
+
+    fn stream(&mut self, features: &str) -> Result<(Step, String), NegotiationError> {
+        self.hear(&format!("{HEADER}{features}"))
+    }
+}
+
+#[test]
+fn the_whole_way_from_starttls_to_a_resource() {
+    let mut dialogue = Dialogue::new(Tls::StartTls, true);
+    let first = String::from_utf8(dialogue.sent.clone()).unwrap();
+    assert!(first.contains("to='example.org'") && !first.contains("alice"), "{first}");
+
+    let (step, sent) = dialogue.stream(STARTTLS).unwrap();
+    assert_eq!((step, sent.as_str()), (Step::Continue, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"));
+    assert_eq!(dialogue.hear(PROCEED).unwrap(), (Step::StartTls, String::new()));
+
+    dialogue.sent.clear();
+    dialogue.negotiation.encrypted(&mut dialogue.sent);
+    assert!(String::from_utf8(dialogue.sent.clone()).unwrap().contains("from='alice@example.org'"));
+    let (_, sent) = dialogue.stream(&mechanisms(&["PLAIN"])).unwrap();
+    assert!(sent.contains("mechanism='PLAIN'>AGFsaWNlAHNlY3JldA==</auth>"), "{sent}");
+
+    let (step, sent) = dialogue.hear(SUCCESS).unwrap();
+    assert_eq!(step, Step::Restart);
+    assert!(sent.starts_with("<?xml"), "{sent}");
+    let (_, sent) = dialogue.stream(BIND).unwrap();
+    assert!(sent.contains("<resource>r&lt;1&gt;</resource>"), "{sent}");
+    let (step, _) = dialogue.hear(&format!("<presence/>{BOUND}")).unwrap();
+    assert_eq!(step, Step::Bound(FullJid::new("alice@example.org/r1").unwrap()));
+    assert!(dialogue.negotiation.features().unwrap().bind());
+}
+
+#[test]
+fn without_tls_nothing_else_is_believed() {
+    let mut dialogue = Dialogue::new(Tls::StartTls, true);
+    let error = dialogue.stream(&mechanisms(&["PLAIN", "SCRAM-SHA-256"])).unwrap_err();
+    assert_eq!(error, NegotiationError::NoTls);
+    assert_eq!(error.retry(), Retry::Later);
+
+    let mut dialogue = Dialogue::new(Tls::StartTls, true);
+    dialogue.stream(STARTTLS).unwrap();
+    let refused = dialogue.hear("<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").unwrap_err();
+    assert_eq!(refused, NegotiationError::TlsRefused);
+
+    let mut dialogue = Dialogue::new(Tls::StartTls, true);
+    dialogue.stream(STARTTLS).unwrap();
+    assert!(matches!(dialogue.hear(SUCCESS), Err(NegotiationError::Unexpected(_))));
+}
+
+#[test]
+fn the_strongest_mechanism_is_used_and_plain_only_if_allowed() {
+    let mut dialogue = Dialogue::new(Tls::Direct, true);
+    let (_, sent) = dialogue.stream(&mechanisms(&["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"])).unwrap();
+    assert!(sent.contains("mechanism='SCRAM-SHA-256'"), "{sent}");
+    let error = Dialogue::new(Tls::Direct, false).stream(&mechanisms(&["PLAIN"])).unwrap_err();
+    assert!(matches!(error, NegotiationError::Sasl(SaslError::NoMechanism { plain_refused: true, .. })));
+}
+
+#[test]
+fn success_without_the_servers_proof_is_no_success() {
+    let mut dialogue = Dialogue::new(Tls::Direct, false);
+    dialogue.stream(&mechanisms(&["SCRAM-SHA-1"])).unwrap();
+    let challenge = BASE64.encode("r=abcdefghXYZ,s=QSXCR+Q6sek8bf92,i=4096");
+    let (step, sent) =
+        dialogue.hear(&format!("<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{challenge}</challenge>")).unwrap();
+    assert_eq!(step, Step::Continue);
+    assert!(sent.starts_with("<response"), "{sent}");
+    assert_eq!(dialogue.hear(SUCCESS), Err(NegotiationError::Sasl(SaslError::WrongSignature)));
+}
+
+#[test]
+fn refusals_say_what_to_do() {
+    let refusal = |inner: &str| {
+        let mut dialogue = Dialogue::new(Tls::Direct, true);
+        dialogue.stream(&mechanisms(&["PLAIN"])).unwrap();
+        dialogue.hear(&format!("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{inner}</failure>")).unwrap_err()
+    };
+    let wrong = refusal("<not-authorized/><text>Nope</text>");
+    assert_eq!(wrong.to_string(), "the server refused the login: wrong user name or password");
+    assert_eq!(wrong.retry(), Retry::Never);
+    let disabled = refusal("<account-disabled/><text>Pay first</text>").to_string();
+    assert!(disabled.ends_with("the account is disabled (\"Pay first\")"), "{disabled}");
+    assert_eq!(refusal("<temporary-auth-failure/>").retry(), Retry::Soon);
+    assert_eq!(refusal("").retry(), Retry::Later);
+}
+
+#[test]
+fn stream_errors_are_understood_at_any_point() {
+    let error = "<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+    for tls in [Tls::StartTls, Tls::Direct] {
+        let failure = Dialogue::new(tls, true).stream(error).unwrap_err();
+        assert!(matches!(&failure, NegotiationError::Stream(error) if error.condition == "host-unknown"), "{failure}");
+        assert_eq!(Dialogue::new(tls, true).stream("</stream:stream>"), Err(NegotiationError::Closed));
+    }
+}
+
+#[test]
+fn a_refused_resource_is_an_error() {
+    let mut dialogue = Dialogue::new(Tls::Direct, true);
+    dialogue.stream(&mechanisms(&["PLAIN"])).unwrap();
+    dialogue.hear(SUCCESS).unwrap();
+    dialogue.stream(BIND).unwrap();
+    let answer = "<iq type='error' id='bind'><error type='cancel'>\
+                  <conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>";
+    assert_eq!(dialogue.hear(answer), Err(NegotiationError::Bind("conflict".into())));
+}
+
+#[test]
+fn things_out_of_order_are_refused() {
+    let mut dialogue = Dialogue::new(Tls::Direct, true);
+    assert!(matches!(dialogue.stream("<message/>"), Err(NegotiationError::Unexpected(_))));
+    let mut dialogue = Dialogue::new(Tls::Direct, true);
+    dialogue.stream(&mechanisms(&["PLAIN"])).unwrap();
+    assert!(matches!(dialogue.hear(BOUND), Err(NegotiationError::Unexpected(_))));
+    let old = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+    assert!(matches!(Dialogue::new(Tls::Direct, true).hear(old), Err(NegotiationError::NotXmpp(_))));
+}

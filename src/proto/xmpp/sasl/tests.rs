@@ -1,0 +1,170 @@
+//! Tests of SASL: the exchanges printed in the RFCs, and servers that lie.
+
+use super::*;
+
+const SHA1_NONCE: &str = "fyko+d2lbbFgONRv9qkxdawL";
+const SHA1_FIRST: &[u8] = b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096";
+const SHA1_FINAL: &[u8] = b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=";
+const SHA256_NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
+const SHA256_FIRST: &[u8] = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+const SHA256_FINAL: &[u8] = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
+
+fn sha1() -> Exchange {
+    Exchange::new(Mechanism::ScramSha1, "user", "pencil", SHA1_NONCE).unwrap()
+}
+
+fn sha256() -> Exchange {
+    Exchange::new(Mechanism::ScramSha256, "user", "pencil", SHA256_NONCE).unwrap()
+}
+
+#[test]
+fn the_exchange_of_rfc_5802_is_reproduced() {
+    let mut exchange = sha1();
+    assert_eq!(&**exchange.initial(), b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL");
+    let answer = exchange.challenge(SHA1_FIRST).unwrap();
+    let expected = "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=";
+    assert_eq!(std::str::from_utf8(&answer).unwrap(), expected);
+    assert_eq!(exchange.success(Some(SHA1_FINAL)), Ok(()));
+}
+
+#[test]
+fn the_exchange_of_rfc_7677_is_reproduced() {
+    let mut exchange = sha256();
+    assert_eq!(&**exchange.initial(), b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
+    let answer = exchange.challenge(SHA256_FIRST).unwrap();
+    let expected = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                    p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+    assert_eq!(std::str::from_utf8(&answer).unwrap(), expected);
+    assert_eq!(exchange.success(Some(SHA256_FINAL)), Ok(()));
+}
+
+#[test]
+fn the_signature_may_also_come_as_a_last_challenge() {
+    let mut exchange = sha256();
+    exchange.challenge(SHA256_FIRST).unwrap();
+    assert!(exchange.challenge(SHA256_FINAL).unwrap().is_empty());
+    assert_eq!(exchange.success(None), Ok(()));
+}
+
+#[test]
+fn a_server_without_the_right_signature_is_refused() {
+    let wrong_finals: &[Option<&[u8]>] = &[
+        Some(b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ="), // of the other hash
+        Some(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5="),
+        Some(b"v="),
+        Some(b"v=not base64"),
+        Some(b""),
+        None,
+    ];
+    for data in wrong_finals {
+        let mut exchange = sha256();
+        exchange.challenge(SHA256_FIRST).unwrap();
+        assert_eq!(exchange.success(*data), Err(SaslError::WrongSignature), "{data:?}");
+    }
+}
+
+#[test]
+fn success_before_the_exchange_is_complete_is_refused() {
+    assert_eq!(sha1().success(None), Err(SaslError::WrongSignature));
+    assert_eq!(sha1().success(Some(SHA1_FINAL)), Err(SaslError::WrongSignature));
+}
+
+#[test]
+fn a_nonce_that_is_not_an_extension_of_ours_is_refused() {
+    for nonce in ["", "other3rfcNHYJY1ZVvWVs7j", SHA1_NONCE, "fyko+d2lbbFgONRv9qkxdaw"] {
+        let message = format!("r={nonce},s=QSXCR+Q6sek8bf92,i=4096");
+        assert_eq!(sha1().challenge(message.as_bytes()), Err(SaslError::WrongNonce), "{nonce}");
+    }
+}
+
+#[test]
+fn iteration_counts_outside_the_bounds_are_refused_without_computing() {
+    for count in [0, 1, 4095, 2_000_001, u64::from(u32::MAX), 1 << 40] {
+        let message = format!("r={SHA1_NONCE}x,s=QSXCR+Q6sek8bf92,i={count}");
+        assert_eq!(sha1().challenge(message.as_bytes()), Err(SaslError::Iterations(count)));
+    }
+}
+
+#[test]
+fn malformed_challenges_are_refused() {
+    let nonce = format!("r={SHA1_NONCE}x");
+    let long = format!("{nonce},s={},i=4096", "A".repeat(5000));
+    let table = [
+        "",
+        "x",
+        "s=QSXCR+Q6sek8bf92,i=4096",
+        &format!("m=ext,{nonce},s=QSXCR+Q6sek8bf92,i=4096"),
+        &format!("{nonce},s=,i=4096"),
+        &format!("{nonce},s=!!!,i=4096"),
+        &format!("{nonce},s=QSXCR+Q6sek8bf92"),
+        &format!("{nonce},s=QSXCR+Q6sek8bf92,i=x"),
+        &format!("{nonce},s=QSXCR+Q6sek8bf92,i=-1"),
+        &long,
+    ];
+    for message in table {
+        let error = sha1().challenge(message.as_bytes()).unwrap_err();
+        assert!(matches!(error, SaslError::Malformed(_)), "{message}: {error}");
+    }
+    assert_eq!(sha1().challenge(b"\xff"), Err(SaslError::Malformed("not UTF-8")));
+}
+
+#[test]
+fn an_exchange_is_over_after_an_error() {
+    let mut exchange = sha1();
+    exchange.challenge(b"x").unwrap_err();
+    exchange.challenge(SHA1_FIRST).unwrap_err();
+    exchange.success(Some(SHA1_FINAL)).unwrap_err();
+}
+
+#[test]
+fn an_error_inside_the_exchange_is_reported() {
+    let mut exchange = sha1();
+    exchange.challenge(SHA1_FIRST).unwrap();
+    assert_eq!(exchange.challenge(b"e=other-error\n"), Err(SaslError::Refused("other-error".into())));
+}
+
+#[test]
+fn plain_sends_user_and_password_and_nothing_answers_it() {
+    let mut exchange = Exchange::new(Mechanism::Plain, "user", "pencil", "unused").unwrap();
+    assert_eq!(&**exchange.initial(), b"\0user\0pencil");
+    assert_eq!(exchange.success(None), Ok(()));
+    let mut exchange = Exchange::new(Mechanism::Plain, "user", "pencil", "unused").unwrap();
+    exchange.challenge(b"").unwrap_err();
+}
+
+#[test]
+fn names_are_prepared_and_escaped() {
+    let first = |user| {
+        let exchange = Exchange::new(Mechanism::ScramSha1, user, "x", "n").unwrap();
+        String::from_utf8(exchange.initial().to_vec()).unwrap()
+    };
+    assert_eq!(first("a=b,c"), "n,,n=a=3Db=2Cc,r=n");
+    assert_eq!(first("I\u{AD}X"), "n,,n=IX,r=n"); // RFC 4013: soft hyphen is mapped to nothing
+    assert_eq!(first("\u{2168}"), "n,,n=IX,r=n"); // Roman numeral nine
+    assert_eq!(first("\u{1F980}"), "n,,n=\u{1F980},r=n");
+    for (user, password, part) in
+        [("\u{7}", "x", "user name"), ("", "x", "user name"), ("u", "a\nb", "password"), ("u", "", "password")]
+    {
+        let error = Exchange::new(Mechanism::ScramSha1, user, password, "n").unwrap_err();
+        assert_eq!(error, SaslError::BadCredentials(part));
+    }
+}
+
+#[test]
+fn the_strongest_mechanism_is_chosen_and_plain_only_when_allowed() {
+    let all = ["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "X-OAUTH2"];
+    assert_eq!(Mechanism::choose(all, true), Ok(Mechanism::ScramSha256));
+    assert_eq!(Mechanism::choose(["SCRAM-SHA-1", "PLAIN"], true), Ok(Mechanism::ScramSha1));
+    assert_eq!(Mechanism::choose(["PLAIN"], true), Ok(Mechanism::Plain));
+    let error = Mechanism::choose(["PLAIN", "DIGEST-MD5\u{1b}"], false).unwrap_err();
+    assert_eq!(error, SaslError::NoMechanism { offered: "PLAIN, DIGEST-MD5".into(), plain_refused: true });
+    assert!(error.to_string().contains("not allowed by the configuration"));
+    assert!(Mechanism::choose([], true).is_err());
+    assert!(Mechanism::choose(["scram-sha-256"], true).is_err());
+}
+
+#[test]
+fn debug_output_shows_no_secret() {
+    let exchange = Exchange::new(Mechanism::Plain, "user", "pencil", "n").unwrap();
+    assert!(!format!("{exchange:?}").contains("pencil"));
+}

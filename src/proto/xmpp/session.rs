@@ -1,0 +1,511 @@
+//! The whole logged-in client: stanzas, commands and time in, stanzas and [`SessionEvent`]s out.
+//!
+//! Begins after resource binding; streams, TLS and authentication are somebody else's. Ties roster, presence, fetching
+//! ([`Watch`]) and publishing ([`Announcer`]) together and decides whom to believe: announcements count from the bare
+//! JIDs of accounts one may see (and of the own one), roster changes from the own account, answers from whom was asked.
+//! Nobody is approved unless the user said so. Pure: no socket, no clock; the thread that owns it calls it.
+
+mod api;
+mod command;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use jid::{BareJid, FullJid};
+use minidom::Element;
+
+use super::announcer::{Announcer, Node};
+use super::pep::{delete, items, parse_event, parse_items};
+use super::presence::{available, disco_info, subscription, unavailable};
+use super::roster::{self, Roster};
+use super::stanza::{self, Failure, IdSource, Iqs, Kind, PUBLISH_TIMEOUT, REQUEST_TIMEOUT, Sender};
+use super::watch::Watch;
+use super::xml::{element, ns};
+use crate::types::{Announcement, Endpoint, MAX_RESOURCES_PER_CONTACT, Share};
+pub use api::{Command, CommandError, SessionEvent, SessionOptions};
+
+/// After this long all own resources have shown their presence.
+const GHOSTS_AFTER: Duration = Duration::from_secs(10);
+/// Saying goodbye takes no longer than this.
+const GOODBYE_TIME: Duration = Duration::from_secs(3);
+/// The own nodes are asked for again this long after a failure.
+const OWN_RETRY: Duration = Duration::from_secs(60);
+
+/// What an open request is for.
+#[derive(Clone, Debug)]
+enum Tag {
+    Roster,
+    Command(u64),
+    Fetch(BareJid, Node),
+    Publish(Node),
+    Delete,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No stream.
+    Offline,
+    /// The roster was asked for.
+    Starting,
+    Ready,
+    Parting {
+        deadline: Instant,
+        for_good: bool,
+    },
+    /// The last nodes are being deleted.
+    Deleting {
+        deadline: Instant,
+        open: usize,
+    },
+    Parted,
+}
+
+/// A logged-in client.
+#[derive(Debug)]
+pub struct XmppSession {
+    own: FullJid,
+    phase: Phase,
+    iqs: Iqs<Tag>,
+    roster: Roster,
+    announcer: Announcer,
+    watch: Watch,
+    online: BTreeMap<BareJid, BTreeSet<String>>,
+    invited: BTreeSet<BareJid>,
+    ghosts_due: Option<Instant>,
+    own_retry: Option<Instant>,
+    out: VecDeque<Element>,
+    events: VecDeque<SessionEvent>,
+}
+
+impl XmppSession {
+    /// A session that has no stream yet; shares and endpoint may be set already.
+    #[must_use]
+    pub fn new(own: FullJid, options: &SessionOptions) -> Self {
+        let mut iqs = Iqs::new(own.clone(), IdSource::new(options.seed));
+        let announcer = Announcer::new(own.resource().as_str().to_owned(), options.publish_original, iqs.random());
+        Self {
+            own,
+            phase: Phase::Offline,
+            iqs,
+            roster: Roster::new(),
+            announcer,
+            watch: Watch::new(),
+            online: BTreeMap::new(),
+            invited: BTreeSet::new(),
+            ghosts_due: None,
+            own_retry: None,
+            out: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// A new stream is bound to `own` (servers may choose another resource). Not to be called after a resumption.
+    pub fn started(&mut self, now: Instant, own: FullJid) {
+        self.forget_stream();
+        self.iqs.rename(own.clone());
+        self.announcer.reset(own.resource().as_str());
+        self.own = own;
+        self.phase = Phase::Starting;
+        self.request(now, "get", None, roster::get(), Tag::Roster);
+        self.watch.fetch(now, &self.own.to_bare());
+        self.pump(now);
+    }
+
+    /// The stream is gone and cannot be resumed.
+    pub fn stream_lost(&mut self) {
+        self.forget_stream();
+        self.phase = match self.phase {
+            Phase::Parting { .. } | Phase::Deleting { .. } | Phase::Parted => Phase::Parted,
+            _ => Phase::Offline,
+        };
+        self.events.push_back(SessionEvent::AllOffline);
+    }
+
+    /// A stanza came in.
+    pub fn stanza_received(&mut self, now: Instant, stanza: &Element) {
+        if self.phase == Phase::Offline {
+            return;
+        }
+        match Kind::of(stanza) {
+            Kind::Request(set) => self.requested(now, stanza, set),
+            Kind::Answer(fine) => {
+                if let Some(tag) = self.iqs.answered(stanza) {
+                    let answer = if fine { Ok(stanza) } else { Err(Failure::of(stanza)) };
+                    self.answered(now, tag, answer);
+                }
+            }
+            Kind::Message => self.message(now, stanza),
+            Kind::Presence => self.presence(now, stanza),
+            Kind::Other => {}
+        }
+        self.pump(now);
+    }
+
+    /// The own shares are these from now on.
+    pub fn set_shares(&mut self, now: Instant, shares: Vec<Share>) {
+        self.announcer.set_shares(now, shares);
+        self.pump(now);
+    }
+
+    /// This resource can be reached like this from now on.
+    pub fn set_endpoint(&mut self, now: Instant, endpoint: Endpoint) {
+        self.announcer.set_endpoint(now, endpoint);
+        self.pump(now);
+    }
+
+    /// Carries out a command; [`SessionEvent::CommandDone`] with this tag tells how it went.
+    pub fn command(&mut self, now: Instant, tag: u64, command: Command) {
+        if let Err(error) = self.try_command(now, tag, command) {
+            self.events.push_back(SessionEvent::CommandDone { tag, result: Err(error) });
+        }
+        self.pump(now);
+    }
+
+    /// The server closed the stream because a stanza of ours was too big: publish smaller ones in future.
+    pub fn publish_was_too_big(&mut self, now: Instant) {
+        self.announcer.shrink(now);
+    }
+
+    /// The stream was closed because a stanza of the server was too long to read. A contact whose nodes hold that much
+    /// must not break the stream at every login, so only the newest items are fetched in future.
+    pub fn answer_was_too_long(&mut self) {
+        self.watch.be_modest();
+    }
+
+    /// Says goodbye; [`Self::is_parted`] tells when that is done, within three seconds. With `for_good` everything of
+    /// this resource is taken off the server (the account is removed from this program).
+    pub fn part(&mut self, now: Instant, for_good: bool) {
+        let deadline = now + GOODBYE_TIME;
+        match self.phase {
+            Phase::Ready | Phase::Starting => {
+                self.phase = Phase::Parting { deadline, for_good };
+                self.announcer.part(now, for_good);
+            }
+            Phase::Offline => self.phase = Phase::Parted,
+            Phase::Parting { .. } | Phase::Deleting { .. } | Phase::Parted => {}
+        }
+        self.pump(now);
+    }
+
+    /// The goodbye was said, or cannot be: the stream may be closed once the last stanza is written.
+    #[must_use]
+    pub fn is_parted(&self) -> bool {
+        self.phase == Phase::Parted
+    }
+
+    /// The server has confirmed the own shares and endpoint as they are now.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.phase == Phase::Ready && self.announcer.is_confirmed()
+    }
+
+    /// The next stanza to send.
+    pub fn poll_stanza(&mut self) -> Option<Element> {
+        self.out.pop_front()
+    }
+
+    /// The next event for the rest of the program.
+    pub fn poll_event(&mut self) -> Option<SessionEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] has something to do next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadline = match self.phase {
+            Phase::Offline | Phase::Parted => return None,
+            Phase::Parting { deadline, .. } | Phase::Deleting { deadline, .. } => Some(deadline),
+            Phase::Starting | Phase::Ready => None,
+        };
+        let others = [self.iqs.next_due(), self.announcer.poll_timeout(), self.watch.poll_timeout()];
+        others.into_iter().chain([deadline, self.ghosts_due, self.own_retry]).flatten().min()
+    }
+
+    /// Time has passed; harmless when called early.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for tag in self.iqs.expire(now) {
+            self.answered(now, tag, Err(Failure::TimedOut));
+        }
+        self.watch.handle_timeout(now);
+        if self.ghosts_due.take_if(|due| *due <= now).is_some() {
+            let own = self.own.to_bare();
+            self.announcer.drop_ghosts(now, &self.online.get(&own).cloned().unwrap_or_default());
+        }
+        if self.own_retry.take_if(|due| *due <= now).is_some() {
+            self.watch.fetch(now, &self.own.to_bare());
+        }
+        if let Phase::Parting { deadline, .. } | Phase::Deleting { deadline, .. } = self.phase
+            && deadline <= now
+        {
+            self.leave();
+        }
+        self.pump(now);
+    }
+
+    /// The contacts and the pending requests.
+    #[must_use]
+    pub const fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The JID this session is bound to.
+    #[must_use]
+    pub const fn own_jid(&self) -> &FullJid {
+        &self.own
+    }
+
+    fn forget_stream(&mut self) {
+        self.iqs.clear();
+        self.watch.clear();
+        self.online.clear();
+        self.out.clear();
+        self.ghosts_due = None;
+        self.own_retry = None;
+    }
+
+    /// Sends a request; a failure to do so counts as unanswered.
+    fn request(&mut self, now: Instant, kind: &'static str, to: Option<BareJid>, payload: Element, tag: Tag) {
+        let timeout = if matches!(tag, Tag::Publish(_)) { PUBLISH_TIMEOUT } else { REQUEST_TIMEOUT };
+        match self.iqs.request(now, kind, to, payload, timeout, tag.clone()) {
+            Some(iq) => self.out.push_back(iq),
+            None => self.answered(now, tag, Err(Failure::TimedOut)),
+        }
+    }
+
+    /// Lets all parts say what they want to send now.
+    fn pump(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Offline | Phase::Parted) {
+            return;
+        }
+        while let Some((jid, node)) = self.watch.poll_fetch() {
+            let to = (jid != self.own.to_bare()).then(|| jid.clone());
+            let payload = items(node.name(), self.watch.newest());
+            self.request(now, "get", to, payload, Tag::Fetch(jid, node));
+        }
+        while let Some((node, request)) = self.announcer.poll_request(now) {
+            self.request(now, request.kind, None, request.payload, Tag::Publish(node));
+        }
+        while let Some(warning) = self.announcer.poll_warning() {
+            self.events.push_back(SessionEvent::Warning(warning));
+        }
+        self.go_on_parting(now);
+    }
+
+    fn go_on_parting(&mut self, now: Instant) {
+        let Phase::Parting { deadline, for_good } = self.phase else { return };
+        if !self.announcer.has_parted(now) {
+            // Emptying is followed by removing, which may have something to send at once.
+            while let Some((node, request)) = self.announcer.poll_request(now) {
+                self.request(now, request.kind, None, request.payload, Tag::Publish(node));
+            }
+            return;
+        }
+        let nodes = if for_good { self.announcer.unused_nodes() } else { Vec::new() };
+        if nodes.is_empty() {
+            return self.leave();
+        }
+        self.phase = Phase::Deleting { deadline, open: nodes.len() };
+        for node in nodes {
+            self.request(now, "set", None, delete(node.name()), Tag::Delete);
+        }
+    }
+
+    fn leave(&mut self) {
+        self.out.push_back(unavailable());
+        self.phase = Phase::Parted;
+    }
+
+    fn answered(&mut self, now: Instant, tag: Tag, answer: Result<&Element, Failure>) {
+        match tag {
+            Tag::Roster => self.roster_arrived(now, answer),
+            Tag::Command(tag) => {
+                let result = answer.map(|_| ()).map_err(CommandError::Refused);
+                self.events.push_back(SessionEvent::CommandDone { tag, result });
+            }
+            Tag::Fetch(jid, node) => self.fetched(now, &jid, node, answer),
+            Tag::Publish(node) => self.announcer.answered(now, node, answer),
+            Tag::Delete => {
+                if let Phase::Deleting { deadline, open } = self.phase {
+                    self.phase = Phase::Deleting { deadline, open: open.saturating_sub(1) };
+                    if open <= 1 {
+                        self.leave();
+                    }
+                }
+            }
+        }
+    }
+
+    fn roster_arrived(&mut self, now: Instant, answer: Result<&Element, Failure>) {
+        let seen_before = self.roster.seen();
+        match answer {
+            Ok(answer) => self.roster.replace(answer),
+            Err(failure) => self.events.push_back(SessionEvent::Warning(format!("no roster: {failure}"))),
+        }
+        let seen = self.roster.seen();
+        for jid in seen_before.difference(&seen) {
+            self.events.push_back(SessionEvent::SharesGone { jid: jid.to_string() });
+        }
+        seen.iter().for_each(|jid| self.watch.fetch(now, jid));
+        self.out.push_back(available());
+        self.ghosts_due = Some(now + GHOSTS_AFTER);
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Ready;
+        }
+        self.events.push_back(SessionEvent::RosterChanged);
+        self.events.push_back(SessionEvent::Ready);
+    }
+
+    fn fetched(&mut self, now: Instant, jid: &BareJid, node: Node, answer: Result<&Element, Failure>) {
+        let own = *jid == self.own.to_bare();
+        let announcements = match answer {
+            Ok(answer) => {
+                let items = parse_items(answer, node.name());
+                if own {
+                    self.announcer.fetched(now, node, &items);
+                }
+                self.watch.fetched(jid, node, &items)
+            }
+            Err(failure) => {
+                if own && failure.is("item-not-found") {
+                    self.announcer.fetched(now, node, &[]);
+                } else if own && !self.announcer.is_fetched(node) {
+                    // Publishing blindly could wipe what other resources announce, so it waits.
+                    self.own_retry.get_or_insert(now + OWN_RETRY);
+                    let text = format!("the server does not show the own items of {}: {failure}", node.name());
+                    self.events.push_back(SessionEvent::Warning(text));
+                }
+                self.watch.fetch_failed(now, jid, node, &failure)
+            }
+        };
+        self.announce(jid, announcements);
+    }
+
+    /// Hands on what an account announced, except for this resource's own words.
+    fn announce(&mut self, jid: &BareJid, announcements: Vec<Announcement>) {
+        let own = *jid == self.own.to_bare();
+        for mut announcement in announcements {
+            if own {
+                let me = self.own.resource().as_str();
+                match &mut announcement {
+                    Announcement::Account { entries, .. } => entries.retain(|entry| entry.resource != me),
+                    Announcement::Shares { resource, .. }
+                    | Announcement::Endpoint { resource, .. }
+                    | Announcement::Parted { resource }
+                    | Announcement::Withdrawn { resource } => {
+                        if resource == me {
+                            continue;
+                        }
+                    }
+                }
+            }
+            self.events.push_back(SessionEvent::Announced { jid: jid.to_string(), announcement });
+        }
+    }
+
+    /// A notification counts if it comes from the bare JID of an account one may see.
+    fn message(&mut self, now: Instant, stanza: &Element) {
+        if stanza.attr("type") == Some("error") {
+            return;
+        }
+        let Some(jid) = Sender::of(stanza).bare() else { return };
+        let own = jid == self.own.to_bare();
+        if !own && !self.roster.is_seen(&jid) {
+            return;
+        }
+        for (node, happening) in parse_event(stanza) {
+            let Some(node) = Node::named(node) else { continue };
+            if own {
+                self.announcer.observe(now, node, &happening);
+            }
+            let announcements = self.watch.happened(now, &jid, node, &happening);
+            self.announce(&jid, announcements);
+        }
+    }
+
+    fn requested(&mut self, now: Instant, stanza: &Element, set: bool) {
+        let Some(payload) = stanza.children().next() else {
+            return self.out.extend(stanza::error(stanza, "modify", "bad-request"));
+        };
+        let answer = match (payload.name(), payload.ns().as_str(), set) {
+            ("query", ns::ROSTER, true) if Sender::of(stanza).is_account(&self.own.to_bare()) => {
+                self.roster_pushed(now, payload);
+                stanza::result(stanza, None)
+            }
+            ("ping", ns::PING, false) => stanza::result(stanza, None),
+            ("query", ns::DISCO_INFO, false) => match disco_info(payload.attr("node")) {
+                Some(info) => stanza::result(stanza, Some(info)),
+                None => stanza::error(stanza, "cancel", "item-not-found"),
+            },
+            ("query", ns::DISCO_ITEMS, false) => stanza::result(stanza, Some(element("query", ns::DISCO_ITEMS))),
+            _ => stanza::error(stanza, "cancel", "service-unavailable"),
+        };
+        self.out.extend(answer);
+    }
+
+    fn roster_pushed(&mut self, now: Instant, query: &Element) {
+        let seen_before = self.roster.seen();
+        for jid in self.roster.push(query) {
+            match (seen_before.contains(&jid), self.roster.is_seen(&jid)) {
+                (false, true) => self.watch.fetch(now, &jid),
+                (true, false) => {
+                    self.watch.forget(&jid);
+                    self.online.remove(&jid);
+                    self.events.push_back(SessionEvent::SharesGone { jid: jid.to_string() });
+                }
+                _ => {}
+            }
+        }
+        self.events.push_back(SessionEvent::RosterChanged);
+    }
+
+    fn presence(&mut self, now: Instant, stanza: &Element) {
+        let Sender::Jid(from) = Sender::of(stanza) else { return };
+        let jid = from.to_bare();
+        let resource = from.resource().map(|resource| resource.as_str().to_owned());
+        match (stanza.attr("type"), resource) {
+            (None, Some(resource)) => self.came_online(now, jid, resource),
+            (Some("unavailable"), resource) => self.went_offline(&jid, resource.as_deref()),
+            (Some("subscribe"), _) => self.asked(jid),
+            (Some("unsubscribe"), _) if self.roster.forget_request(&jid) => {
+                self.events.push_back(SessionEvent::RosterChanged);
+            }
+            _ => {}
+        }
+    }
+
+    fn came_online(&mut self, now: Instant, jid: BareJid, resource: String) {
+        let own = jid == self.own.to_bare();
+        if (!own && !self.roster.is_seen(&jid)) || (own && resource == self.own.resource().as_str()) {
+            return;
+        }
+        let resources = self.online.entry(jid.clone()).or_default();
+        if resources.len() >= MAX_RESOURCES_PER_CONTACT || !resources.insert(resource.clone()) {
+            return;
+        }
+        self.watch.came_online(now, &jid, &resource);
+        self.events.push_back(SessionEvent::ContactOnline { jid: jid.to_string(), resource });
+    }
+
+    /// Without a resource all of them are gone.
+    fn went_offline(&mut self, jid: &BareJid, resource: Option<&str>) {
+        let Some(resources) = self.online.get_mut(jid) else { return };
+        let gone: Vec<String> =
+            resources.iter().filter(|name| resource.is_none_or(|gone| gone == **name)).cloned().collect();
+        for resource in gone {
+            resources.remove(&resource);
+            self.events.push_back(SessionEvent::ContactOffline { jid: jid.to_string(), resource });
+        }
+    }
+
+    /// Somebody wants to see this account. Approved only if the user has added that JID; everybody else waits.
+    fn asked(&mut self, jid: BareJid) {
+        if self.invited.remove(&jid) {
+            self.out.push_back(subscription("subscribed", &jid));
+        } else if self.roster.ask(jid.clone()) {
+            self.events.push_back(SessionEvent::SubscriptionRequest { jid: jid.to_string() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! What goes into and comes out of a session, besides stanzas.
+
+use jid::BareJid;
+
+use crate::proto::xmpp::stanza::Failure;
+use crate::types::Announcement;
+
+/// How a session is set up.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Publish on the original's node too.
+    pub publish_original: bool,
+    /// From the system's random numbers; makes ids and jitter.
+    pub seed: [u8; 32],
+}
+
+/// What the user wants of the roster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Add a contact: ask to see it, and let it see this account.
+    Add(BareJid),
+    /// Approve a pending request, and ask to see that contact too.
+    Accept(BareJid),
+    /// Refuse a pending request, or end an approval.
+    Refuse(BareJid),
+    /// Remove a contact: neither sees the other any more. Also refuses a pending request.
+    Remove(BareJid),
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// There is no connection to the server.
+    #[error("not connected to the server")]
+    NotConnected,
+    /// The account itself is no contact.
+    #[error("{0} is the own account")]
+    OwnAccount(BareJid),
+    /// Nobody of this name asked.
+    #[error("{0} has not asked to be a contact")]
+    NoRequest(BareJid),
+    /// There is no such contact, and nobody of this name asked.
+    #[error("{0} is no contact")]
+    NoContact(BareJid),
+    /// The server refused.
+    #[error("the server refused: {0}")]
+    Refused(Failure),
+}
+
+/// What the rest of the program has to know. JIDs are bare and normalised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// The roster is here and this resource is available.
+    Ready,
+    /// A resource of a contact, or another one of the own account, came online.
+    ContactOnline {
+        /// Whose.
+        jid: String,
+        /// Which.
+        resource: String,
+    },
+    /// It went offline.
+    ContactOffline {
+        /// Whose.
+        jid: String,
+        /// Which.
+        resource: String,
+    },
+    /// The stream is lost: nobody is known to be online.
+    AllOffline,
+    /// A contact, or another resource of the own account, announced something.
+    Announced {
+        /// Whose words.
+        jid: String,
+        /// What.
+        announcement: Announcement,
+    },
+    /// The account may no longer be seen: forget what it shared.
+    SharesGone {
+        /// Whose.
+        jid: String,
+    },
+    /// Somebody asks to become a contact; the user decides.
+    SubscriptionRequest {
+        /// Who.
+        jid: String,
+    },
+    /// [`roster`](crate::proto::xmpp::XmppSession::roster) changed.
+    RosterChanged,
+    /// A command is done.
+    CommandDone {
+        /// As given with the command.
+        tag: u64,
+        /// How it went.
+        result: Result<(), CommandError>,
+    },
+    /// One line for the user.
+    Warning(String),
+}

@@ -1,0 +1,478 @@
+#![allow(clippy::disallowed_methods)]
+
+mod server;
+
+use super::*;
+use crate::types::{Address, AddressKind, InfoHash};
+use server::Server;
+
+const ALICE: &str = "alice@example.org";
+const BOB: &str = "bob@example.org";
+const CAROL: &str = "carol@example.org";
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn shares(range: std::ops::Range<u32>) -> Vec<Share> {
+    let share = |n: u32| {
+        let mut hash = [1; InfoHash::LEN];
+        hash[..4].copy_from_slice(&n.to_be_bytes());
+        Share { info_hash: InfoHash::new(hash), name: format!("share {n}"), size: 5, files: 1, complete: true }
+    };
+    range.map(share).collect()
+}
+
+fn endpoint(port: u16) -> Endpoint {
+    let address = Address { socket: ([192, 0, 2, 1], port).into(), kind: AddressKind::Local };
+    Endpoint { addresses: vec![address], ipv4: true, software: "bitween".into(), ..Endpoint::default() }
+}
+
+fn share(server: &mut Server, client: usize, range: std::ops::Range<u32>) {
+    let now = server.now;
+    server.clients[client].session.set_endpoint(now, endpoint(7000));
+    server.clients[client].session.set_shares(now, shares(range));
+}
+
+/// The events since the last call, in short.
+fn told(server: &mut Server, client: usize) -> Vec<String> {
+    let tell = |event| match event {
+        SessionEvent::Announced { jid, announcement } => {
+            let jid = jid.split('@').next().unwrap_or_default();
+            match announcement {
+                Announcement::Account { entries, .. } => {
+                    let entry =
+                        |entry: &crate::types::ResourceEntry| format!("{}:{}", entry.resource, entry.shares.len());
+                    format!("{jid} original {}", entries.iter().map(entry).collect::<Vec<_>>().join(" "))
+                }
+                Announcement::Shares { resource, shares, truncated } => {
+                    format!("{jid} {resource}:{}{}", shares.len(), if truncated { "+" } else { "" })
+                }
+                Announcement::Endpoint { resource, endpoint } => {
+                    format!("{jid} {resource} at {}", endpoint.addresses.len())
+                }
+                Announcement::Parted { resource } => format!("{jid} {resource} parted"),
+                Announcement::Withdrawn { resource } => format!("{jid} {resource} withdrawn"),
+            }
+        }
+        SessionEvent::ContactOnline { jid, resource } => format!("{jid}/{resource} online"),
+        SessionEvent::ContactOffline { jid, resource } => format!("{jid}/{resource} offline"),
+        SessionEvent::Warning(text) => format!("warning: {text}"),
+        other => format!("{other:?}"),
+    };
+    server.clients[client].events.drain(..).map(tell).collect()
+}
+
+fn has(told: &[String], what: &str) -> bool {
+    told.iter().any(|line| line == what)
+}
+
+/// alice with one share, bob her contact, carol nobody's.
+fn three() -> Server {
+    let mut server = Server::new();
+    server.befriend(ALICE, BOB);
+    for jid in ["alice@example.org/a", "bob@example.org/b", "carol@example.org/c"] {
+        server.login(jid);
+    }
+    server.run(secs(2));
+    (0..3).for_each(|client| drop(told(&mut server, client)));
+    server
+}
+
+#[test]
+fn shares_reach_contacts_within_two_seconds_and_nobody_else() {
+    let mut server = three();
+    share(&mut server, 0, 0..3);
+    server.run(secs(2));
+    let bob = told(&mut server, 1);
+    for what in ["alice a:3", "alice a at 1", "alice original a:3"] {
+        assert!(has(&bob, what), "{what}: {bob:?}");
+    }
+    assert!(told(&mut server, 2).is_empty());
+    assert!(told(&mut server, 0).iter().all(|line| line == "alice original "), "own words are left out");
+    share(&mut server, 0, 0..0);
+    server.run(secs(2));
+    let bob = told(&mut server, 1);
+    assert!(has(&bob, "alice a:0") && has(&bob, "alice original "), "{bob:?}");
+}
+
+#[test]
+fn who_logs_in_later_fetches_what_is_there() {
+    let mut server = three();
+    share(&mut server, 0, 0..1000);
+    server.run(secs(60));
+    assert!(server.node(ALICE, Node::Shares).len() > 3, "a long list travels in parts");
+    let late = server.login("bob@example.org/late");
+    server.run(secs(2));
+    let told = told(&mut server, late);
+    assert!(has(&told, "alice a:1000"), "{told:?}");
+    assert!(has(&told, "alice@example.org/a online"), "{told:?}");
+}
+
+#[test]
+fn resources_of_one_account_keep_each_others_entries() {
+    let mut server = three();
+    let second = server.login("alice@example.org/second");
+    share(&mut server, 0, 0..2);
+    share(&mut server, second, 5..6);
+    server.run(secs(10));
+    let bob = told(&mut server, 1);
+    assert!(has(&bob, "alice original a:2 second:1"), "{bob:?}");
+    assert_eq!(server.node(ALICE, Node::Shares).len(), 2);
+    assert!(has(&told(&mut server, 0), "alice second:1"), "the own other resource counts like a contact");
+
+    let now = server.now;
+    server.clients[0].session.part(now, false);
+    server.run(secs(1));
+    assert!(server.clients[0].session.is_parted());
+    let bob = told(&mut server, 1);
+    for what in ["alice original second:1", "alice a parted", "alice@example.org/a offline"] {
+        assert!(has(&bob, what), "{what}: {bob:?}");
+    }
+    assert!(!has(&bob, "alice a:0"), "what it shared stands");
+    let left = server.node(ALICE, Node::Shares).join("");
+    assert!(left.contains("gone='true'") && !left.contains("share 0") && left.contains("share 5"), "{left}");
+}
+
+#[test]
+fn removing_the_account_takes_everything_off_the_server() {
+    let mut server = three();
+    share(&mut server, 0, 0..500);
+    server.run(secs(30));
+    assert_eq!(server.nodes.keys().filter(|(jid, _)| jid.as_str() == ALICE).count(), 3);
+    drop(told(&mut server, 1));
+    let now = server.now;
+    server.clients[0].session.part(now, true);
+    server.run(secs(3));
+    assert!(server.clients[0].session.is_parted());
+    assert!(!server.nodes.keys().any(|(jid, _)| jid.as_str() == ALICE), "{:?}", server.node(ALICE, Node::Shares));
+    let bob = told(&mut server, 1);
+    assert!(has(&bob, "alice a:0") && has(&bob, "alice a withdrawn") && has(&bob, "alice original "), "{bob:?}");
+}
+
+#[test]
+fn an_account_removed_right_after_its_login_takes_off_its_own_and_nothing_else() {
+    let mut server = three();
+    let second = server.login("alice@example.org/second");
+    share(&mut server, 0, 0..2);
+    share(&mut server, second, 5..6);
+    server.run(secs(10));
+    let now = server.now;
+    server.clients[0].session.stream_lost();
+    server.clients[0].session.started(now, FullJid::new("alice@example.org/a").unwrap());
+    assert!(!server.clients[0].session.is_announced(), "nobody knows yet what stands on the nodes");
+    server.clients[0].session.part(now, true);
+    assert!(!server.clients[0].session.is_parted());
+    server.run(secs(3));
+    assert!(server.clients[0].session.is_parted());
+    for node in Node::ALL {
+        let left = server.node(ALICE, node).join("");
+        assert!(left.contains("second") && !left.contains("share 0"), "{node:?}: {left}");
+    }
+}
+
+#[test]
+fn removing_refuses_who_asks_and_knows_who_is_nobody() {
+    let mut server = three();
+    let now = server.now;
+    server.inject(0, &format!("<presence xmlns='jabber:client' type='subscribe' from='{CAROL}'/>"));
+    assert!(!server.clients[0].session.roster().pending().is_empty());
+    for tag in [1, 2] {
+        server.clients[0].session.command(now, tag, Command::Remove(BareJid::new(CAROL).unwrap()));
+    }
+    server.run(secs(1));
+    assert!(server.clients[0].session.roster().pending().is_empty());
+    let sent = server.clients[0].sent.iter().filter(|stanza| stanza.attr("type") == Some("unsubscribed")).count();
+    assert_eq!(sent, 1);
+    let told = told(&mut server, 0).join("\n");
+    assert!(told.contains("tag: 1, result: Ok") && told.contains("tag: 2, result: Err(NoContact"), "{told}");
+}
+
+#[test]
+fn a_silent_server_does_not_hold_up_the_goodbye() {
+    let mut server = three();
+    share(&mut server, 0, 0..1);
+    server.run(secs(2));
+    server.silent = true;
+    let now = server.now;
+    server.clients[0].session.part(now, false);
+    assert!(!server.clients[0].session.is_parted());
+    server.run(GOODBYE_TIME);
+    assert!(server.clients[0].session.is_parted());
+    assert_eq!(server.clients[0].sent.last().and_then(|stanza| stanza.attr("type")), Some("unavailable"));
+}
+
+#[test]
+fn an_original_program_as_own_second_resource_loses_nothing() {
+    let mut server = three();
+    share(&mut server, 0, 0..1);
+    server.run(secs(3));
+    drop(told(&mut server, 1));
+    // It publishes its own entry alone, as the original does when it has not yet seen the item.
+    let hash = "c".repeat(40);
+    let other = format!(
+        "<user_shares xmlns='{n}'><resource resource='old'><share_item hash='{hash}' name='theirs' size='9'/>\
+         <ip_address address='192.0.2.9' port='99'/></resource></user_shares>",
+        n = Node::Original.name()
+    );
+    let key = (BareJid::new(ALICE).unwrap(), Node::Original.name().to_owned());
+    let payload: Element = other.parse().unwrap();
+    server.nodes.get_mut(&key).unwrap().items = vec![("current".to_owned(), payload.clone())];
+    server.notify(
+        &key,
+        crate::proto::xmpp::xml::Build::containing(
+            crate::proto::xmpp::xml::Build::with(element("item", ns::PUBSUB_EVENT), "id", "current"),
+            payload,
+        ),
+    );
+    server.run(secs(5));
+    let bob = told(&mut server, 1);
+    assert_eq!(bob.last().map(String::as_str), Some("alice original a:1 old:1"), "{bob:?}");
+    share(&mut server, 0, 0..2);
+    server.run(secs(20));
+    let bob = told(&mut server, 1);
+    assert_eq!(bob.last().map(String::as_str), Some("alice original a:2"), "a ghost goes with the next own change");
+}
+
+#[test]
+fn a_server_that_knows_few_options_is_configured() {
+    let mut server = Server::new();
+    server.rich = false;
+    server.befriend(ALICE, BOB);
+    let alice = server.login("alice@example.org/a");
+    let second = server.login("alice@example.org/second");
+    share(&mut server, alice, 0..1);
+    share(&mut server, second, 5..900);
+    server.run(secs(60));
+    assert!(server.node(ALICE, Node::Shares).len() > 4, "{:?}", server.node(ALICE, Node::Shares).len());
+    assert_eq!(server.node(ALICE, Node::Endpoint).len(), 2);
+    assert!(told(&mut server, alice).iter().all(|line| !line.starts_with("warning")));
+}
+
+#[test]
+fn a_server_that_keeps_one_item_gets_a_merged_one() {
+    let mut server = Server::new();
+    (server.rich, server.configurable) = (false, false);
+    server.befriend(ALICE, BOB);
+    let alice = server.login("alice@example.org/a");
+    let bob = server.login("bob@example.org/b");
+    share(&mut server, alice, 0..1);
+    server.run(secs(10));
+    let second = server.login("alice@example.org/second");
+    share(&mut server, second, 5..7);
+    server.run(secs(30));
+    let items = server.node(ALICE, Node::Shares);
+    assert_eq!(items.len(), 1);
+    assert!(items[0].starts_with("current: <merged"), "{items:?}");
+    assert!(items[0].contains("share 0") && items[0].contains("share 6"), "{items:?}");
+    let bob = told(&mut server, bob);
+    assert!(has(&bob, "alice a:1") && has(&bob, "alice second:2"), "{bob:?}");
+}
+
+#[test]
+fn an_open_node_is_closed_before_anything_is_published() {
+    let mut server = Server::new();
+    let key = (BareJid::new(ALICE).unwrap(), Node::Original.name().to_owned());
+    server.nodes.insert(key.clone(), server::PepNode { open: true, max: 1, items: vec![] });
+    let alice = server.login("alice@example.org/a");
+    share(&mut server, alice, 0..1);
+    server.run(secs(5));
+    assert!(!server.nodes[&key].open && server.nodes[&key].items.len() == 1);
+    assert!(told(&mut server, alice).iter().any(|line| line.contains("open to everybody")));
+}
+
+fn forged(from: &str) -> String {
+    let list = format!("<shares xmlns='{}' resource='evil' revision='1'/>", Node::Shares.name());
+    let items = format!("<items node='{}'><item id='evil'>{list}</item></items>", Node::Shares.name());
+    format!(
+        "<message xmlns='jabber:client' from='{from}'><event xmlns='{}'>{items}</event></message>",
+        ns::PUBSUB_EVENT
+    )
+}
+
+#[test]
+fn announcements_count_only_from_the_accounts_they_speak_for() {
+    let mut server = three();
+    for from in
+        ["carol@example.org", "carol@example.org/c", "alice@example.org/a", "example.org", "@", "bob@example.org/b"]
+    {
+        server.inject(1, &forged(from));
+    }
+    server.inject(1, &forged(ALICE).replace("<message ", "<message type='error' "));
+    server.inject(1, &forged(ALICE).replace(&format!("from='{ALICE}'"), ""));
+    assert!(told(&mut server, 1).is_empty());
+    server.inject(1, &forged(ALICE));
+    assert_eq!(told(&mut server, 1), ["alice evil:0"]);
+}
+
+#[test]
+fn roster_pushes_count_only_from_the_own_account() {
+    let mut server = three();
+    let push = |from: &str| {
+        let item = "<query xmlns='jabber:iq:roster'><item jid='carol@example.org' subscription='both'/></query>";
+        format!("<iq xmlns='jabber:client' type='set' id='p' {from}>{item}</iq>")
+    };
+    for from in ["from='carol@example.org'", "from='bob@example.org/other'", "from='example.org'"] {
+        server.inject(1, &push(from));
+        assert!(told(&mut server, 1).is_empty(), "{from}");
+        assert!(Failure::of(server.clients[1].sent.last().unwrap()).is("service-unavailable"));
+    }
+    server.inject(1, &push(""));
+    assert_eq!(told(&mut server, 1), ["RosterChanged"]);
+    assert!(server.clients[1].session.roster().is_seen(&BareJid::new(CAROL).unwrap()));
+}
+
+#[test]
+fn presence_of_strangers_is_no_presence() {
+    let mut server = three();
+    server.inject(1, "<presence xmlns='jabber:client' from='carol@example.org/c'/>");
+    server.inject(1, "<presence xmlns='jabber:client' from='carol@example.org/c' type='unavailable'/>");
+    server.inject(1, "<presence xmlns='jabber:client' from='bob@example.org/b'/>");
+    assert!(told(&mut server, 1).is_empty());
+    for n in 0..100 {
+        server.inject(1, &format!("<presence xmlns='jabber:client' from='alice@example.org/r{n}'/>"));
+    }
+    assert!(told(&mut server, 1).len() <= MAX_RESOURCES_PER_CONTACT);
+}
+
+#[test]
+fn nobody_is_approved_unless_the_user_says_so() {
+    let mut server = three();
+    let ask = "<presence xmlns='jabber:client' type='subscribe' from='carol@example.org'/>";
+    let before = server.clients[1].sent.len();
+    server.inject(1, ask);
+    server.inject(1, ask);
+    assert_eq!(told(&mut server, 1), ["SubscriptionRequest { jid: \"carol@example.org\" }"]);
+    assert_eq!(server.clients[1].sent.len(), before, "nothing is answered");
+
+    let carol = BareJid::new(CAROL).unwrap();
+    let now = server.now;
+    server.clients[1].session.command(now, 1, Command::Accept(carol.clone()));
+    server.clients[1].session.command(now, 2, Command::Accept(carol.clone()));
+    server.run(secs(1));
+    let kinds: Vec<_> = server.clients[1].sent[before..].iter().map(|s| s.attr("type").unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["subscribed", "subscribe"]);
+    let told = told(&mut server, 1);
+    assert!(has(&told, "CommandDone { tag: 1, result: Ok(()) }"), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("tag: 2, result: Err(NoRequest")), "{told:?}");
+}
+
+#[test]
+fn whom_the_user_added_needs_no_second_approval() {
+    let mut server = three();
+    let carol = BareJid::new(CAROL).unwrap();
+    let now = server.now;
+    let before = server.clients[1].sent.len();
+    server.clients[1].session.command(now, 1, Command::Add(carol));
+    server.inject(1, "<presence xmlns='jabber:client' type='subscribe' from='carol@example.org'/>");
+    let kinds: Vec<_> = server.clients[1].sent[before..].iter().map(|s| s.attr("type").unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["set", "subscribed", "subscribe", "subscribed"]);
+    server.inject(1, "<presence xmlns='jabber:client' type='subscribe' from='carol@example.org'/>");
+    assert!(told(&mut server, 1).iter().any(|line| line.contains("SubscriptionRequest")), "good for one request");
+    let own = BareJid::new(BOB).unwrap();
+    server.clients[1].session.command(now, 3, Command::Add(own));
+    server.run(secs(1));
+    assert!(told(&mut server, 1).iter().any(|line| line.contains("OwnAccount")));
+}
+
+#[test]
+fn a_contact_that_leaves_the_roster_is_forgotten() {
+    let mut server = three();
+    share(&mut server, 0, 0..1);
+    server.run(secs(2));
+    drop(told(&mut server, 1));
+    let item = "<query xmlns='jabber:iq:roster'><item jid='alice@example.org' subscription='remove'/></query>";
+    server.inject(1, &format!("<iq xmlns='jabber:client' type='set' id='p'>{item}</iq>"));
+    assert_eq!(told(&mut server, 1), ["SharesGone { jid: \"alice@example.org\" }", "RosterChanged"]);
+    server.inject(1, &forged(ALICE));
+    assert!(told(&mut server, 1).is_empty());
+}
+
+#[test]
+fn requests_are_answered_and_unknown_ones_refused() {
+    let mut server = three();
+    let mut answer = |inside: &str| {
+        server.inject(1, &format!("<iq xmlns='jabber:client' from='alice@example.org/a' {inside}"));
+        server.clients[1].sent.last().cloned().unwrap()
+    };
+    assert_eq!(answer("type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>").attr("type"), Some("result"));
+    let info = answer("type='get' id='2'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>");
+    assert!(info.children().next().unwrap().children().count() > 5);
+    let wrong = answer("type='get' id='3'><query xmlns='http://jabber.org/protocol/disco#info' node='x'/></iq>");
+    assert!(Failure::of(&wrong).is("item-not-found"));
+    assert!(Failure::of(&answer("type='set' id='4'><odd xmlns='urn:odd'/></iq>")).is("service-unavailable"));
+    let bad = answer("type='get' id='5'/>");
+    assert!(Failure::of(&bad).is("bad-request"));
+    assert_eq!((bad.attr("to"), bad.attr("id")), (Some("alice@example.org/a"), Some("5")));
+}
+
+#[test]
+fn after_a_lost_stream_everything_is_right_again() {
+    let mut server = three();
+    share(&mut server, 0, 0..3);
+    server.run(secs(3));
+    for client in 0..2 {
+        server.clients[client].session.stream_lost();
+        assert_eq!(server.clients[client].session.poll_timeout(), None);
+    }
+    share(&mut server, 0, 0..4);
+    drop(told(&mut server, 1));
+    server.run(secs(1));
+    assert_eq!(told(&mut server, 1), ["AllOffline"]);
+    for (client, jid) in [(1, "bob@example.org/b"), (0, "alice@example.org/a")] {
+        let now = server.now;
+        server.clients[client].session.started(now, FullJid::new(jid).unwrap());
+        server.run(secs(3));
+    }
+    let bob = told(&mut server, 1);
+    assert!(has(&bob, "alice a:4") && has(&bob, "alice original a:4"), "{bob:?}");
+}
+
+#[test]
+fn an_overlong_answer_makes_the_next_fetches_modest() {
+    let mut server = three();
+    share(&mut server, 0, 0..1000);
+    server.run(secs(60));
+    server.clients[1].session.stream_lost();
+    server.clients[1].session.answer_was_too_long();
+    drop(told(&mut server, 1));
+    let now = server.now;
+    let before = server.clients[1].sent.len();
+    server.clients[1].session.started(now, FullJid::new("bob@example.org/b").unwrap());
+    server.run(secs(2));
+    let fetches =
+        server.clients[1].sent[before..].iter().filter_map(|iq| iq.children().next()?.get_child("items", ns::PUBSUB));
+    assert!(fetches.clone().count() >= 6 && fetches.clone().all(|items| items.attr("max_items") == Some("3")));
+    let bob = told(&mut server, 1);
+    assert!(
+        bob.iter().any(|line| line.starts_with("alice a:") && line.ends_with('+')),
+        "incomplete and said so: {bob:?}"
+    );
+}
+
+#[test]
+fn commands_without_a_server_fail_at_once() {
+    let own = FullJid::new("alice@example.org/a").unwrap();
+    let mut session = XmppSession::new(own, &SessionOptions { publish_original: true, seed: [0; 32] });
+    session.command(Instant::now(), 7, Command::Remove(BareJid::new(BOB).unwrap()));
+    let done = SessionEvent::CommandDone { tag: 7, result: Err(CommandError::NotConnected) };
+    assert_eq!(session.poll_event(), Some(done));
+    session.part(Instant::now(), false);
+    assert!(session.is_parted() && session.poll_stanza().is_none());
+}
+
+#[test]
+fn what_does_not_fit_is_told_and_too_big_shrinks() {
+    let mut server = three();
+    share(&mut server, 0, 0..1000);
+    server.run(secs(60));
+    let size = |server: &Server| server.node(ALICE, Node::Original)[0].len();
+    assert!(size(&server) <= 64 * 1024 && size(&server) > 40 * 1024);
+    assert!(told(&mut server, 0).iter().any(|line| line.starts_with("warning") && line.contains("do not fit")));
+    let now = server.now;
+    server.clients[0].session.publish_was_too_big(now);
+    server.run(secs(60));
+    assert!(size(&server) < 33 * 1024);
+    assert!(server.node(ALICE, Node::Shares).iter().all(|item| item.len() < 17 * 1024));
+    assert!(has(&told(&mut server, 1), "alice a:1000"));
+}
