@@ -1,1 +1,436 @@
-//! Everything said on the bus, on one page.
+//! Everything said on the bus, on one page. Large payloads sit in an `Arc`, so a clone is cheap.
+//!
+//! The names of the original's topics keep their meaning: `bt_ready`, `set_port`, `publish_shares`,
+//! `recheck_handles`, `exit`, `add_hash`, `generate_torrent`, `del_torrent`, `add_peer`, `add_torrent`.
+
+mod announce;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::bus::{self, Reply, WhenFull};
+use crate::engine::{PeerStats, Source};
+use crate::proto::metainfo::{Magnet, Metainfo};
+use crate::storage::inspect::locate;
+use crate::storage::{CheckMode, StorageError};
+use crate::types::{Bitfield, InfoHash, Share};
+
+pub use announce::{AnnounceError, AnnounceReply, AnnounceRequest};
+
+/// The bus of one bitween process.
+pub type Bus = bus::Bus<Event>;
+
+/// What an event is about; decides who hears it and what happens when a listener is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Topic {
+    /// The BitTorrent thread takes torrents now.
+    BtReady,
+    /// The port on which peers can reach us changed.
+    SetPort,
+    /// The list of own shares changed.
+    PublishShares,
+    /// Contacts' shares or addresses changed: running torrents may have new sources.
+    RecheckHandles,
+    /// Stop everything.
+    Exit,
+    /// The supervisor is to look after the threads.
+    Health,
+    /// The BitTorrent thread is to end.
+    StopBt,
+    /// The tracker threads are to end.
+    StopTracker,
+    /// The library thread is to end.
+    StopLibrary,
+    /// The XMPP thread is to end.
+    StopXmpp,
+    /// Fetch what a contact shares.
+    AddHash,
+    /// Make a torrent of a file or folder and share it.
+    GenerateTorrent,
+    /// Forget a torrent.
+    DelTorrent,
+    /// Connect to these peers.
+    AddPeer,
+    /// Download or seed a torrent.
+    AddTorrent,
+    /// Pause, resume, check again.
+    ControlTorrent,
+    /// Questions whose answer is not in the snapshot.
+    Query,
+    /// Ask a tracker.
+    Announce,
+    /// A tracker answered.
+    Announced,
+    /// A torrent came, changed its state or went.
+    Lifecycle,
+    /// Wait until the list of torrents is written down.
+    SyncLibrary,
+    /// Contacts and accounts.
+    Contacts,
+}
+
+impl bus::Topic for Topic {
+    fn when_full(self) -> WhenFull {
+        match self {
+            // The newest says it all.
+            Self::BtReady | Self::SetPort | Self::PublishShares | Self::RecheckHandles | Self::Exit | Self::Health => {
+                WhenFull::DropOldest
+            }
+            _ => WhenFull::Refuse,
+        }
+    }
+}
+
+/// One message between threads.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// See [`Topic::BtReady`].
+    BtReady,
+    /// Listening on this port, TCP.
+    SetPort(u16),
+    /// All own shares; replaces what was said before.
+    PublishShares(Arc<[Share]>),
+    /// See [`Topic::RecheckHandles`].
+    RecheckHandles,
+    /// Stop everything, in order.
+    Exit,
+    /// Look whether every thread still runs; said by the scheduler.
+    Health,
+    /// End this thread, in order; said by whoever started it.
+    Stop(Part),
+    /// Fetch what a contact shares into `dir` (default: the download folder).
+    AddHash {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// Where to put it.
+        dir: Option<PathBuf>,
+        /// What became of it.
+        reply: Reply<Result<InfoHash, ControlError>>,
+    },
+    /// Hash this file or folder, share it, and answer when it is announced.
+    GenerateTorrent {
+        /// A file or folder on this machine.
+        path: PathBuf,
+        /// How far the hashing is, for whoever watches.
+        progress: Arc<HashProgress>,
+        /// The torrent's info hash.
+        reply: Reply<Result<InfoHash, ControlError>>,
+    },
+    /// Stop and forget this torrent.
+    DelTorrent {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// Also delete its files.
+        with_data: bool,
+        /// Done, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// Addresses where this torrent may be had.
+    AddPeers {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// Where.
+        addrs: Arc<[SocketAddr]>,
+        /// Who says so.
+        source: Source,
+    },
+    /// Download or seed.
+    AddTorrent {
+        /// What and how.
+        torrent: Arc<NewTorrent>,
+        /// Answered as soon as it is in the list; checking and downloading follow.
+        reply: Reply<Result<InfoHash, ControlError>>,
+    },
+    /// Change how a torrent runs.
+    ControlTorrent {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// What to do.
+        what: TorrentControl,
+        /// Done, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// Who is connected.
+    QueryPeers {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// One entry a peer, or why not.
+        reply: Reply<Result<Vec<PeerStats>, ControlError>>,
+    },
+    /// Which pieces are there.
+    QueryPieces {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// One bit a piece.
+        reply: Reply<Result<Bitfield, ControlError>>,
+    },
+    /// Ask a tracker.
+    Announce(Arc<AnnounceRequest>),
+    /// A tracker answered, or did not.
+    Announced(Arc<AnnounceReply>),
+    /// A torrent came, changed or went.
+    Lifecycle {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// What happened.
+        change: Lifecycle,
+    },
+    /// Answered when all that was said before this is in the list on disk.
+    SyncLibrary {
+        /// Done.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// Something to do with contacts or the account.
+    Contacts(ContactCommand),
+}
+
+impl bus::Event for Event {
+    type Topic = Topic;
+
+    fn topic(&self) -> Topic {
+        match self {
+            Self::BtReady => Topic::BtReady,
+            Self::SetPort(_) => Topic::SetPort,
+            Self::PublishShares(_) => Topic::PublishShares,
+            Self::RecheckHandles => Topic::RecheckHandles,
+            Self::Exit => Topic::Exit,
+            Self::Health => Topic::Health,
+            Self::Stop(Part::Bt) => Topic::StopBt,
+            Self::Stop(Part::Tracker) => Topic::StopTracker,
+            Self::Stop(Part::Library) => Topic::StopLibrary,
+            Self::Stop(Part::Xmpp) => Topic::StopXmpp,
+            Self::AddHash { .. } => Topic::AddHash,
+            Self::GenerateTorrent { .. } => Topic::GenerateTorrent,
+            Self::DelTorrent { .. } => Topic::DelTorrent,
+            Self::AddPeers { .. } => Topic::AddPeer,
+            Self::AddTorrent { .. } => Topic::AddTorrent,
+            Self::ControlTorrent { .. } => Topic::ControlTorrent,
+            Self::QueryPeers { .. } | Self::QueryPieces { .. } => Topic::Query,
+            Self::Announce(_) => Topic::Announce,
+            Self::Announced(_) => Topic::Announced,
+            Self::Lifecycle { .. } => Topic::Lifecycle,
+            Self::SyncLibrary { .. } => Topic::SyncLibrary,
+            Self::Contacts(_) => Topic::Contacts,
+        }
+    }
+}
+
+/// The threads that are stopped one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The reactor and its disk threads.
+    Bt,
+    /// The tracker threads.
+    Tracker,
+    /// The list of torrents.
+    Library,
+    /// The XMPP thread.
+    Xmpp,
+}
+
+/// A torrent to be downloaded or seeded.
+#[derive(Clone, Debug)]
+pub struct NewTorrent {
+    /// The torrent file's content, or a link to it.
+    pub source: TorrentSource,
+    /// Folder that holds (or gets) the torrent's top-level name.
+    pub dir: PathBuf,
+    /// Where each file lies relative to `dir`, if not under its safe name; see [`locate`].
+    pub paths: Option<Vec<PathBuf>>,
+    /// Peers given by hand.
+    pub peers: Vec<SocketAddr>,
+    /// Trackers in addition to the torrent's own, a tier each.
+    pub trackers: Vec<String>,
+    /// The files are there already: check them, and never create or extend one.
+    pub seed: bool,
+    /// Add it without starting it.
+    pub paused: bool,
+    /// Tell contacts that we have it.
+    pub shared: bool,
+    /// How much is believed of what is on disk.
+    pub check: CheckMode,
+}
+
+impl NewTorrent {
+    /// A download into `dir`, with nothing else said.
+    #[must_use]
+    pub fn download(source: TorrentSource, dir: PathBuf) -> Self {
+        Self {
+            source,
+            dir,
+            paths: None,
+            peers: Vec::new(),
+            trackers: Vec::new(),
+            seed: false,
+            paused: false,
+            shared: false,
+            check: CheckMode::TrustResume,
+        }
+    }
+
+    /// Files that are there, to be seeded. Looks on the disk under which names they lie.
+    #[must_use]
+    pub fn seed(metainfo: Arc<Metainfo>, dir: PathBuf) -> Self {
+        let paths = Some(locate(&metainfo.info, &dir));
+        Self { paths, seed: true, ..Self::download(TorrentSource::Metainfo(metainfo), dir) }
+    }
+}
+
+/// Where a torrent's description comes from.
+#[derive(Clone, Debug)]
+pub enum TorrentSource {
+    /// A torrent file.
+    Metainfo(Arc<Metainfo>),
+    /// A magnet link: the description is fetched from peers (BEP 9).
+    Magnet(Arc<Magnet>),
+}
+
+impl TorrentSource {
+    /// The torrent's name on every wire.
+    #[must_use]
+    pub fn info_hash(&self) -> InfoHash {
+        match self {
+            Self::Metainfo(metainfo) => metainfo.info_hash,
+            Self::Magnet(magnet) => magnet.info_hash,
+        }
+    }
+}
+
+/// How far the hashing of a new share is. Counters only, so the hashing threads never wait for a reader.
+#[derive(Debug, Default)]
+pub struct HashProgress {
+    /// Bytes hashed.
+    pub done: AtomicU64,
+    /// Bytes to hash.
+    pub total: AtomicU64,
+}
+
+/// Changes to how a torrent runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TorrentControl {
+    /// Close its connections and ask for nothing.
+    Pause,
+    /// Go on, also after an error.
+    Resume,
+    /// Hash everything that is on disk.
+    Recheck,
+}
+
+/// A step in a torrent's life.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Lifecycle {
+    /// It was added.
+    Added(Arc<NewTorrent>),
+    /// A magnet link's description has come.
+    MetadataKnown(Arc<Metainfo>),
+    /// It was checked at start and runs now; the flag says whether it is complete.
+    Started(bool),
+    /// The last piece is verified.
+    Completed,
+    /// It stopped because of a machine's fault; the text says which.
+    Failed(Arc<str>),
+    /// Paused (true) or resumed by the user.
+    Paused(bool),
+    /// It was removed.
+    Removed,
+}
+
+/// Things to do with contacts and the account. Every one is answered.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ContactCommand {
+    /// Ask a person to be a contact.
+    Add {
+        /// Whom: a bare JID.
+        jid: String,
+        /// Sent, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// Let a person who asked see our shares.
+    Accept {
+        /// Whom: a bare JID.
+        jid: String,
+        /// Done, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// End the relation in both directions.
+    Remove {
+        /// Whom: a bare JID.
+        jid: String,
+        /// Done, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// Log in with this account from now on, instead of the old one.
+    SetAccount {
+        /// The account.
+        account: Arc<Account>,
+        /// Answered when the login worked, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// Take everything off the server and forget the account.
+    RemoveAccount {
+        /// Done, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+}
+
+/// An XMPP account as the user gave it. The password never appears in `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Bare or full JID.
+    pub jid: String,
+    /// The resource to ask for, if `jid` has none.
+    pub resource: String,
+    /// Its password.
+    pub password: zeroize::Zeroizing<String>,
+    /// `host:port` to connect to instead of looking the domain up.
+    pub server: Option<String>,
+    /// TLS from the first byte (true) or STARTTLS (false); `None`: direct first, then STARTTLS.
+    pub direct_tls: Option<bool>,
+    /// PEM file with the certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The server may see the password itself, inside verified TLS.
+    pub allow_plain: bool,
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Account").field("jid", &self.jid).finish_non_exhaustive()
+    }
+}
+
+/// Why a command was not carried out. The text is for the user: one line that says what and how to mend it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// There is no such torrent here.
+    #[error("no torrent with the info hash {0} here")]
+    UnknownTorrent(InfoHash),
+    /// It is here already.
+    #[error("the torrent {0} is already here")]
+    AlreadyHere(InfoHash),
+    /// Nobody is known to have it.
+    #[error("no contact shares {0} now")]
+    NoSource(InfoHash),
+    /// The disk said no.
+    #[error(transparent)]
+    Storage(Arc<StorageError>),
+    /// There is no account to do this with.
+    #[error("no XMPP account is set up; set one with `bitween account set JID`")]
+    NoAccount,
+    /// The account is not connected.
+    #[error("not connected to the XMPP server: {0}")]
+    Offline(String),
+    /// Anything else the user has to know.
+    #[error("{0}")]
+    Refused(String),
+    /// The component that should have answered did not.
+    #[error("{0} did not answer in time")]
+    NoAnswer(&'static str),
+}

@@ -1,9 +1,12 @@
 //! One file or folder per thread (layer 4). Components talk to each other over the bus only.
 
+pub mod ask;
 pub mod bt;
 pub mod event;
+pub mod library;
 #[cfg(feature = "web")]
 pub mod rpc;
+pub mod snapshot;
 pub mod tracker;
 #[cfg(feature = "xmpp")]
 pub mod xmpp;

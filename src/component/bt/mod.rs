@@ -1,1 +1,345 @@
 //! The reactor thread: sockets, swarms and storage brought together.
+//!
+//! `Bt` is the reactor's handler. It carries messages between three parts that do not know each other: peers' events
+//! to the torrent's engine, the engine's actions to connections and disk threads, and what the disk threads did back to
+//! the engine. It decides nothing about pieces and peers itself, and never waits: not for a disk, not for a tracker,
+//! not for another thread.
+
+mod actions;
+mod announce;
+mod commands;
+mod disk;
+mod metadata;
+mod options;
+mod peers;
+mod status;
+mod torrent;
+mod uploads;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+pub use options::BtOptions;
+
+use self::peers::Peer;
+use self::torrent::Torrent;
+use super::event::{Bus, Event, Part, Topic};
+use super::snapshot::{Contacts, Published, Torrents};
+use crate::bus::Subscriber;
+use crate::proto::peer;
+use crate::reactor::{CloseCause, Handler, Net, Reactor};
+use crate::storage::{Disk, DiskOptions, PieceBuffer, StorageError};
+use crate::types::{InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
+
+/// Bus messages handled per turn of the loop, so that peers are not kept waiting by a flood of them.
+const MESSAGES_PER_TURN: usize = 256;
+
+/// Commands that may wait for this thread.
+const INBOX: usize = 4096;
+
+/// How long an orderly stop waits for torrents to be closed; what is not committed then is checked at the next start.
+const STOP_DEADLINE: Duration = Duration::from_secs(4);
+/// How long it waits for disk threads to end after that.
+const DISK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Why the BitTorrent thread could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BtError {
+    /// No listening socket could be opened.
+    #[error("cannot listen on port {port}: {error}{}", hint(*port, error))]
+    Listen {
+        /// The port that was asked for.
+        port: u16,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The resume database or the disk threads failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The system refused a poll or a thread.
+    #[error("cannot start the network thread: {0}")]
+    System(#[from] io::Error),
+}
+
+fn hint(port: u16, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!("; another program uses it: choose another port than {port}, or 0 for any"),
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The running thread, as its owner sees it.
+#[derive(Debug)]
+pub struct BtThread {
+    thread: Option<JoinHandle<()>>,
+    torrents: Published<Torrents>,
+    port: u16,
+    bus: Bus,
+}
+
+impl BtThread {
+    /// Opens the listening sockets and the resume database, then starts the thread, which publishes the state of all
+    /// torrents in `torrents`.
+    ///
+    /// # Errors
+    /// [`BtError`]; nothing is left running then.
+    pub fn start(
+        options: BtOptions,
+        bus: Bus,
+        contacts: Published<Contacts>,
+        torrents: Published<Torrents>,
+    ) -> Result<Self, BtError> {
+        let mut reactor = Reactor::new()?;
+        let port = listen(&mut reactor, &options)?;
+        let wake = reactor.wake_hook();
+        let disk = Disk::start(
+            &DiskOptions { threads: options.disk_threads, backend: options.storage, state: options.state.clone() },
+            Arc::clone(&wake),
+        )?;
+        let inbox = bus.subscribe_with_wake("bt", TOPICS, INBOX, wake);
+        let bt = Bt::new(options, port, bus.clone(), inbox, disk, torrents.clone(), contacts);
+        let thread = std::thread::Builder::new().name("reactor".to_owned()).spawn(move || bt.run(reactor))?;
+        Ok(Self { thread: Some(thread), torrents, port, bus })
+    }
+
+    /// The TCP port that peers connect to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where the state of all torrents is to be read.
+    #[must_use]
+    pub fn torrents(&self) -> &Published<Torrents> {
+        &self.torrents
+    }
+
+    /// True while the thread runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Tells trackers, writes the resume data and ends the thread.
+    pub fn stop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        if self.bus.publish(Event::Stop(Part::Bt)).is_err() {
+            log::debug!("the network thread has ended already");
+        }
+        if thread.join().is_err() {
+            log::error!("the network thread panicked");
+        }
+    }
+}
+
+impl Drop for BtThread {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+const TOPICS: &[Topic] = &[
+    Topic::AddTorrent,
+    Topic::DelTorrent,
+    Topic::ControlTorrent,
+    Topic::AddPeer,
+    Topic::Query,
+    Topic::Announced,
+    Topic::RecheckHandles,
+    Topic::StopBt,
+];
+
+/// Listens on all addresses with one port. An address family that the machine lacks is left out.
+fn listen(reactor: &mut Reactor<Peer>, options: &BtOptions) -> Result<u16, BtError> {
+    let fixed = options.port != 0;
+    let mut wanted = if fixed { options.port } else { options.last_port };
+    for attempt in 0.. {
+        match listen_on(reactor, &options.bind, wanted) {
+            Ok(port) => return Ok(port),
+            // With a port of the system's choice, the other family may find it taken: choose anew.
+            Err(_) if !fixed && attempt < 10 => wanted = 0,
+            Err(error) => return Err(BtError::Listen { port: wanted, error }),
+        }
+    }
+    Err(BtError::Listen { port: wanted, error: io::ErrorKind::AddrInUse.into() })
+}
+
+fn listen_on(reactor: &mut Reactor<Peer>, bind: &[IpAddr], port: u16) -> io::Result<u16> {
+    let mut chosen = port;
+    let mut open = 0;
+    let mut missing = None;
+    for ip in bind {
+        match reactor.listen(SocketAddr::new(*ip, chosen)) {
+            Ok(addr) => {
+                chosen = addr.port();
+                open += 1;
+            }
+            Err(error) if family_is_missing(&error) => {
+                log::info!("not listening on {ip}: {error}");
+                missing = Some(error);
+            }
+            Err(error) => {
+                reactor.stop_listening();
+                return Err(error);
+            }
+        }
+    }
+    match missing {
+        Some(error) if open == 0 => Err(error),
+        _ => Ok(chosen),
+    }
+}
+
+fn family_is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL | libc::EPROTONOSUPPORT))
+}
+
+/// The reactor's handler: everything the thread owns but the connections.
+pub(super) struct Bt {
+    options: BtOptions,
+    port: u16,
+    peer_id: PeerId,
+    /// By which trackers know us again when our address changes.
+    tracker_key: u32,
+    bus: Bus,
+    inbox: Subscriber<Event>,
+    disk: Disk,
+    buffer: PieceBuffer,
+    torrents: HashMap<TorrentKey, Torrent>,
+    by_hash: HashMap<InfoHash, TorrentKey>,
+    next_key: u64,
+    /// Pieces that wait for room in the piece buffer before their window is opened.
+    waiting_windows: VecDeque<(TorrentKey, PieceIndex)>,
+    /// Pieces being brought into memory, and who waits for them.
+    populating: HashMap<(TorrentKey, PieceIndex), Vec<PeerKey>>,
+    published: Published<Torrents>,
+    contacts: Published<Contacts>,
+    /// Torrents whose published status is out of date.
+    stale: HashSet<TorrentKey>,
+    /// When the snapshot is published next.
+    status_due: Option<Instant>,
+    /// A torrent's state has changed, which is not to wait for the usual time.
+    state_changed: bool,
+    /// The timer for `waiting_windows` is armed.
+    room_armed: bool,
+    more_messages: bool,
+    /// Set when the thread is to end: at this time at the latest.
+    stopping: Option<Instant>,
+}
+
+impl Bt {
+    fn new(
+        options: BtOptions,
+        port: u16,
+        bus: Bus,
+        inbox: Subscriber<Event>,
+        disk: Disk,
+        published: Published<Torrents>,
+        contacts: Published<Contacts>,
+    ) -> Self {
+        let mut random = [0; 12];
+        if getrandom::fill(&mut random).is_err() {
+            random.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
+        }
+        published.publish(Arc::new(Torrents { port, ..Torrents::default() }));
+        Self {
+            buffer: PieceBuffer::new(options.piece_buffer),
+            port,
+            peer_id: PeerId::ours(random),
+            tracker_key: fastrand::u32(..),
+            bus,
+            inbox,
+            disk,
+            torrents: HashMap::new(),
+            by_hash: HashMap::new(),
+            next_key: 1,
+            waiting_windows: VecDeque::new(),
+            populating: HashMap::new(),
+            published,
+            contacts,
+            stale: HashSet::new(),
+            status_due: None,
+            state_changed: false,
+            room_armed: false,
+            more_messages: false,
+            stopping: None,
+            options,
+        }
+    }
+
+    fn run(mut self, mut reactor: Reactor<Peer>) {
+        let _ = self.bus.publish(Event::SetPort(self.port));
+        let _ = self.bus.publish(Event::BtReady);
+        log::info!("listening for peers on port {}", self.port);
+        while !self.is_stopped(reactor.net().now()) {
+            if let Err(error) = reactor.turn(&mut self) {
+                log::error!("the network thread cannot go on: {error}");
+                break;
+            }
+            if self.more_messages {
+                self.more_messages = false;
+                self.woken(reactor.net());
+            }
+        }
+        self.disk.stop(DISK_PATIENCE);
+    }
+
+    fn is_stopped(&self, now: Instant) -> bool {
+        self.stopping.is_some_and(|deadline| self.torrents.is_empty() || now >= deadline)
+    }
+
+    fn torrent_of(&mut self, info_hash: InfoHash) -> Option<&mut Torrent> {
+        let key = self.by_hash.get(&info_hash)?;
+        self.torrents.get_mut(key)
+    }
+}
+
+impl Handler for Bt {
+    type Data = Peer;
+
+    fn incoming(&mut self, net: &mut Net<Peer>, addr: SocketAddr) -> Option<Peer> {
+        if self.stopping.is_some() || net.len() >= self.options.max_connections {
+            log::debug!("refused the connection of {addr}: there are {} already", net.len());
+            return None;
+        }
+        Some(Peer::incoming())
+    }
+
+    fn event(&mut self, net: &mut Net<Peer>, key: PeerKey, event: peer::Event<'_>) {
+        self.peer_event(net, key, event);
+    }
+
+    fn burst_end(&mut self, net: &mut Net<Peer>, key: PeerKey) {
+        if let Some(torrent) = net.data(key).and_then(|peer| peer.torrent) {
+            self.drain(net, torrent);
+        }
+    }
+
+    fn sent(&mut self, net: &mut Net<Peer>, key: PeerKey, _payload: usize) {
+        self.pump_uploads(net, key);
+    }
+
+    fn closed(&mut self, net: &mut Net<Peer>, key: PeerKey, addr: SocketAddr, data: Peer, why: CloseCause) {
+        self.peer_closed(net, key, addr, &data, &why);
+    }
+
+    fn woken(&mut self, net: &mut Net<Peer>) {
+        self.inbox.rearm();
+        self.disk_answers(net);
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(event) = self.inbox.try_recv() else { return };
+            self.command(net, event);
+        }
+        self.more_messages = self.inbox.has_messages();
+    }
+
+    fn timer(&mut self, net: &mut Net<Peer>, id: u64) {
+        self.deadline(net, id);
+    }
+}

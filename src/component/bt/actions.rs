@@ -1,0 +1,251 @@
+//! Carries out what a torrent's engine wants: connections, messages, windows, verification.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Bt;
+use super::peers::Peer;
+use super::torrent::Phase;
+use crate::component::event::Lifecycle;
+use crate::engine::Action;
+use crate::reactor::Net;
+use crate::storage::{Job, StorageError};
+use crate::types::{Block, PeerKey, PieceIndex, TorrentKey};
+
+/// Verified pieces are committed this long after the first of them: what is lost at `kill -9` is bounded by it, and a
+/// disk is not made to sync for every piece.
+pub(super) const COMMIT_AFTER: Duration = Duration::from_secs(5);
+
+/// Time between two looks at who holds room in the piece buffer while others wait for it.
+const ROOM_EVERY: Duration = Duration::from_secs(3);
+
+/// Number of that look's deadline.
+pub(super) const ROOM_TIMER: u64 = u64::MAX;
+
+impl Bt {
+    /// Does all that the torrent wants done now, and sees to it that it is woken in time for the next.
+    pub(super) fn drain(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
+        self.drain_metadata(net, key);
+        while let Some(action) = self.torrents.get_mut(&key).and_then(|t| t.engine_mut()).and_then(|e| e.poll_action())
+        {
+            self.act(net, key, action);
+        }
+        self.drain_announces(net, key);
+        self.arm(net, key);
+        self.mark_stale(net, key);
+    }
+
+    fn act(&mut self, net: &mut Net<Peer>, key: TorrentKey, action: Action) {
+        match action {
+            Action::Send { peer, command } => net.send(peer, &command),
+            Action::Upload { peer, block } => self.upload(net, peer, block),
+            Action::OpenWindow(piece) => self.open_window(net, key, piece),
+            Action::Verify { piece, digests } => self.verify(key, piece, digests),
+            Action::CloseWindow(piece) => self.close_window(net, key, piece),
+            Action::Connect(addr) => {
+                if self.dial(net, key, addr).is_none()
+                    && let Some(engine) = self.torrents.get_mut(&key).and_then(|torrent| torrent.engine_mut())
+                {
+                    engine.connect_failed(net.now(), addr);
+                }
+            }
+            Action::Close { peer, reason } => self.close_peer(net, peer, reason),
+            Action::CancelUpload { peer, block } => self.cancel_upload(net, peer, block),
+            Action::DropUploads { peer } => self.drop_uploads(net, peer),
+            Action::NeedPeers => self.need_peers(net, key),
+            Action::Completed => self.completed(net, key),
+        }
+    }
+
+    /// Begins to connect. `None` if that is impossible.
+    pub(super) fn dial(&mut self, net: &mut Net<Peer>, key: TorrentKey, addr: SocketAddr) -> Option<PeerKey> {
+        let torrent = self.torrents.get(&key)?;
+        if net.len() >= self.options.max_connections || self.stopping.is_some() {
+            return None;
+        }
+        let options = self.session_options(torrent, addr);
+        match net.connect(addr, torrent.info_hash, options, Peer::dialed(key)) {
+            Ok(peer) => Some(peer),
+            Err(error) => {
+                log::debug!("{}: cannot connect to {addr}: {error}", torrent.name);
+                None
+            }
+        }
+    }
+
+    pub(super) fn open_window(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        let Some(metainfo) = &torrent.metainfo else { return };
+        let len = metainfo.info.geometry.piece_len(piece);
+        if !self.buffer.reserve_write(len) {
+            self.waiting_windows.push_back((key, piece));
+            return self.arm_room(net);
+        }
+        torrent.reserved.insert(piece, len);
+        let evicted = self.buffer.make_room();
+        self.release(evicted);
+        self.disk.submit(Job::OpenWindow { torrent: key, piece });
+    }
+
+    /// Room in the piece buffer became free: open what waited for it.
+    pub(super) fn open_waiting_windows(&mut self, net: &mut Net<Peer>) {
+        for _ in 0..self.waiting_windows.len() {
+            let Some((key, piece)) = self.waiting_windows.pop_front() else { return };
+            let waiting = self.waiting_windows.len();
+            self.open_window(net, key, piece);
+            if self.waiting_windows.len() > waiting {
+                // Still no room: it went to the back, its turn is first again next time.
+                self.waiting_windows.rotate_right(1);
+                return;
+            }
+        }
+    }
+
+    /// Sees to it that somebody looks whether those who have room in the piece buffer make use of it.
+    fn arm_room(&mut self, net: &mut Net<Peer>) {
+        if !self.room_armed {
+            self.room_armed = true;
+            net.arm(ROOM_TIMER, net.now() + ROOM_EVERY);
+        }
+    }
+
+    /// Pieces wait for room: each torrent gives up one that nobody sends any more. Otherwise a torrent whose peers are
+    /// all gone could hold the whole buffer for ever.
+    pub(super) fn reclaim_room(&mut self, net: &mut Net<Peer>) {
+        self.room_armed = false;
+        if self.waiting_windows.is_empty() {
+            return;
+        }
+        let now = net.now();
+        for key in self.torrents.keys().copied().collect::<Vec<_>>() {
+            if let Some(engine) = self.torrents.get_mut(&key).and_then(|torrent| torrent.engine_mut()) {
+                engine.yield_piece(now);
+                self.drain(net, key);
+            }
+        }
+        self.arm_room(net);
+    }
+
+    pub(super) fn release_reservation(&mut self, key: TorrentKey, piece: PieceIndex) {
+        if let Some(len) = self.torrents.get_mut(&key).and_then(|torrent| torrent.reserved.remove(&piece)) {
+            self.buffer.release_write(len);
+        }
+    }
+
+    pub(super) fn store_block(&mut self, net: &mut Net<Peer>, key: TorrentKey, block: Block, data: &[u8]) {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        let Some(window) = torrent.windows.get_mut(&block.piece()) else {
+            log::error!("{}: {block} has no window", torrent.name);
+            return;
+        };
+        if let Err(error) = window.write_at(block.begin(), data) {
+            self.storage_failed(net, key, &error);
+        }
+    }
+
+    fn verify(&mut self, key: TorrentKey, piece: PieceIndex, digests: bool) {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        if let Some(window) = torrent.windows.remove(&piece) {
+            self.disk.submit(Job::Verify { torrent: key, piece, window, digests });
+        }
+    }
+
+    fn close_window(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) {
+        self.waiting_windows.retain(|waiting| *waiting != (key, piece));
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        if let Some(window) = torrent.windows.remove(&piece) {
+            self.disk.submit(Job::ReleaseWrite(window));
+            self.release_reservation(key, piece);
+            self.open_waiting_windows(net);
+        }
+    }
+
+    fn completed(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        log::info!("{}: complete", torrent.name);
+        let info_hash = torrent.info_hash;
+        torrent.announcer.completed(net.now());
+        self.commit(key);
+        self.announce_change(info_hash, Lifecycle::Completed);
+        self.publish_shares();
+    }
+
+    /// Writes down which pieces are good. Nothing is written that was not synced first.
+    pub(super) fn commit(&mut self, key: TorrentKey) {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        torrent.uncommitted_since = None;
+        self.disk.submit(Job::Commit { torrent: key });
+    }
+
+    /// The disk threads could not do what was asked of them.
+    pub(super) fn storage_failed(&mut self, net: &mut Net<Peer>, key: TorrentKey, error: &StorageError) {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        if matches!(error, StorageError::NotOpen) {
+            // An answer to a job from before the torrent was closed.
+            return;
+        }
+        torrent.suspect |= error.is_loss();
+        self.fail(net, key, error.to_string());
+    }
+
+    /// A machine's fault: this torrent stops with a reason that people can read, everything else goes on.
+    pub(super) fn fail(&mut self, net: &mut Net<Peer>, key: TorrentKey, reason: String) {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        if matches!(torrent.phase, Phase::Failed(_) | Phase::Closing) {
+            return;
+        }
+        log::error!("{} ({}): stopped: {reason}", torrent.name, torrent.info_hash);
+        if torrent.uncommitted_since.take().is_some() && !torrent.suspect {
+            // What is good already shall stay so.
+            self.disk.submit(Job::Commit { torrent: key });
+        }
+        torrent.keep_totals(net.now());
+        torrent.announcer.stop();
+        torrent.phase = Phase::Failed(reason.clone());
+        let info_hash = torrent.info_hash;
+        self.drain_announces(net, key);
+        self.drop_connections(net, key);
+        self.drop_windows(net, key);
+        self.announce_change(info_hash, Lifecycle::Failed(reason.into()));
+        self.publish_shares();
+        self.mark_stale(net, key);
+    }
+
+    /// Closes all connections of the torrent, half-open ones included.
+    pub(super) fn drop_connections(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
+        for peer in net.keys() {
+            if net.data(peer).is_some_and(|data| data.torrent == Some(key)) {
+                self.drop_peer(net, peer, &"the torrent is stopped");
+            }
+        }
+        if let Some(torrent) = self.torrents.get_mut(&key) {
+            torrent.peers.clear();
+            torrent.early.clear();
+        }
+    }
+
+    /// Gives back all windows of the torrent and what waits for one.
+    pub(super) fn drop_windows(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
+        self.waiting_windows.retain(|(torrent, _)| *torrent != key);
+        self.populating.retain(|(torrent, _), _| *torrent != key);
+        let evicted = self.buffer.remove_torrent(key);
+        self.release(evicted);
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        let windows: Vec<_> = torrent.windows.drain().collect();
+        for (piece, window) in windows {
+            self.disk.submit(Job::ReleaseWrite(window));
+            self.release_reservation(key, piece);
+        }
+        self.open_waiting_windows(net);
+    }
+
+    /// Arms the torrent's next deadline unless an earlier one is armed.
+    pub(super) fn arm(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        let Some(at) = torrent.poll_timeout() else { return };
+        if torrent.armed.is_none_or(|armed| at < armed) {
+            torrent.armed = Some(at);
+            net.arm(key.0, at);
+        }
+    }
+}

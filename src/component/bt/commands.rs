@@ -1,0 +1,206 @@
+//! What other threads want: torrents added, removed, paused; peers; answers from trackers.
+
+use std::sync::Arc;
+
+use super::Bt;
+use super::peers::Peer;
+use super::torrent::{Closing, Phase, Torrent};
+use crate::bus::Reply;
+use crate::component::event::{ControlError, Event, Lifecycle, NewTorrent, Part, TorrentControl, TorrentSource};
+use crate::engine::{MetadataFetch, Source};
+use crate::reactor::Net;
+use crate::storage::{CheckMode, Ending};
+use crate::types::{InfoHash, TorrentKey};
+
+impl Bt {
+    pub(super) fn command(&mut self, net: &mut Net<Peer>, event: Event) {
+        match event {
+            Event::AddTorrent { torrent, reply } => {
+                let answer = self.add_torrent(net, torrent);
+                reply.send(answer);
+            }
+            Event::DelTorrent { info_hash, with_data, reply } => self.remove_torrent(net, info_hash, with_data, reply),
+            Event::ControlTorrent { info_hash, what, reply } => self.control(net, info_hash, what, reply),
+            Event::AddPeers { info_hash, addrs, source } => {
+                let now = net.now();
+                if let Some(torrent) = self.torrent_of(info_hash) {
+                    let key = torrent.key;
+                    torrent.add_candidates(now, &addrs, source);
+                    self.drain(net, key);
+                }
+            }
+            Event::QueryPeers { info_hash, reply } => {
+                let now = net.now();
+                let peers = self.torrent_of(info_hash).map(|t| t.engine().map(|e| e.peers(now)).unwrap_or_default());
+                reply.send(peers.ok_or(ControlError::UnknownTorrent(info_hash)));
+            }
+            Event::QueryPieces { info_hash, reply } => {
+                let have = self.torrent_of(info_hash).and_then(|torrent| Some(torrent.engine()?.have().clone()));
+                reply.send(have.ok_or(ControlError::UnknownTorrent(info_hash)));
+            }
+            Event::Announced(answer) => self.announced(net, &answer),
+            Event::RecheckHandles => {
+                for key in self.torrents.keys().copied().collect::<Vec<_>>() {
+                    self.add_contact_sources(net, key);
+                    self.drain(net, key);
+                }
+            }
+            Event::Stop(Part::Bt) => self.begin_stop(net),
+            _ => {}
+        }
+    }
+
+    fn add_torrent(&mut self, net: &mut Net<Peer>, new: Arc<NewTorrent>) -> Result<InfoHash, ControlError> {
+        let info_hash = new.source.info_hash();
+        if self.stopping.is_some() {
+            return Err(ControlError::Refused("bitween is stopping".to_owned()));
+        }
+        if self.by_hash.contains_key(&info_hash) {
+            return Err(ControlError::AlreadyHere(info_hash));
+        }
+        let now = net.now();
+        let key = TorrentKey(self.next_key);
+        self.next_key += 1;
+        let mut torrent = Torrent::new(key, Arc::clone(&new), now);
+        torrent.add_candidates(now, &new.peers, Source::Manual);
+        if let TorrentSource::Magnet(magnet) = &new.source {
+            torrent.add_candidates(now, &magnet.peers, Source::Manual);
+            torrent.announcer.start(now, false);
+        }
+        let is_known = torrent.metainfo.is_some();
+        self.torrents.insert(key, torrent);
+        self.by_hash.insert(info_hash, key);
+        if is_known {
+            self.open(net, key, new.check);
+        } else {
+            self.add_contact_sources(net, key);
+        }
+        self.announce_change(info_hash, Lifecycle::Added(new));
+        self.drain(net, key);
+        self.publish_status(now);
+        Ok(info_hash)
+    }
+
+    fn remove_torrent(
+        &mut self,
+        net: &mut Net<Peer>,
+        info_hash: InfoHash,
+        with_data: bool,
+        reply: Reply<Result<(), ControlError>>,
+    ) {
+        let Some(torrent) = self.torrent_of(info_hash) else {
+            reply.send(Err(ControlError::UnknownTorrent(info_hash)));
+            return;
+        };
+        if torrent.closing.is_some() {
+            reply.send(Err(busy()));
+            return;
+        }
+        let key = torrent.key;
+        let ending = if with_data { Ending::Delete } else { Ending::Clean };
+        self.close_torrent(net, key, Closing::Remove(reply), ending);
+    }
+
+    fn control(
+        &mut self,
+        net: &mut Net<Peer>,
+        info_hash: InfoHash,
+        what: TorrentControl,
+        reply: Reply<Result<(), ControlError>>,
+    ) {
+        let Some(torrent) = self.torrent_of(info_hash) else {
+            reply.send(Err(ControlError::UnknownTorrent(info_hash)));
+            return;
+        };
+        let key = torrent.key;
+        if torrent.closing.is_some() {
+            reply.send(Err(busy()));
+            return;
+        }
+        match what {
+            TorrentControl::Pause => self.pause(net, key),
+            TorrentControl::Recheck if torrent.metainfo.is_some() => {
+                return self.close_torrent(net, key, Closing::Reopen(CheckMode::Full, reply), Ending::Clean);
+            }
+            TorrentControl::Recheck => {
+                reply.send(Err(ControlError::Refused("its description is not known yet".to_owned())));
+                return;
+            }
+            TorrentControl::Resume => {
+                torrent.paused = false;
+                self.announce_change(info_hash, Lifecycle::Paused(false));
+                if let Some(check) = self.resume(net, key) {
+                    return self.close_torrent(net, key, Closing::Reopen(check, reply), Ending::Broken);
+                }
+            }
+        }
+        self.publish_shares();
+        self.drain(net, key);
+        self.publish_status(net.now());
+        reply.send(Ok(()));
+    }
+
+    /// Lets a torrent go on. `Some` if it had failed and has to be opened anew for that: the machine's fault may be
+    /// mended.
+    fn resume(&mut self, net: &mut Net<Peer>, key: TorrentKey) -> Option<CheckMode> {
+        let now = net.now();
+        let torrent = self.torrents.get_mut(&key)?;
+        match &mut torrent.phase {
+            Phase::Running(engine) => {
+                engine.resume(now);
+                let complete = engine.is_complete();
+                torrent.announcer.start(now, complete);
+            }
+            Phase::Metadata(_) => torrent.announcer.start(now, false),
+            Phase::Failed(_) if torrent.metainfo.is_none() => {
+                torrent.phase = Phase::Metadata(Box::new(MetadataFetch::new(torrent.info_hash)));
+                torrent.announcer.start(now, false);
+            }
+            Phase::Failed(_) if torrent.suspect => return Some(CheckMode::Full),
+            Phase::Failed(_) => return Some(CheckMode::TrustResume),
+            Phase::Opening { .. } | Phase::Closing => {}
+        }
+        None
+    }
+
+    fn pause(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
+        let now = net.now();
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        torrent.paused = true;
+        torrent.announcer.stop();
+        let info_hash = torrent.info_hash;
+        if let Phase::Running(engine) = &mut torrent.phase {
+            engine.pause(now);
+        }
+        self.drain(net, key);
+        self.drop_connections(net, key);
+        self.announce_change(info_hash, Lifecycle::Paused(true));
+    }
+
+    /// Connects to contacts that share what this torrent lacks: the original's `recheck_handles`.
+    pub(super) fn add_contact_sources(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
+        let now = net.now();
+        let contacts = self.contacts.read();
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        let sources = contacts.shares.sources(&torrent.info_hash, &contacts.filter);
+        if !sources.is_empty() {
+            torrent.add_candidates(now, &sources, Source::Contact);
+        }
+    }
+
+    fn begin_stop(&mut self, net: &mut Net<Peer>) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let deadline = net.now() + super::STOP_DEADLINE;
+        self.stopping = Some(deadline);
+        net.arm(super::status::STATUS_TIMER, deadline);
+        for key in self.torrents.keys().copied().collect::<Vec<_>>() {
+            self.close_torrent(net, key, Closing::Stop, Ending::Clean);
+        }
+    }
+}
+
+fn busy() -> ControlError {
+    ControlError::Refused("its files are being closed or checked; try again in a moment".to_owned())
+}

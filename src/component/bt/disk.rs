@@ -1,0 +1,313 @@
+//! What the disk threads did: opened torrents, windows, verified pieces, commits.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Bt;
+use super::peers::Peer;
+use super::torrent::{Closing, Phase, Torrent, Totals};
+use crate::component::event::{ControlError, Lifecycle};
+use crate::engine::{self, PieceOutcome, Source, TorrentOptions};
+use crate::reactor::Net;
+use crate::storage::{CheckMode, Done, Ending, Job, Layout, LayoutFile, StorageError, Verified, WriteWindow};
+use crate::types::{Bitfield, PieceIndex, TorrentKey};
+
+/// Share of the piece buffer that one torrent's pieces in progress may take. The rest serves finished ones.
+const OPEN_SHARE: u64 = 2;
+
+impl Bt {
+    /// Lets the disk threads look what is there of a torrent whose description is known.
+    pub(super) fn open(&mut self, net: &mut Net<Peer>, key: TorrentKey, check: CheckMode) {
+        let Some(layout) = self.torrents.get(&key).map(|torrent| self.layout_of(torrent)) else { return };
+        let layout = match layout {
+            Ok(layout) => Arc::new(layout),
+            Err(reason) => return self.fail(net, key, reason),
+        };
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        let Some(metainfo) = &torrent.metainfo else { return };
+        torrent.phase = Phase::Opening { checked: 0, total: 0 };
+        torrent.suspect = false;
+        self.disk.submit(Job::Open {
+            torrent: key,
+            info_hash: torrent.info_hash,
+            layout,
+            dir: torrent.dir.clone(),
+            hashes: Arc::clone(&metainfo.info.pieces),
+            check,
+            create: !torrent.new.seed,
+        });
+        self.mark_stale(net, key);
+    }
+
+    /// Where the torrent's files lie; or why they cannot, in words for the user.
+    fn layout_of(&self, torrent: &Torrent) -> Result<Layout, String> {
+        let Some(metainfo) = &torrent.metainfo else { return Err("its description is not known yet".to_owned()) };
+        let info = &metainfo.info;
+        let is_there = |other: &Torrent| {
+            other.key != torrent.key
+                && !matches!(other.phase, Phase::Failed(_))
+                && other.metainfo.as_ref().is_some_and(|other| other.info.name == info.name)
+                && other.dir == torrent.dir
+        };
+        if !torrent.new.seed && self.torrents.values().any(is_there) {
+            let path = torrent.dir.join(&info.name);
+            return Err(format!("{} belongs to another torrent; choose another folder", path.display()));
+        }
+        let paths = torrent.new.paths.clone().unwrap_or_else(|| info.file_paths());
+        let files = info.files.iter().zip(paths);
+        let files = files.map(|(file, path)| LayoutFile { path, len: file.len, pad: file.pad });
+        Layout::new(info.geometry, files.collect()).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn disk_answers(&mut self, net: &mut Net<Peer>) {
+        while let Some(done) = self.disk.try_recv() {
+            match done {
+                Done::CheckProgress { torrent, checked, total } => {
+                    if let Some(Phase::Opening { checked: c, total: t }) =
+                        self.torrents.get_mut(&torrent).map(|torrent| &mut torrent.phase)
+                    {
+                        (*c, *t) = (checked, total);
+                    }
+                    self.mark_stale(net, torrent);
+                }
+                Done::Opened { torrent, result, hashed } => self.opened(net, torrent, result, hashed),
+                Done::WindowOpened { torrent, piece, result } => self.window_opened(net, torrent, piece, result),
+                Done::Verified { torrent, piece, result, digests } => {
+                    self.verified(net, torrent, piece, result, &digests);
+                }
+                Done::Populated { torrent, piece, result } => match result {
+                    Ok(window) => self.populated(net, torrent, piece, window),
+                    Err(error) => {
+                        self.populating.remove(&(torrent, piece));
+                        self.storage_failed(net, torrent, &error);
+                    }
+                },
+                Done::Probed { torrent, result } | Done::Committed { torrent, result } => {
+                    if let Err(error) = result {
+                        self.storage_failed(net, torrent, &error);
+                    }
+                }
+                Done::Closed { torrent, result } => self.closed_torrent(net, torrent, result),
+            }
+        }
+    }
+
+    fn opened(&mut self, net: &mut Net<Peer>, key: TorrentKey, result: Result<Bitfield, StorageError>, hashed: u32) {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        if torrent.closing.is_some() {
+            return;
+        }
+        let have = match result {
+            Ok(have) => have,
+            Err(error) => return self.storage_failed(net, key, &error),
+        };
+        let Some(metainfo) = torrent.metainfo.clone() else { return };
+        let now = net.now();
+        let (count, pieces) = (have.count_ones(), have.len());
+        log::info!("{}: {count} of {pieces} pieces are there ({hashed} were checked)", torrent.name);
+        let options = TorrentOptions {
+            max_peers: self.options.max_peers,
+            upload_slots: self.options.upload_slots,
+            max_requests: self.options.max_requests,
+            max_open_pieces_bytes: self.options.piece_buffer / OPEN_SHARE,
+            download: !torrent.new.seed,
+            own_id: Some(self.peer_id),
+            ..TorrentOptions::default()
+        };
+        let seed = fastrand::u64(..);
+        let mut engine = engine::Torrent::new(now, options, metainfo.info.geometry, have, seed);
+        let complete = engine.is_complete();
+        if torrent.paused {
+            engine.pause(now);
+        } else {
+            torrent.announcer.start(now, complete);
+        }
+        torrent.phase = Phase::Running(Box::new(engine));
+        torrent.warning = (torrent.new.seed && !complete).then(|| {
+            format!("{} of {pieces} pieces are missing or damaged; the others are shared", pieces.saturating_sub(count))
+        });
+        let info_hash = torrent.info_hash;
+        self.hand_over(net, key);
+        self.announce_change(info_hash, Lifecycle::Started(complete));
+        self.publish_shares();
+        self.drain(net, key);
+    }
+
+    /// Gives the fresh engine the addresses and peers that are there already.
+    fn hand_over(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
+        let now = net.now();
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        let manual = torrent.new.peers.clone();
+        torrent.add_candidates(now, &manual, Source::Manual);
+        for (addr, source) in torrent.dialing.take() {
+            torrent.add_candidates(now, &[addr], source);
+        }
+        let early = std::mem::take(&mut torrent.early);
+        for peer in torrent.peers.clone() {
+            self.join_after_metadata(net, peer, key);
+        }
+        for (peer, handshake) in early {
+            self.accept(net, peer, &handshake);
+        }
+        self.add_contact_sources(net, key);
+    }
+
+    fn window_opened(
+        &mut self,
+        net: &mut Net<Peer>,
+        key: TorrentKey,
+        piece: PieceIndex,
+        result: Result<WriteWindow, StorageError>,
+    ) {
+        let window = match result {
+            Ok(window) => window,
+            Err(error) => return self.window_refused(net, key, piece, &error),
+        };
+        let now = net.now();
+        match self.torrents.get_mut(&key).filter(|torrent| torrent.reserved.contains_key(&piece)) {
+            Some(Torrent { phase: Phase::Running(engine), windows, .. }) => {
+                windows.insert(piece, window);
+                engine.window_opened(now, piece);
+                self.drain(net, key);
+            }
+            // Failed or closed meanwhile.
+            _ => {
+                self.disk.submit(Job::ReleaseWrite(window));
+                self.release_reservation(key, piece);
+                self.open_waiting_windows(net);
+            }
+        }
+    }
+
+    fn window_refused(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex, error: &StorageError) {
+        let now = net.now();
+        self.release_reservation(key, piece);
+        self.open_waiting_windows(net);
+        match self.torrents.get_mut(&key) {
+            Some(Torrent { phase: Phase::Running(engine), name, .. }) if error.is_shortage() => {
+                log::warn!("{name}: {error}; it is tried again");
+                engine.window_failed(now, piece);
+                self.drain(net, key);
+            }
+            _ => self.storage_failed(net, key, error),
+        }
+    }
+
+    fn verified(
+        &mut self,
+        net: &mut Net<Peer>,
+        key: TorrentKey,
+        piece: PieceIndex,
+        result: Result<Verified, StorageError>,
+        digests: &[u64],
+    ) {
+        let now = net.now();
+        let running = self.torrents.get_mut(&key).filter(|torrent| torrent.engine().is_some());
+        let outcome = match (result, running) {
+            (Ok(Verified::Good(window)), Some(_)) => {
+                self.release_reservation(key, piece);
+                let evicted = self.buffer.insert_read((key, piece), window);
+                self.release(evicted);
+                PieceOutcome::Good
+            }
+            (Ok(Verified::Bad(window)), Some(torrent)) => {
+                log::info!("{}: piece {piece} failed its hash and is fetched again", torrent.name);
+                torrent.windows.insert(piece, window);
+                PieceOutcome::Bad
+            }
+            (result, _) => {
+                self.release_reservation(key, piece);
+                self.open_waiting_windows(net);
+                match result {
+                    Ok(Verified::Good(window)) => self.release(vec![window]),
+                    Ok(Verified::Bad(window)) => self.disk.submit(Job::ReleaseWrite(window)),
+                    Err(error) => self.storage_failed(net, key, &error),
+                }
+                return;
+            }
+        };
+        if let Some(torrent) = self.torrents.get_mut(&key)
+            && let Phase::Running(engine) = &mut torrent.phase
+        {
+            engine.piece_verified(now, piece, outcome, digests);
+            let first = outcome == PieceOutcome::Good && engine.have().count_ones() == 1;
+            if outcome == PieceOutcome::Good && torrent.uncommitted_since.is_none() {
+                torrent.uncommitted_since = Some(now);
+                net.arm(key.0, now + super::actions::COMMIT_AFTER);
+            }
+            if first {
+                self.publish_shares();
+            }
+        }
+        self.open_waiting_windows(net);
+        self.drain(net, key);
+    }
+
+    /// Ends a torrent's work on its files; what follows is told by `closing` once the disk threads are done.
+    pub(super) fn close_torrent(&mut self, net: &mut Net<Peer>, key: TorrentKey, closing: Closing, ending: Ending) {
+        let now = net.now();
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        torrent.keep_totals(now);
+        torrent.announcer.stop();
+        let ending = match (&torrent.phase, ending) {
+            (Phase::Failed(_), Ending::Clean) => Ending::Broken,
+            _ => ending,
+        };
+        self.drain_announces(net, key);
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        torrent.closing = Some(closing);
+        torrent.uncommitted_since = None;
+        torrent.phase = Phase::Closing;
+        self.drop_connections(net, key);
+        self.drop_windows(net, key);
+        self.disk.submit(Job::Close { torrent: key, ending });
+        self.mark_stale(net, key);
+    }
+
+    fn closed_torrent(&mut self, net: &mut Net<Peer>, key: TorrentKey, result: Result<(), StorageError>) {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        let info_hash = torrent.info_hash;
+        let answer = match result {
+            // It had no files yet.
+            Ok(()) | Err(StorageError::NotOpen) => Ok(()),
+            Err(error) => {
+                log::error!("{}: {error}", torrent.name);
+                Err(ControlError::Storage(Arc::new(error)))
+            }
+        };
+        match torrent.closing.take() {
+            Some(Closing::Reopen(check, reply)) => {
+                reply.send(answer);
+                torrent.phase = Phase::Opening { checked: 0, total: 0 };
+                self.open(net, key, check);
+            }
+            Some(Closing::Remove(reply)) => {
+                self.torrents.remove(&key);
+                self.by_hash.remove(&info_hash);
+                self.publish_shares();
+                self.publish_status(net.now());
+                let _ = self
+                    .bus
+                    .publish(crate::component::event::Event::Lifecycle { info_hash, change: Lifecycle::Removed });
+                reply.send(answer);
+            }
+            Some(Closing::Stop) | None => {
+                self.torrents.remove(&key);
+                self.by_hash.remove(&info_hash);
+            }
+        }
+    }
+}
+
+impl Torrent {
+    /// Remembers what the engine counted, before the engine goes.
+    pub(super) fn keep_totals(&mut self, now: Instant) {
+        let Some(stats) = self.engine().map(|engine| engine.stats(now)) else { return };
+        let Totals { downloaded, uploaded, wasted } = self.totals;
+        self.totals = Totals {
+            downloaded: downloaded + stats.downloaded,
+            uploaded: uploaded + stats.uploaded,
+            wasted: wasted + stats.wasted,
+        };
+    }
+}

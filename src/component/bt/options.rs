@@ -1,0 +1,52 @@
+//! What the BitTorrent thread is told at its start.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::storage::BackendChoice;
+
+/// Options of the BitTorrent thread and its disk threads.
+#[derive(Clone, Debug)]
+pub struct BtOptions {
+    /// Addresses to listen on, all with the same port.
+    pub bind: Vec<IpAddr>,
+    /// TCP port; 0 lets the system pick one.
+    pub port: u16,
+    /// Tried first when `port` is 0: the port of the last run, so that contacts' lists stay true. 0 for none.
+    pub last_port: u16,
+    /// Bytes of pieces that may be in memory at once, being received or served.
+    pub piece_buffer: u64,
+    /// How files are read and written.
+    pub storage: BackendChoice,
+    /// Threads that hash, sync and open files.
+    pub disk_threads: usize,
+    /// SQLite file with the resume data; without one everything is checked again at the next start.
+    pub state: Option<PathBuf>,
+    /// Connections of all torrents together.
+    pub max_connections: usize,
+    /// Connections of one torrent.
+    pub max_peers: usize,
+    /// Peers of one torrent that are served at the same time.
+    pub upload_slots: usize,
+    /// Blocks asked of one peer at once at most; the real depth follows the measured rate.
+    pub max_requests: u32,
+}
+
+impl Default for BtOptions {
+    fn default() -> Self {
+        Self {
+            bind: vec![IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8])],
+            port: 0,
+            last_port: 0,
+            piece_buffer: 64 * 1024 * 1024,
+            storage: BackendChoice::Auto,
+            disk_threads: std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)),
+            state: None,
+            max_connections: 500,
+            max_peers: 60,
+            upload_slots: 8,
+            // 8 MiB, enough for 1 GB/s at 8 ms.
+            max_requests: 512,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Connections: the handshake's decision, joining a torrent, and what peers say.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Bt;
+use super::torrent::{Phase, Torrent};
+use crate::engine::{BlockVerdict, CloseReason, PeerInfo};
+use crate::proto::peer::{Command, Event, Fault, Handshake, METADATA_PIECE_LEN, SessionOptions};
+use crate::reactor::{CloseCause, Net};
+use crate::types::{Block, PeerKey, TorrentKey};
+
+/// How many blocks a peer may have asked for and not got, as we tell it (BEP 10, `reqq`).
+pub(super) const REQUEST_QUEUE: u32 = 2048;
+
+/// Peers whose handshakes wait for a check of the files.
+const MAX_EARLY: usize = 64;
+
+/// What is kept with each connection.
+#[derive(Debug, Default)]
+pub(in crate::component) struct Peer {
+    /// The torrent it is for; unknown until an incoming connection's handshake.
+    pub(super) torrent: Option<TorrentKey>,
+    /// The torrent's engine knows it.
+    pub(super) joined: bool,
+    /// We made the connection.
+    pub(super) dialed: bool,
+    /// Said before the engine knew the peer: a magnet link's description was still on its way.
+    early_unchoke: bool,
+    early_interest: bool,
+    /// Blocks to be sent that are not in the out-queue yet.
+    pub(super) uploads: VecDeque<Block>,
+    /// Bytes of blocks that came from it and were handed to its connection.
+    received: u64,
+    pub(super) sent: u64,
+}
+
+impl Peer {
+    pub(super) fn incoming() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn dialed(torrent: TorrentKey) -> Self {
+        Self { torrent: Some(torrent), dialed: true, ..Self::default() }
+    }
+}
+
+impl Bt {
+    pub(super) fn session_options(&self, torrent: &Torrent, addr: SocketAddr) -> SessionOptions {
+        let metainfo = torrent.metainfo.as_ref().filter(|_| matches!(torrent.phase, Phase::Running(_)));
+        SessionOptions {
+            peer_id: self.peer_id,
+            listen_port: Some(self.port),
+            geometry: metainfo.map(|metainfo| metainfo.info.geometry),
+            metadata_size: metainfo.and_then(|metainfo| u32::try_from(metainfo.raw_info().len()).ok()),
+            request_queue: REQUEST_QUEUE,
+            client: concat!("bitween/", env!("CARGO_PKG_VERSION")).to_owned(),
+            remote_ip: Some(addr.ip()),
+        }
+    }
+
+    pub(super) fn peer_event(&mut self, net: &mut Net<Peer>, key: PeerKey, event: Event<'_>) {
+        if let Event::Handshake(handshake) = &event {
+            return self.handshake(net, key, handshake);
+        }
+        let now = net.now();
+        let Some(peer) = net.data(key) else { return };
+        let Some(torrent_key) = peer.torrent else { return };
+        let joined = peer.joined;
+        let Some(torrent) = self.torrents.get_mut(&torrent_key) else { return };
+        // What follows from it is carried out when the whole burst has been read: see `Bt::burst_end`.
+        match (&mut torrent.phase, &event) {
+            (_, Event::MetadataRequested(piece)) => self.serve_metadata(net, key, torrent_key, *piece),
+            (Phase::Running(engine), Event::Block { block, data }) if joined => {
+                peer.received += u64::from(block.len());
+                if engine.block_arrived(now, key, *block) == BlockVerdict::Store {
+                    self.store_block(net, torrent_key, *block, data);
+                }
+            }
+            (Phase::Running(engine), _) if joined => {
+                engine.peer_event(now, key, &event);
+            }
+            (Phase::Metadata(fetch), _) => {
+                fetch.peer_event(now, key, &event);
+                note_early(net, key, &event);
+            }
+            _ => note_early(net, key, &event),
+        }
+    }
+
+    fn handshake(&mut self, net: &mut Net<Peer>, key: PeerKey, handshake: &Handshake) {
+        let Some(addr) = net.addr(key) else { return };
+        if handshake.peer_id == self.peer_id {
+            return self.drop_peer(net, key, &"it is ourselves");
+        }
+        if !net.is_incoming(key) {
+            return self.join(net, key, handshake);
+        }
+        // One place decides who may have what: (info hash, identity, address). Whoever knows the info hash may, so far.
+        let torrent_key = self.by_hash.get(&handshake.info_hash).copied();
+        let torrent = torrent_key.and_then(|key| self.torrents.get_mut(&key));
+        let (Some(peer), Some(torrent)) = (net.data(key), torrent) else {
+            log::debug!("{addr} asks for {}, which is not here", handshake.info_hash);
+            net.close(key);
+            return;
+        };
+        if torrent.takes_peers() {
+            peer.torrent = torrent_key;
+            self.accept(net, key, handshake);
+        } else if matches!(torrent.phase, Phase::Opening { .. }) && !torrent.paused && torrent.early.len() < MAX_EARLY {
+            // Most checks take a moment; a peer that is sent away comes back much later. A session that waits for too
+            // long ends by itself.
+            peer.torrent = torrent_key;
+            torrent.early.push((key, *handshake));
+        } else {
+            log::debug!("{addr} asks for {}, which is not served now", torrent.name);
+            net.close(key);
+        }
+    }
+
+    /// Answers the handshake of an incoming connection whose torrent takes peers.
+    pub(super) fn accept(&mut self, net: &mut Net<Peer>, key: PeerKey, handshake: &Handshake) {
+        let torrent = net.data(key).and_then(|peer| peer.torrent).and_then(|key| self.torrents.get(&key));
+        let (Some(torrent), Some(addr)) = (torrent, net.addr(key)) else { return };
+        let options = self.session_options(torrent, addr);
+        net.accept(key, options);
+        self.join(net, key, handshake);
+    }
+
+    fn join(&mut self, net: &mut Net<Peer>, key: PeerKey, handshake: &Handshake) {
+        let now = net.now();
+        let (Some(addr), incoming) = (net.addr(key), net.is_incoming(key)) else { return };
+        let Some(torrent_key) = net.data(key).and_then(|peer| peer.torrent) else { return };
+        let Some(torrent) = self.torrents.get_mut(&torrent_key) else { return };
+        log::debug!("{}: joined by {addr} ({})", torrent.name, handshake.peer_id);
+        torrent.peers.insert(key);
+        match &mut torrent.phase {
+            Phase::Running(engine) => {
+                let info = PeerInfo { addr, incoming, peer_id: handshake.peer_id, features: handshake.features };
+                engine.peer_joined(now, key, info);
+                if let Some(peer) = net.data(key) {
+                    peer.joined = true;
+                }
+            }
+            Phase::Metadata(fetch) => fetch.peer_joined(now, key),
+            Phase::Opening { .. } | Phase::Failed(_) | Phase::Closing => {
+                return self.drop_peer(net, key, &"the torrent takes no peers");
+            }
+        }
+        self.drain(net, torrent_key);
+    }
+
+    /// Brings a peer that helped with the description into the engine.
+    pub(super) fn join_after_metadata(&mut self, net: &mut Net<Peer>, key: PeerKey, torrent_key: TorrentKey) {
+        let now = net.now();
+        let Some(torrent) = self.torrents.get_mut(&torrent_key) else { return };
+        let (Phase::Running(engine), Some(metainfo)) = (&mut torrent.phase, &torrent.metainfo) else { return };
+        let Some(addr) = net.addr(key) else { return };
+        let Some((peer_id, features)) = net.session(key).and_then(|s| Some((s.peer_id()?, s.features()))) else {
+            return;
+        };
+        let size = u32::try_from(metainfo.raw_info().len()).unwrap_or(u32::MAX);
+        let events = match net.set_geometry(key, metainfo.info.geometry, size) {
+            Ok(events) => events,
+            Err(error) => return self.drop_peer(net, key, &error),
+        };
+        let incoming = net.is_incoming(key);
+        engine.peer_joined(now, key, PeerInfo { addr, incoming, peer_id, features });
+        let Some(peer) = net.data(key) else { return };
+        peer.joined = true;
+        let early = [(peer.early_interest, Event::Interested), (peer.early_unchoke, Event::Unchoked)];
+        for event in events.into_iter().chain(early.into_iter().filter_map(|(said, event)| said.then_some(event))) {
+            engine.peer_event(now, key, &event);
+        }
+    }
+
+    fn serve_metadata(&mut self, net: &mut Net<Peer>, key: PeerKey, torrent_key: TorrentKey, piece: u32) {
+        let Some(torrent) = self.torrents.get(&torrent_key) else { return };
+        let data = torrent.metainfo.as_ref().and_then(|metainfo| {
+            let raw = metainfo.raw_info();
+            let start = usize::try_from(piece.checked_mul(METADATA_PIECE_LEN)?).ok()?;
+            let end = raw.len().min(start.checked_add(METADATA_PIECE_LEN as usize)?);
+            let total_size = u32::try_from(raw.len()).ok()?;
+            Some((raw.get(start..end).filter(|data| !data.is_empty())?.to_vec(), total_size))
+        });
+        let answer = match data {
+            Some((data, total_size)) => Command::MetadataPiece { piece, total_size, data },
+            None => Command::MetadataReject(piece),
+        };
+        net.send(key, &answer);
+    }
+
+    /// Closes a connection and tells the torrent that it is gone.
+    pub(super) fn drop_peer(&mut self, net: &mut Net<Peer>, key: PeerKey, why: &dyn fmt::Display) {
+        let Some(addr) = net.addr(key) else { return };
+        if let Some(peer) = net.close(key) {
+            self.log_end(addr, &peer, why);
+            self.forget_peer(net, key, addr, &peer);
+        }
+    }
+
+    /// Closes a connection that the torrent's engine has forgotten already.
+    pub(super) fn close_peer(&mut self, net: &mut Net<Peer>, key: PeerKey, reason: CloseReason) {
+        let addr = net.addr(key);
+        if let (Some(addr), Some(peer)) = (addr, net.close(key)) {
+            self.log_end(addr, &peer, &format_args!("{reason:?}"));
+            if let Some(torrent) = peer.torrent.and_then(|key| self.torrents.get_mut(&key)) {
+                torrent.peers.remove(&key);
+            }
+        }
+    }
+
+    fn log_end(&self, addr: SocketAddr, peer: &Peer, why: &dyn fmt::Display) {
+        let name = peer.torrent.and_then(|key| self.torrents.get(&key)).map_or("", |torrent| torrent.name.as_str());
+        let Peer { received, sent, .. } = peer;
+        log::debug!("{name}: {addr} is gone after {received} bytes received and {sent} sent: {why}");
+    }
+
+    pub(super) fn peer_closed(
+        &mut self,
+        net: &mut Net<Peer>,
+        key: PeerKey,
+        addr: SocketAddr,
+        peer: &Peer,
+        why: &CloseCause,
+    ) {
+        self.log_end(addr, peer, why);
+        match why {
+            CloseCause::Wire(error) if error.fault() == Fault::Ban => self.ban(net.now(), key, peer),
+            CloseCause::Lost(windows) => self.lost_data(peer, windows),
+            _ => {}
+        }
+        self.forget_peer(net, key, addr, peer);
+    }
+
+    fn ban(&mut self, now: Instant, key: PeerKey, peer: &Peer) {
+        let torrent = peer.torrent.filter(|_| peer.joined).and_then(|key| self.torrents.get_mut(&key));
+        if let Some(engine) = torrent.and_then(Torrent::engine_mut) {
+            engine.peer_misbehaved(now, key);
+        }
+    }
+
+    fn forget_peer(&mut self, net: &mut Net<Peer>, key: PeerKey, addr: SocketAddr, peer: &Peer) {
+        let now = net.now();
+        let Some(torrent_key) = peer.torrent else { return };
+        let Some(torrent) = self.torrents.get_mut(&torrent_key) else { return };
+        let connected = torrent.peers.remove(&key);
+        torrent.early.retain(|(early, _)| *early != key);
+        match &mut torrent.phase {
+            Phase::Running(engine) if peer.joined => engine.peer_left(now, key),
+            Phase::Running(engine) if peer.dialed => engine.connect_failed(now, addr),
+            Phase::Metadata(fetch) => {
+                if connected {
+                    fetch.peer_left(now, key);
+                }
+                torrent.dialing.failed(now, addr);
+            }
+            _ => {}
+        }
+        self.drain(net, torrent_key);
+    }
+}
+
+fn note_early(net: &mut Net<Peer>, key: PeerKey, event: &Event<'_>) {
+    let Some(peer) = net.data(key) else { return };
+    match event {
+        Event::Unchoked => peer.early_unchoke = true,
+        Event::Choked => peer.early_unchoke = false,
+        Event::Interested => peer.early_interest = true,
+        Event::NotInterested => peer.early_interest = false,
+        _ => {}
+    }
+}

@@ -1,0 +1,164 @@
+//! What others may know: the torrents' status as a snapshot, and the list of own shares.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Bt;
+use super::actions::ROOM_TIMER;
+use super::peers::Peer;
+use super::torrent::{Closing, Phase, Torrent};
+use crate::component::event::Event;
+use crate::component::snapshot::{TorrentState, TorrentStatus, Torrents};
+use crate::reactor::Net;
+use crate::types::{Share, TorrentKey};
+
+/// The snapshot is at most this old while something happens. Nothing is published while nothing does.
+const PUBLISH_EVERY: Duration = Duration::from_millis(500);
+
+/// Number of the snapshot's deadline; torrents' numbers count up from 1.
+pub(super) const STATUS_TIMER: u64 = 0;
+
+impl Bt {
+    /// This torrent's published status is out of date.
+    pub(super) fn mark_stale(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
+        self.stale.insert(key);
+        let now = net.now();
+        // Not at once: many changes may come with one turn of the loop.
+        let due = if std::mem::take(&mut self.state_changed) { now } else { now + PUBLISH_EVERY };
+        if self.status_due.is_none_or(|known| due < known) {
+            self.status_due = Some(due);
+            net.arm(STATUS_TIMER, due);
+        }
+    }
+
+    /// A deadline has come: the snapshot's or a torrent's.
+    pub(super) fn deadline(&mut self, net: &mut Net<Peer>, id: u64) {
+        let now = net.now();
+        if id == STATUS_TIMER {
+            if self.status_due.is_some_and(|due| due <= now) {
+                self.status_due = None;
+                self.publish_status_and_go_on(net);
+            }
+            return;
+        }
+        if id == ROOM_TIMER {
+            return self.reclaim_room(net);
+        }
+        let key = TorrentKey(id);
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        if torrent.armed.is_some_and(|at| at <= now) {
+            torrent.armed = None;
+        }
+        match &mut torrent.phase {
+            Phase::Running(engine) if engine.poll_timeout().is_some_and(|at| at <= now) => engine.handle_timeout(now),
+            Phase::Metadata(fetch) if fetch.poll_timeout().is_some_and(|at| at <= now) => fetch.handle_timeout(now),
+            _ => {}
+        }
+        if torrent.uncommitted_since.is_some_and(|since| since + super::actions::COMMIT_AFTER <= now) {
+            self.commit(key);
+        }
+        self.drain(net, key);
+    }
+
+    fn publish_status_and_go_on(&mut self, net: &mut Net<Peer>) {
+        let now = net.now();
+        self.publish_status(now);
+        // Rates fall after the last byte came: go on while something moves.
+        let moving: Vec<TorrentKey> = self.torrents.values().filter(|t| t.is_moving(now)).map(|t| t.key).collect();
+        for key in moving {
+            self.mark_stale(net, key);
+        }
+    }
+
+    /// Publishes the status of the torrents that changed.
+    pub(super) fn publish_status(&mut self, now: Instant) {
+        let old = self.published.read();
+        let torrents = self.stale.drain().filter_map(|key| self.torrents.get(&key));
+        let fresh = torrents.map(|torrent| (torrent.info_hash, torrent.status(now)));
+        let fresh = fresh.filter(|(info_hash, new)| !old.list.get(info_hash).is_some_and(|old| old.is_same(new)));
+        let fresh: Vec<_> = fresh.collect();
+        let gone = old.list.keys().any(|info_hash| !self.by_hash.contains_key(info_hash));
+        if fresh.is_empty() && !gone {
+            return;
+        }
+        let mut list = old.list.clone();
+        list.retain(|info_hash, _| self.by_hash.contains_key(info_hash));
+        list.extend(fresh.into_iter().map(|(info_hash, status)| (info_hash, Arc::new(status))));
+        self.published.publish(Arc::new(Torrents { list, port: self.port, shares: Arc::clone(&old.shares) }));
+    }
+
+    /// Tells who wants to know which torrents of ours contacts may see.
+    pub(super) fn publish_shares(&mut self) {
+        let mut shares: Vec<Share> = self.torrents.values().filter_map(Torrent::share).collect();
+        shares.sort();
+        let shares: Arc<[Share]> = shares.into();
+        let old = self.published.read();
+        if old.shares == shares {
+            return;
+        }
+        self.published.publish(Arc::new(Torrents { shares: Arc::clone(&shares), ..Torrents::clone(&old) }));
+        // Nobody listens in a program without XMPP.
+        let _ = self.bus.publish(Event::PublishShares(shares));
+    }
+}
+
+impl Torrent {
+    fn is_moving(&self, now: Instant) -> bool {
+        self.engine().is_some_and(|engine| {
+            let stats = engine.stats(now);
+            stats.download_rate.0 > 0 || stats.upload_rate.0 > 0
+        })
+    }
+
+    fn share(&self) -> Option<Share> {
+        let engine = self.engine().filter(|_| self.new.shared && !self.paused)?;
+        let info = &self.metainfo.as_ref()?.info;
+        let files = info.files.iter().filter(|file| !file.pad);
+        // Nothing to give yet: contacts would connect in vain.
+        (info.geometry.piece_count() == 0 || engine.have().count_ones() > 0).then(|| Share {
+            info_hash: self.info_hash,
+            name: info.name.clone(),
+            size: files.clone().map(|file| file.len).sum(),
+            files: u32::try_from(files.count()).unwrap_or(u32::MAX),
+            complete: engine.is_complete(),
+        })
+    }
+
+    pub(super) fn status(&self, now: Instant) -> TorrentStatus {
+        let stats = self.engine().map(|engine| engine.stats(now)).unwrap_or_default();
+        TorrentStatus {
+            info_hash: self.info_hash,
+            name: self.name.clone(),
+            total_size: self.metainfo.as_ref().map_or(0, |metainfo| metainfo.info.geometry.total()),
+            done: stats.bytes_have,
+            state: self.state(),
+            downloaded: self.totals.downloaded + stats.downloaded,
+            uploaded: self.totals.uploaded + stats.uploaded,
+            wasted: self.totals.wasted + stats.wasted,
+            download_rate: stats.download_rate,
+            upload_rate: stats.upload_rate,
+            peers: if self.engine().is_some() { stats.peers } else { self.peers.len() },
+            seeds: stats.seeds,
+            candidates: stats.candidates + self.dialing.len(),
+            dir: self.dir.clone(),
+            shared: self.new.shared,
+            metainfo: self.metainfo.clone(),
+            warning: self.warning.clone().or_else(|| self.announcer.warning()),
+        }
+    }
+
+    fn state(&self) -> TorrentState {
+        match &self.phase {
+            Phase::Failed(reason) => TorrentState::Error(reason.clone()),
+            Phase::Closing if matches!(self.closing, Some(Closing::Reopen(..))) => {
+                TorrentState::Checking { checked: 0, total: 0 }
+            }
+            Phase::Opening { checked, total } => TorrentState::Checking { checked: *checked, total: *total },
+            Phase::Closing => TorrentState::Paused,
+            _ if self.paused => TorrentState::Paused,
+            Phase::Metadata(_) => TorrentState::Metadata,
+            Phase::Running(engine) if engine.is_complete() || self.new.seed => TorrentState::Seeding,
+            Phase::Running(_) => TorrentState::Downloading,
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The library thread: the list of torrents that outlives the process, and new torrents made from files.
+//!
+//! It hears of every change on the bus and writes it down; at its start it adds the listed torrents again. Hashing a
+//! folder to share it happens on a thread of its own, so that the list never waits for it.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::ask::{SOON, ask};
+use super::event::{
+    Bus, ControlError, Event, HashProgress, Lifecycle, NewTorrent, Part, Topic, TorrentControl, TorrentSource,
+};
+use super::snapshot::{Contacts, Published, TorrentState, Torrents};
+use crate::bus::{RecvError, Reply, Subscriber};
+use crate::proto::metainfo::{Magnet, Metainfo};
+use crate::storage::{CheckMode, CreateError, CreateOptions, ListedTorrent, StorageError, TorrentList, create_torrent};
+use crate::types::InfoHash;
+
+const TOPICS: &[Topic] =
+    &[Topic::Lifecycle, Topic::GenerateTorrent, Topic::AddHash, Topic::SyncLibrary, Topic::StopLibrary];
+
+/// How often a thread that waits for its share to be started looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The running thread, as its owner sees it.
+#[derive(Debug)]
+pub struct LibraryThread {
+    thread: Option<JoinHandle<()>>,
+    bus: Bus,
+}
+
+impl LibraryThread {
+    /// Opens the list and starts the thread, which adds every listed torrent.
+    ///
+    /// # Errors
+    /// If the list cannot be opened (a [`StorageError`] inside) or there are no threads left.
+    pub fn start(
+        list: &Path,
+        download_dir: PathBuf,
+        bus: Bus,
+        contacts: Published<Contacts>,
+        torrents: Published<Torrents>,
+    ) -> Result<Self, LibraryError> {
+        let list = TorrentList::open(list)?;
+        let inbox = bus.subscribe("library", TOPICS, 65_536);
+        let library = Library {
+            list,
+            download_dir,
+            bus: bus.clone(),
+            contacts,
+            torrents,
+            cancel: Arc::default(),
+            hashing: HashMap::new(),
+        };
+        let thread = std::thread::Builder::new().name("library".to_owned()).spawn(move || library.run(&inbox))?;
+        Ok(Self { thread: Some(thread), bus })
+    }
+
+    /// True while the thread runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Ends the thread. Everything it heard before is written down.
+    pub fn stop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        let _ = self.bus.publish(Event::Stop(Part::Library));
+        if thread.join().is_err() {
+            log::error!("the library thread panicked");
+        }
+    }
+}
+
+impl Drop for LibraryThread {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Why the library thread could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LibraryError {
+    /// The list's file.
+    #[error(transparent)]
+    List(#[from] StorageError),
+    /// No thread left.
+    #[error("cannot start the library thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+struct Library {
+    list: TorrentList,
+    download_dir: PathBuf,
+    bus: Bus,
+    contacts: Published<Contacts>,
+    torrents: Published<Torrents>,
+    /// Tells threads that hash files to give up.
+    cancel: Arc<AtomicBool>,
+    hashing: HashMap<PathBuf, JoinHandle<()>>,
+}
+
+impl Library {
+    fn run(mut self, inbox: &Subscriber<Event>) {
+        self.restore();
+        loop {
+            match inbox.recv() {
+                Ok(Event::Stop(Part::Library)) | Err(RecvError::Closed) => break,
+                Ok(event) => self.handle(event),
+                Err(_) => {}
+            }
+        }
+        self.cancel.store(true, Ordering::Relaxed);
+        for (path, thread) in self.hashing.drain() {
+            if thread.join().is_err() {
+                log::error!("hashing {} panicked", path.display());
+            }
+        }
+    }
+
+    /// Adds every listed torrent to the BitTorrent thread.
+    fn restore(&self) {
+        let listed = match self.list.all() {
+            Ok(listed) => listed,
+            Err(error) => return log::error!("{error}"),
+        };
+        for torrent in listed {
+            let info_hash = torrent.info_hash;
+            let added = revive(torrent).and_then(|torrent| {
+                let torrent = Arc::new(torrent);
+                ask(&self.bus, "the network thread", SOON, |reply| Event::AddTorrent { torrent, reply })
+            });
+            match added {
+                // This thread was started anew, the other one was not.
+                Ok(_) | Err(ControlError::AlreadyHere(_)) => {}
+                Err(error) => log::error!("cannot start {info_hash} again: {error}"),
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Lifecycle { info_hash, change } => {
+                if let Err(error) = self.remember(info_hash, &change) {
+                    log::error!("{info_hash}: {error}");
+                }
+            }
+            Event::GenerateTorrent { path, progress, reply } => self.generate(path, progress, reply),
+            Event::AddHash { info_hash, dir, reply } => {
+                let answer = self.add_hash(info_hash, dir);
+                reply.send(answer);
+            }
+            Event::SyncLibrary { reply } => {
+                reply.send(Ok(()));
+            }
+            _ => {}
+        }
+    }
+
+    fn remember(&self, info_hash: InfoHash, change: &Lifecycle) -> Result<(), StorageError> {
+        match change {
+            Lifecycle::Added(torrent) => self.list.save(&listed(torrent)),
+            Lifecycle::MetadataKnown(metainfo) => self.list.set_metainfo(info_hash, &metainfo.to_bytes()),
+            Lifecycle::Paused(paused) => self.list.set_paused(info_hash, *paused),
+            Lifecycle::Removed => self.list.remove(info_hash),
+            Lifecycle::Started(_) | Lifecycle::Completed | Lifecycle::Failed(_) => Ok(()),
+        }
+    }
+
+    /// Fetches what a contact shares.
+    fn add_hash(&self, info_hash: InfoHash, dir: Option<PathBuf>) -> Result<InfoHash, ControlError> {
+        if self.torrents.read().list.contains_key(&info_hash) {
+            return Ok(info_hash);
+        }
+        let contacts = self.contacts.read();
+        let share = contacts.shares.share(&info_hash).ok_or(ControlError::NoSource(info_hash))?;
+        let magnet = Magnet {
+            info_hash,
+            name: Some(share.name.clone()),
+            trackers: Vec::new(),
+            peers: Vec::new(),
+            web_seeds: Vec::new(),
+        };
+        let dir = dir.unwrap_or_else(|| self.download_dir.clone());
+        let source = TorrentSource::Magnet(Arc::new(magnet));
+        let torrent = Arc::new(NewTorrent { shared: true, ..NewTorrent::download(source, dir) });
+        ask(&self.bus, "the network thread", SOON, |reply| Event::AddTorrent { torrent, reply })
+    }
+
+    /// Hashes a file or folder on a thread of its own and shares it.
+    fn generate(&mut self, path: PathBuf, progress: Arc<HashProgress>, reply: Reply<Result<InfoHash, ControlError>>) {
+        self.hashing.retain(|_, thread| !thread.is_finished());
+        if self.hashing.contains_key(&path) {
+            reply.send(Err(ControlError::Refused(format!("{} is being hashed already", path.display()))));
+            return;
+        }
+        let job = ShareJob {
+            bus: self.bus.clone(),
+            torrents: self.torrents.clone(),
+            path: path.clone(),
+            cancel: Arc::clone(&self.cancel),
+        };
+        let job = move || {
+            reply.send(job.run(&progress));
+        };
+        match std::thread::Builder::new().name("hasher".to_owned()).spawn(job) {
+            Ok(thread) => drop(self.hashing.insert(path, thread)),
+            // The reply went with the closure: the asker is told that nobody answers.
+            Err(error) => log::error!("cannot hash {}: {error}", path.display()),
+        }
+    }
+}
+
+/// Making a share of one file or folder; on a thread of its own.
+struct ShareJob {
+    bus: Bus,
+    torrents: Published<Torrents>,
+    path: PathBuf,
+    cancel: Arc<AtomicBool>,
+}
+
+impl ShareJob {
+    /// Makes a torrent of the path, adds it, and waits until it is started.
+    fn run(&self, progress: &HashProgress) -> Result<InfoHash, ControlError> {
+        let refused = |error: &dyn std::fmt::Display| ControlError::Refused(error.to_string());
+        let dir = self.path.parent().ok_or_else(|| refused(&format_args!("cannot share {}", self.path.display())))?;
+        let tell = |done, total| {
+            progress.done.store(done, Ordering::Relaxed);
+            progress.total.store(total, Ordering::Relaxed);
+        };
+        let bytes =
+            create_torrent(&self.path, &CreateOptions::default(), &tell, &self.cancel).map_err(
+                |error| match error {
+                    CreateError::Cancelled => stopping(),
+                    error => refused(&error),
+                },
+            )?;
+        let metainfo = Metainfo::parse(&bytes).map_err(|error| refused(&error))?;
+        let steps = self.bus.subscribe("share", &[Topic::Lifecycle], 65_536);
+        let seed = NewTorrent::seed(Arc::new(metainfo), dir.to_path_buf());
+        // Every byte was hashed a moment ago.
+        let torrent = NewTorrent { shared: true, check: CheckMode::Trusted, ..seed };
+        self.add(&Arc::new(torrent), &steps)
+    }
+
+    fn add(&self, torrent: &Arc<NewTorrent>, steps: &Subscriber<Event>) -> Result<InfoHash, ControlError> {
+        let add = || {
+            let torrent = Arc::clone(torrent);
+            ask(&self.bus, "the network thread", SOON, |reply| Event::AddTorrent { torrent, reply })
+        };
+        match add() {
+            Ok(info_hash) => self.wait_until_started(info_hash, steps),
+            Err(ControlError::AlreadyHere(info_hash)) => {
+                let Some(old) = self.torrents.read().list.get(&info_hash).cloned() else { return Ok(info_hash) };
+                if old.dir == torrent.dir {
+                    // Sharing twice is no mistake; one that was paused or has failed gets another chance.
+                    let what = TorrentControl::Resume;
+                    ask(&self.bus, "the network thread", SOON, |reply| Event::ControlTorrent {
+                        info_hash,
+                        what,
+                        reply,
+                    })?;
+                    return Ok(info_hash);
+                }
+                if old.is_complete() && !matches!(old.state, TorrentState::Error(_)) {
+                    return Ok(info_hash);
+                }
+                // What is here now is better than what was there: it was moved, or fetched by other means.
+                self.forget(info_hash)?;
+                while steps.try_recv().is_some() {}
+                add()?;
+                self.wait_until_started(info_hash, steps)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn forget(&self, info_hash: InfoHash) -> Result<(), ControlError> {
+        ask(&self.bus, "the network thread", SOON, |reply| Event::DelTorrent { info_hash, with_data: false, reply })
+    }
+
+    /// Checking a large share takes its time: only a stop ends the waiting. A share that fails is forgotten again.
+    fn wait_until_started(&self, info_hash: InfoHash, steps: &Subscriber<Event>) -> Result<InfoHash, ControlError> {
+        loop {
+            match steps.recv_timeout(LOOK) {
+                Ok(Event::Lifecycle { info_hash: other, change }) if other == info_hash => match change {
+                    Lifecycle::Started(true) => return Ok(info_hash),
+                    Lifecycle::Started(false) => {
+                        self.forget(info_hash)?;
+                        let text = format!("{} changed while it was hashed; share it again", self.path.display());
+                        return Err(ControlError::Refused(text));
+                    }
+                    Lifecycle::Failed(reason) => {
+                        self.forget(info_hash)?;
+                        return Err(ControlError::Refused(reason.to_string()));
+                    }
+                    Lifecycle::Removed => return Err(ControlError::Refused("it was removed meanwhile".to_owned())),
+                    _ => {}
+                },
+                Err(RecvError::Closed) => return Err(stopping()),
+                Ok(_) | Err(_) if self.cancel.load(Ordering::Relaxed) => return Err(stopping()),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+}
+
+fn stopping() -> ControlError {
+    ControlError::Refused("bitween is stopping".to_owned())
+}
+
+fn listed(torrent: &NewTorrent) -> ListedTorrent {
+    let (metainfo, magnet) = match &torrent.source {
+        TorrentSource::Metainfo(metainfo) => (Some(metainfo.to_bytes()), None),
+        TorrentSource::Magnet(magnet) => (None, Some(magnet.to_string())),
+    };
+    ListedTorrent {
+        info_hash: torrent.source.info_hash(),
+        metainfo,
+        magnet,
+        dir: torrent.dir.clone(),
+        seed: torrent.seed,
+        paused: torrent.paused,
+        shared: torrent.shared,
+    }
+}
+
+fn revive(torrent: ListedTorrent) -> Result<NewTorrent, ControlError> {
+    let unreadable = |error: &dyn std::fmt::Display| ControlError::Refused(format!("unreadable entry: {error}"));
+    let source = match (&torrent.metainfo, &torrent.magnet) {
+        (Some(bytes), _) => TorrentSource::Metainfo(Arc::new(Metainfo::parse(bytes).map_err(|e| unreadable(&e))?)),
+        (None, Some(link)) => TorrentSource::Magnet(Arc::new(link.parse::<Magnet>().map_err(|e| unreadable(&e))?)),
+        (None, None) => return Err(unreadable(&"neither description nor link")),
+    };
+    let new = match source {
+        TorrentSource::Metainfo(metainfo) if torrent.seed => NewTorrent::seed(metainfo, torrent.dir),
+        source => NewTorrent::download(source, torrent.dir),
+    };
+    Ok(NewTorrent { paused: torrent.paused, shared: torrent.shared, ..new })
+}

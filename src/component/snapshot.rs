@@ -1,0 +1,219 @@
+//! What a thread publishes for others to read: an immutable value behind an `Arc`, replaced as a whole.
+//!
+//! Reading never waits for the owner's work and never disturbs it.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::proto::metainfo::Metainfo;
+use crate::share::{AddressFilter, ContactShares};
+use crate::types::{BytesPerSec, InfoHash, Share};
+
+/// The place of one snapshot: the owner replaces it, everybody else reads the newest.
+#[derive(Debug)]
+pub struct Published<T>(Arc<RwLock<Arc<T>>>);
+
+impl<T> Clone for Published<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Default> Default for Published<T> {
+    fn default() -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(T::default()))))
+    }
+}
+
+impl<T> Published<T> {
+    /// The newest value.
+    #[must_use]
+    pub fn read(&self) -> Arc<T> {
+        // The lock is held for a pointer's copy only; a poisoned one still holds a whole value.
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the value.
+    pub fn publish(&self, value: Arc<T>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+}
+
+/// All torrents of this process.
+#[derive(Clone, Debug, Default)]
+pub struct Torrents {
+    /// One entry a torrent.
+    pub list: HashMap<InfoHash, Arc<TorrentStatus>>,
+    /// Port on which peers can reach us; 0 before the listeners are open.
+    pub port: u16,
+    /// The own shares, as last said by [`Event::PublishShares`](super::event::Event::PublishShares).
+    pub shares: Arc<[Share]>,
+}
+
+/// How one torrent is doing.
+#[derive(Clone, Debug)]
+pub struct TorrentStatus {
+    /// Its info hash.
+    pub info_hash: InfoHash,
+    /// Its name, or the magnet link's, or the info hash in hex.
+    pub name: String,
+    /// Bytes in all; 0 while the description is not known.
+    pub total_size: u64,
+    /// Bytes verified on disk.
+    pub done: u64,
+    /// What it does.
+    pub state: TorrentState,
+    /// Payload bytes received and sent since it was added to this process.
+    pub downloaded: u64,
+    /// See `downloaded`.
+    pub uploaded: u64,
+    /// Received but thrown away: failed pieces and double blocks, in bytes.
+    pub wasted: u64,
+    /// Payload rates.
+    pub download_rate: BytesPerSec,
+    /// See `download_rate`.
+    pub upload_rate: BytesPerSec,
+    /// Connected peers.
+    pub peers: usize,
+    /// Connected peers that have all of it.
+    pub seeds: usize,
+    /// Known addresses that are not connected.
+    pub candidates: usize,
+    /// Folder that holds its top-level name.
+    pub dir: PathBuf,
+    /// Announced to contacts.
+    pub shared: bool,
+    /// The description, once known.
+    pub metainfo: Option<Arc<Metainfo>>,
+    /// The last trouble that does not stop it, such as a tracker's refusal.
+    pub warning: Option<String>,
+}
+
+impl TorrentStatus {
+    /// True when every byte is verified on disk.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.metainfo.is_some() && self.done == self.total_size && !matches!(self.state, TorrentState::Checking { .. })
+    }
+
+    /// True if both say the same. The description counts as the same only if it is the same one in memory.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let numbers = |s: &Self| {
+            let sizes = (s.total_size, s.done, s.downloaded, s.uploaded, s.wasted);
+            (sizes, s.download_rate, s.upload_rate, (s.peers, s.seeds, s.candidates), s.shared)
+        };
+        numbers(self) == numbers(other)
+            && self.state == other.state
+            && (&self.name, &self.dir, &self.warning) == (&other.name, &other.dir, &other.warning)
+            && self.metainfo.as_ref().map(Arc::as_ptr) == other.metainfo.as_ref().map(Arc::as_ptr)
+    }
+
+    /// Time left at the present rate, in seconds.
+    #[must_use]
+    pub fn seconds_left(&self) -> Option<u64> {
+        let left = self.total_size.checked_sub(self.done)?;
+        left.checked_div(self.download_rate.0)
+    }
+}
+
+/// What a torrent does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TorrentState {
+    /// Asks peers for the description.
+    Metadata,
+    /// Hashes what is on disk: so many of so many bytes.
+    Checking {
+        /// Bytes hashed.
+        checked: u64,
+        /// Bytes to hash.
+        total: u64,
+    },
+    /// Fetches what is missing.
+    Downloading,
+    /// Has everything and serves it.
+    Seeding,
+    /// Stopped by the user.
+    Paused,
+    /// Stopped by a machine's fault; the text says which. It can be resumed.
+    Error(String),
+}
+
+impl TorrentState {
+    /// One word, as lists and JSON show it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Metadata => "metadata",
+            Self::Checking { .. } => "checking",
+            Self::Downloading => "downloading",
+            Self::Seeding => "seeding",
+            Self::Paused => "paused",
+            Self::Error(_) => "error",
+        }
+    }
+}
+
+/// Contacts, what they share, and the account.
+#[derive(Clone, Debug, Default)]
+pub struct Contacts {
+    /// What contacts announce.
+    pub shares: ContactShares,
+    /// Which announced addresses may be connected to.
+    pub filter: AddressFilter,
+    /// The account, if one is set up.
+    pub account: Option<AccountStatus>,
+    /// The roster, by bare JID.
+    pub roster: Vec<RosterEntry>,
+    /// Bare JIDs of people who ask to see our shares.
+    pub requests: Vec<String>,
+    /// Own addresses, as contacts are told.
+    pub own_addresses: Vec<SocketAddr>,
+    /// Own shares whose announcement the server has confirmed. A fresh share is announced when it is in here.
+    pub announced: HashSet<InfoHash>,
+    /// The last warnings for the user, newest last; bounded.
+    pub warnings: Vec<String>,
+}
+
+/// How the account's connection is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountStatus {
+    /// The full JID once bound, else the bare one.
+    pub jid: String,
+    /// How far it is.
+    pub state: AccountState,
+    /// Why it is not online, in one line.
+    pub problem: Option<String>,
+}
+
+/// How far an account's connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccountState {
+    /// The first attempt is on its way.
+    Connecting,
+    /// Logged in.
+    Online,
+    /// Not connected; it is tried again by itself.
+    Offline,
+    /// Refused in a way that only the user can mend.
+    Failed,
+}
+
+/// One contact of the roster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterEntry {
+    /// Bare JID.
+    pub jid: String,
+    /// The name the user gave it.
+    pub name: Option<String>,
+    /// `none`, `to`, `from` or `both` (RFC 6121 section 2.1.2.5).
+    pub subscription: String,
+    /// We asked and wait for an answer.
+    pub pending: bool,
+    /// Its resources that are online.
+    pub resources: Vec<String>,
+}

@@ -1,1 +1,0 @@
-//! Tracker announces: the threads that may block on DNS and HTTP.

@@ -1,0 +1,136 @@
+//! Announces over HTTP and HTTPS. Blocks until the tracker has answered or the time is up.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use super::{AnnounceError, MAX_REPLY_LEN};
+use crate::bus::{Clock, SystemClock};
+use crate::proto::tracker::http::{HttpReplyError, announce_url, parse_reply};
+use crate::proto::tracker::{Announce, Announced};
+
+/// Certificates that HTTPS servers are checked against.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Roots {
+    /// The operating system's, or Mozilla's when it has none.
+    #[default]
+    System,
+    /// These alone (DER).
+    Only(Vec<Vec<u8>>),
+}
+
+/// An HTTP client. Usable from several threads.
+pub(super) struct HttpClient {
+    agent: OnceLock<Agent>,
+    user_agent: String,
+    roots: Roots,
+}
+
+impl HttpClient {
+    pub(super) fn new(user_agent: String, roots: Roots) -> Self {
+        Self { agent: OnceLock::new(), user_agent, roots }
+    }
+
+    /// Makes one announce. An error with a bencoded reason tells the reason, whatever the HTTP status.
+    pub(super) fn announce(
+        &self,
+        url: &str,
+        announce: &Announce,
+        deadline: Instant,
+    ) -> Result<Announced, AnnounceError> {
+        let left = deadline.saturating_duration_since(SystemClock.now());
+        if left.is_zero() {
+            return Err(AnnounceError::Timeout);
+        }
+        let request = self.agent().get(announce_url(url, announce)).config().timeout_global(Some(left)).build();
+        let mut response = request.call().map_err(failure)?;
+        let status = response.status();
+        let body = response.body_mut().with_config().limit(MAX_REPLY_LEN).read_to_vec().map_err(failure)?;
+        match parse_reply(&body) {
+            Err(refused @ HttpReplyError::Refused { .. }) => Err(refused.into()),
+            _ if !status.is_success() => Err(AnnounceError::Status(status.as_u16())),
+            reply => Ok(reply?),
+        }
+    }
+
+    /// Built at the first use: reading the system's certificates takes tens of milliseconds.
+    fn agent(&self) -> &Agent {
+        self.agent.get_or_init(|| {
+            // Both are set, always: the client would panic at the first HTTPS URL, which a redirect may bring too.
+            let tls = TlsConfig::builder()
+                .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .root_certs(root_certs(&self.roots))
+                .build();
+            Agent::config_builder()
+                .tls_config(tls)
+                .user_agent(&self.user_agent)
+                .http_status_as_error(false)
+                // Announces are far apart, and a connection that the tracker closes just as it is used again would look
+                // like a dead tracker.
+                .max_idle_connections(0)
+                .max_redirects(MAX_REDIRECTS)
+                .timeout_connect(Some(CONNECT_TIMEOUT))
+                .max_response_header_size(MAX_HEADER_LEN)
+                .input_buffer_size(BUFFER_LEN)
+                .output_buffer_size(BUFFER_LEN)
+                .build()
+                .into()
+        })
+    }
+}
+
+fn root_certs(roots: &Roots) -> RootCerts {
+    let certificates: Vec<Certificate<'static>> = match roots {
+        Roots::System => {
+            let found = rustls_native_certs::load_native_certs();
+            for error in &found.errors {
+                log::warn!("some of the system's certificates are unusable: {error}");
+            }
+            found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect()
+        }
+        Roots::Only(list) => list.iter().map(|der| Certificate::from_der(der).to_owned()).collect(),
+    };
+    if certificates.is_empty() && *roots == Roots::System {
+        log::info!("the system has no root certificates; using Mozilla's");
+        return RootCerts::WebPki;
+    }
+    RootCerts::new_with_certs(&certificates)
+}
+
+/// Says what went wrong without repeating any URL: redirects may hold secrets just as announce URLs do.
+fn failure(error: ureq::Error) -> AnnounceError {
+    use std::io::ErrorKind;
+    use ureq::Error as E;
+    match error {
+        E::Timeout(_) => AnnounceError::Timeout,
+        E::HostNotFound => AnnounceError::Resolve,
+        E::BodyExceedsLimit(_) => AnnounceError::TooLarge(MAX_REPLY_LEN),
+        E::StatusCode(code) => AnnounceError::Status(code),
+        E::Tls(reason) => AnnounceError::Tls(reason.to_owned()),
+        E::Rustls(error) => AnnounceError::Tls(error.to_string()),
+        E::ConnectionFailed => AnnounceError::Unreachable("connection failed".into()),
+        E::TooManyRedirects | E::RedirectFailed => AnnounceError::Http("too many redirects"),
+        E::BadUri(_) | E::Http(_) => AnnounceError::Http("invalid URL"),
+        E::Protocol(_) => AnnounceError::Http("the server broke the protocol"),
+        E::LargeResponseHeader(..) => AnnounceError::Http("the response's header is too large"),
+        E::Io(error) => match error.kind() {
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => AnnounceError::Timeout,
+            // What TLS reports while it reads comes wrapped in an I/O error.
+            ErrorKind::InvalidData => AnnounceError::Tls(error.to_string()),
+            kind => AnnounceError::Unreachable(kind.to_string()),
+        },
+        _ => AnnounceError::Http("unexpected failure"),
+    }
+}
+
+/// Redirects that are followed. Taste: a move to HTTPS and one to another host, twice.
+const MAX_REDIRECTS: u32 = 4;
+/// Time to connect, TLS included, so that an address that swallows packets leaves time for the next one.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest header of a response, in bytes.
+const MAX_HEADER_LEN: usize = 16 * 1024;
+/// Length of the buffers of a connection, in bytes: replies have a few KiB, and the default is 128 KiB each.
+const BUFFER_LEN: usize = 16 * 1024;

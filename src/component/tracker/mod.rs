@@ -1,0 +1,243 @@
+//! Tracker announces: the threads that may block on DNS, HTTP and UDP.
+//!
+//! A [`TrackerPool`] takes announces from anybody ([`submit`](TrackerPool::submit)) and hands each outcome to one
+//! function, on the thread that did the work. It decides nothing: which tracker is asked when is the matter of
+//! [`proto::tracker::Tiers`](crate::proto::tracker::Tiers). Only one announce per tracker host is made at a time, so
+//! that a tracker that hangs occupies one thread; what waits behind it shares its fate when it fails.
+//!
+//! Threads: `tracker-N`, and for the moment of stopping some more that say good-bye.
+
+mod feed;
+mod http;
+mod queue;
+mod udp;
+
+use crate::component::event::{AnnounceError, AnnounceReply, AnnounceRequest};
+pub use feed::TrackerThreads;
+pub use http::Roots;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{io, iter};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::bus::{Clock, SystemClock};
+use crate::proto::tracker::{Announce, AnnounceEvent, Announced, Scheme};
+use http::HttpClient;
+use queue::{Job, Queue};
+use udp::UdpClient;
+
+/// How a [`TrackerPool`] works.
+#[derive(Clone, Debug)]
+pub struct TrackerOptions {
+    /// Threads; at least 1. Each hung tracker occupies one.
+    pub threads: usize,
+    /// Time for one announce, from name look-up to the last byte, redirects included.
+    pub timeout: Duration,
+    /// HTTP `User-Agent`.
+    pub user_agent: String,
+    /// Certificates that HTTPS trackers are checked against.
+    pub roots: Roots,
+}
+
+impl Default for TrackerOptions {
+    fn default() -> Self {
+        Self {
+            threads: 3,
+            timeout: Duration::from_secs(20),
+            user_agent: concat!("bitween/", env!("CARGO_PKG_VERSION")).into(),
+            roots: Roots::System,
+        }
+    }
+}
+
+/// Receives every outcome, on a thread of the pool. Should be short, and must not call [`TrackerPool::stop`].
+pub type Deliver = Arc<dyn Fn(AnnounceReply) + Send + Sync>;
+
+/// The threads that announce. Stopped by [`stop`](Self::stop) or by dropping it.
+pub struct TrackerPool {
+    worker: Arc<Worker>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Nothing is ever sent: each thread holds a sender, so this tells when the last one has ended.
+    ended: Receiver<()>,
+    alive: Mutex<Option<Sender<()>>>,
+}
+
+impl TrackerPool {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub fn start(options: TrackerOptions, deliver: Deliver) -> io::Result<Self> {
+        let (alive, ended) = crossbeam_channel::bounded(0);
+        let threads = options.threads.max(1);
+        let worker = Arc::new(Worker {
+            queue: Queue::new(MAX_QUEUED),
+            stop_by: OnceLock::new(),
+            timeout: options.timeout,
+            http: HttpClient::new(options.user_agent, options.roots),
+            udp: UdpClient::new(),
+            deliver,
+        });
+        let pool = Self { worker, threads: Mutex::default(), ended, alive: Mutex::new(Some(alive)) };
+        for number in 0..threads {
+            pool.spawn(format!("tracker-{number}"), Worker::serve)?;
+        }
+        Ok(pool)
+    }
+
+    /// Queues an announce; its outcome goes to the function given at the start.
+    ///
+    /// # Errors
+    /// [`AnnounceError::Url`], [`AnnounceError::Busy`] or [`AnnounceError::Stopped`]; nothing is delivered then.
+    pub fn submit(&self, request: AnnounceRequest) -> Result<(), AnnounceError> {
+        self.worker.queue.push(Job::new(request)?)
+    }
+
+    /// Ends all threads, in less than two seconds whatever the trackers do.
+    ///
+    /// Announces of `stopped` that were submitted before are still made as far as [`FAREWELL_TIME`] allows, all others
+    /// are dropped. A thread that hangs inside a name look-up or an HTTP request cannot be interrupted: it is left
+    /// behind and ends at that request's time-out, without delivering.
+    pub fn stop(&self) {
+        let stop_by = SystemClock.now() + FAREWELL_TIME;
+        if self.worker.stop_by.set(stop_by).is_err() {
+            return; // stopped before
+        }
+        let farewells = self.worker.queue.close();
+        for number in 0..farewells.min(MAX_FAREWELL_THREADS) {
+            if let Err(error) = self.spawn(format!("tracker-bye-{number}"), Worker::say_goodbye) {
+                log::warn!("cannot tell all trackers that we leave: {error}");
+                break;
+            }
+        }
+        self.lock_alive().take();
+        // An error tells how the waiting ended: all gone, or time up.
+        let _ = self.ended.recv_deadline(stop_by + GRACE);
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let all_ended = matches!(self.ended.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected));
+        for thread in threads {
+            if all_ended || thread.is_finished() {
+                // Its panic, if any, was reported by the hook already.
+                let _ = thread.join();
+            } else {
+                log::debug!("a tracker hangs; its thread is left behind");
+            }
+        }
+    }
+
+    fn spawn(&self, name: String, run: fn(&Worker)) -> io::Result<()> {
+        let worker = self.worker.clone();
+        let alive = self.lock_alive().clone();
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            run(&worker);
+            drop(alive);
+        })?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+
+    fn lock_alive(&self) -> std::sync::MutexGuard<'_, Option<Sender<()>>> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for TrackerPool {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What the threads share.
+struct Worker {
+    queue: Queue,
+    /// Set when stopping: when the last good-bye must be over.
+    stop_by: OnceLock<Instant>,
+    timeout: Duration,
+    http: HttpClient,
+    udp: UdpClient,
+    deliver: Deliver,
+}
+
+impl Worker {
+    fn serve(&self) {
+        while let Some(job) = self.queue.take() {
+            self.handle(&job);
+        }
+    }
+
+    fn say_goodbye(&self) {
+        while let Some(job) = self.queue.take_farewell() {
+            if self.is_over(&job.request.announce) {
+                break;
+            }
+            self.handle(&job);
+        }
+    }
+
+    fn handle(&self, job: &Job) {
+        let result = catch_unwind(AssertUnwindSafe(|| self.announce(job))).unwrap_or(Err(AnnounceError::Panicked));
+        let origin = &job.origin;
+        // They were not tried; what kept this one from succeeding is the reason.
+        let companions = match &result {
+            Err(error) if error.concerns_host() => self.queue.release_and_drain(origin),
+            _ => {
+                self.queue.release(origin);
+                VecDeque::new()
+            }
+        };
+        match &result {
+            Ok(reply) => log::debug!("{}: {origin}: {} peers", job.request.announce.info_hash, reply.peers.len()),
+            Err(error) => log::debug!("{}: {origin}: {error}", job.request.announce.info_hash),
+        }
+        if self.stop_by.get().is_some_and(|stop_by| SystemClock.now() > *stop_by + GRACE) {
+            return; // a late one: stop() has returned
+        }
+        for job in iter::once(job).chain(&companions) {
+            let AnnounceRequest { torrent, url, announce } = &job.request;
+            let (url, event) = (url.clone(), announce.event);
+            (self.deliver)(AnnounceReply { torrent: *torrent, url, event, result: result.clone() });
+        }
+    }
+
+    fn announce(&self, job: &Job) -> Result<Announced, AnnounceError> {
+        let announce = &job.request.announce;
+        let deadline = self.deadline(announce, SystemClock.now() + self.timeout);
+        match job.url.scheme() {
+            Scheme::Http | Scheme::Https => self.http.announce(&job.request.url, announce, deadline),
+            Scheme::Udp => self.udp.announce(&job.url, announce, &|| self.deadline(announce, deadline)),
+        }
+    }
+
+    /// Until when an announce may go on, given its own limit.
+    fn deadline(&self, announce: &Announce, own: Instant) -> Instant {
+        match self.stop_by.get() {
+            None => own,
+            Some(stop_by) if announce.event == Some(AnnounceEvent::Stopped) => own.min(*stop_by),
+            Some(stop_by) => own.min(*stop_by - FAREWELL_TIME), // when stopping began
+        }
+    }
+
+    fn is_over(&self, announce: &Announce) -> bool {
+        let now = SystemClock.now();
+        self.deadline(announce, now + self.timeout) <= now
+    }
+}
+
+/// Announces that may wait. Enough for everything a large seed box starts with.
+pub const MAX_QUEUED: usize = 20_000;
+/// Longest reply that is read, in bytes, after decompression. 2,000 peers take 36,000.
+pub const MAX_REPLY_LEN: u64 = 1 << 20;
+/// Time for saying good-bye to all trackers.
+pub const FAREWELL_TIME: Duration = Duration::from_millis(1_500);
+/// From the end of [`FAREWELL_TIME`] to the end of [`TrackerPool::stop`]: for threads to notice.
+const GRACE: Duration = Duration::from_millis(300);
+/// Trackers that are said good-bye to at the same time.
+const MAX_FAREWELL_THREADS: usize = 8;
+
+#[cfg(test)]
+mod tests;

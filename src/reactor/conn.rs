@@ -1,0 +1,119 @@
+//! One peer connection: socket, session, the rest of a partial message and the out-queue.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use mio::net::TcpStream;
+
+use super::out_queue::OutQueue;
+use crate::proto::peer::{Session, WireError};
+use crate::storage::ReadWindow;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseCause {
+    /// It was never made: refused, unreachable, or no answer in time.
+    #[error("could not connect: {0}")]
+    Connect(io::Error),
+    /// The peer closed it.
+    #[error("closed by the peer")]
+    Eof,
+    /// Reading or writing failed.
+    #[error("connection failed: {0}")]
+    Io(io::Error),
+    /// The peer broke the protocol or fell silent.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The kernel could not read a block that was to be sent. These windows were: [`ReadWindow::probe`] tells which of
+    /// them lost its file.
+    #[error("the data to be sent was lost")]
+    Lost(Vec<ReadWindow>),
+}
+
+/// Message bytes waiting for a peer beyond which nothing more is read from it: it asks faster than it listens.
+const MAX_QUEUED_MESSAGES: usize = 256 * 1024;
+
+/// How far the connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Connecting since the handler asked; fails at this time.
+    Connecting {
+        until: Instant,
+    },
+    Open,
+}
+
+pub(super) struct Conn<T> {
+    pub(super) stream: TcpStream,
+    pub(super) addr: SocketAddr,
+    pub(super) incoming: bool,
+    pub(super) phase: Phase,
+    pub(super) session: Session,
+    /// Start of a message whose rest has not come yet.
+    pub(super) partial: Vec<u8>,
+    pub(super) out: OutQueue,
+    /// False after the kernel took no more, until it says that there is room.
+    pub(super) writable: bool,
+    /// Waits in the list of connections to be written to.
+    pub(super) dirty: bool,
+    /// Waits in the list of connections that may have more to read.
+    pub(super) ready: bool,
+    /// Input waits, here or in the kernel, until [`Conn::takes_input`].
+    pub(super) held: bool,
+    /// The peer has closed its side, or an error waits: read on to the end.
+    pub(super) ending: bool,
+    /// The earliest deadline that stands in the heap.
+    pub(super) armed: Option<Instant>,
+    pub(super) data: T,
+}
+
+impl<T> Conn<T> {
+    /// When something has to be done although nothing happens.
+    pub(super) fn deadline(&self) -> Instant {
+        match self.phase {
+            Phase::Connecting { until } => until,
+            Phase::Open => self.session.poll_timeout(),
+        }
+    }
+
+    /// False while the peer has to wait: it does not take what it asked for, or its handshake is not answered yet.
+    pub(super) fn takes_input(&self) -> bool {
+        self.out.message_bytes() <= MAX_QUEUED_MESSAGES && !self.session.awaits_accept()
+    }
+
+    /// Writes until the queue is empty or the kernel takes no more. Returns the payload bytes that left.
+    pub(super) fn flush(&mut self) -> Result<usize, CloseCause> {
+        let mut payload = 0;
+        while self.writable && self.phase == Phase::Open && !self.out.is_empty() {
+            let stream = &mut self.stream;
+            match self.out.write_with(|slices| stream.write_vectored(slices)) {
+                Ok((sent, _)) => payload += sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error() == Some(libc::EFAULT) => {
+                    return Err(CloseCause::Lost(self.out.windows()));
+                }
+                Err(error) => return Err(CloseCause::Io(error)),
+            }
+        }
+        Ok(payload)
+    }
+
+    /// Whether a connect that became writable has succeeded. `None`: not yet known.
+    pub(super) fn finish_connect(&mut self) -> Result<bool, CloseCause> {
+        if let Some(error) = self.stream.take_error().map_err(CloseCause::Connect)? {
+            return Err(CloseCause::Connect(error));
+        }
+        match self.stream.peer_addr() {
+            Ok(_) => {
+                self.phase = Phase::Open;
+                self.writable = true;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(CloseCause::Connect(error)),
+        }
+    }
+}
