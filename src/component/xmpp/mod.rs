@@ -1,1 +1,121 @@
-//! The XMPP thread.
+//! The XMPP thread: one account's connection, the contacts it knows, and what they share.
+//!
+//! Between the server ([`connection`]) and the rules ([`proto::xmpp`](crate::proto::xmpp), pure) it carries stanzas;
+//! between the rules and the other threads it carries commands and events of the bus. What contacts share is published
+//! as a snapshot that everybody may read.
+//!
+//! `worker.rs` is the loop, `requests.rs` the commands that wait for an outcome, `model.rs` the snapshot. They stand on
+//! `connection.rs` (open, next, send, close), that on `establish.rs` (look-up to bind), `link.rs` (socket and TLS),
+//! `port.rs` (how other threads reach this one), `resolve.rs` and `tls_config.rs`.
+
+pub mod connection;
+pub mod error;
+mod establish;
+mod link;
+mod model;
+pub mod port;
+mod requests;
+pub mod resolve;
+pub mod tls_config;
+mod worker;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use self::port::{Handle, Port};
+use self::worker::Worker;
+use super::event::{Account, Bus, Event, Part, Topic};
+use super::snapshot::{Contacts, Published, Torrents};
+use crate::share::AddressOptions;
+
+/// Messages that may wait for this thread.
+const INBOX: usize = 1024;
+
+/// How long a goodbye may take before the connection is cut: the session's three seconds and the stream's end.
+const GOODBYE: Duration = Duration::from_millis(4500);
+
+/// What the contacts are told; it waits while a connection is being made.
+const NEWS: &[Topic] = &[Topic::SetPort, Topic::PublishShares];
+
+/// What somebody waits for: an attempt to connect is interrupted for it.
+const ORDERS: &[Topic] = &[Topic::Contacts, Topic::StopXmpp];
+
+/// What the thread is told at its start.
+#[derive(Clone, Debug)]
+pub struct XmppThreadOptions {
+    /// The account; without one the thread waits until one is set.
+    pub account: Option<Arc<Account>>,
+    /// Speak the original's format too.
+    pub publish_original: bool,
+    /// Which own addresses contacts are told.
+    pub addresses: AddressOptions,
+    /// Connect to contacts' loopback addresses (several nodes on one machine).
+    pub allow_loopback: bool,
+    /// Connect to contacts' ports below 1024.
+    pub allow_low_ports: bool,
+}
+
+/// The running thread, as its owner sees it.
+#[derive(Debug)]
+pub struct XmppThread {
+    thread: Option<JoinHandle<()>>,
+    handle: Handle,
+    ended: Receiver<()>,
+    bus: Bus,
+}
+
+impl XmppThread {
+    /// Starts the thread, which connects if there is an account.
+    ///
+    /// # Errors
+    /// If the system has no file descriptors or threads left.
+    pub fn start(
+        options: XmppThreadOptions,
+        bus: Bus,
+        contacts: Published<Contacts>,
+        torrents: Published<Torrents>,
+    ) -> io::Result<Self> {
+        let port = Port::new()?;
+        let handle = port.handle();
+        let (wake, interrupt) = (handle.clone(), handle.clone());
+        let news = bus.subscribe_with_wake("xmpp news", NEWS, INBOX, Arc::new(move || wake.wake()));
+        let orders = bus.subscribe_with_wake("xmpp orders", ORDERS, INBOX, Arc::new(move || interrupt.interrupt()));
+        let worker = Worker::new(options, bus.clone(), (news, orders), contacts, &torrents);
+        let (alive, ended) = bounded(0);
+        let run = move || {
+            worker.run(port);
+            drop(alive);
+        };
+        let thread = std::thread::Builder::new().name("xmpp".to_owned()).spawn(run)?;
+        Ok(Self { thread: Some(thread), handle, ended, bus })
+    }
+
+    /// True while the thread runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Takes our shares off the server, says goodbye and ends the thread; under five seconds, whatever the server does.
+    pub fn stop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        let _ = self.bus.publish(Event::Stop(Part::Xmpp));
+        // Nothing is ever sent: this waits for the other end to go, at most the time given.
+        if matches!(self.ended.recv_timeout(GOODBYE), Err(crossbeam_channel::RecvTimeoutError::Timeout)) {
+            self.handle.stop();
+        }
+        if thread.join().is_err() {
+            log::error!("the XMPP thread panicked");
+        }
+    }
+}
+
+impl Drop for XmppThread {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

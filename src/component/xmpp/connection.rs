@@ -1,0 +1,295 @@
+//! The connection of one account: from its settings to a live stream that hands out stanzas and takes stanzas.
+//!
+//! [`Connection::open`] looks the server up, connects, encrypts, logs in and binds a resource; [`Connection::next`]
+//! then waits for whatever comes first: a stanza, a wake-up by another thread, a deadline. Pings a silent server
+//! (XEP-0199) and gives a dead one up. Everything happens on the caller's thread, but for DNS look-ups, which get a
+//! short-lived one. What stanzas mean is not known here. Stanzas are logged at level trace, logins never.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jid::{FullJid, Jid};
+use minidom::Element;
+use quick_xml::escape::escape;
+use xmpp_parsers::ns;
+use zeroize::Zeroizing;
+
+use super::error::ConnectError;
+use super::establish::{Established, establish, say_and_fail};
+use super::link::Received;
+use super::port::{Port, SendError, now};
+use crate::proto::xmpp::framing::Frame;
+use crate::proto::xmpp::keepalive::{Due, Keepalive};
+use crate::proto::xmpp::stream::{self, Features, StreamError, Tls};
+
+/// Bytes read at once.
+const READ_LEN: usize = 16 * 1024;
+
+/// Bytes that may wait to be sent; more are refused. A few of the longest stanzas servers take.
+const MAX_PENDING: usize = 1024 * 1024;
+
+/// How long an orderly close may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the steps may take. The defaults suit the Internet; tests shorten them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// All DNS look-ups of one kind together.
+    pub look_up: Duration,
+    /// One TCP connection.
+    pub connect: Duration,
+    /// TLS, login and bind together.
+    pub login: Duration,
+    /// Silence of the server before it is pinged.
+    pub silence: Duration,
+    /// Wait for the answer to a ping.
+    pub answer: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            look_up: Duration::from_secs(15),
+            connect: Duration::from_secs(10),
+            login: Duration::from_secs(30),
+            silence: Duration::from_secs(60),
+            answer: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The settings of an account.
+#[derive(Clone)]
+pub struct AccountOptions {
+    /// The account. A resource in it is the one asked for.
+    pub jid: Jid,
+    /// Its password.
+    pub password: Zeroizing<String>,
+    /// `host:port` or `host` to connect to instead of looking the domain up.
+    pub server: Option<String>,
+    /// How to encrypt. Without it: what the domain's SRV records say; with a fixed server direct TLS on the ports 5223
+    /// and 443, STARTTLS on all others.
+    pub tls: Option<Tls>,
+    /// PEM file with the certificate authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the password itself may be sent (inside TLS) to a server that offers nothing better.
+    pub allow_plain: bool,
+    /// The resource to ask for if the JID has none.
+    pub resource: String,
+    /// Time limits.
+    pub timing: Timing,
+}
+
+impl AccountOptions {
+    /// An account with default settings.
+    pub fn new(jid: Jid, password: Zeroizing<String>, resource: String) -> Self {
+        let timing = Timing::default();
+        Self { jid, password, server: None, tls: None, ca_file: None, allow_plain: false, resource, timing }
+    }
+}
+
+impl fmt::Debug for AccountOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccountOptions").field("jid", &self.jid).field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+/// What [`Connection::next`] waited for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Incoming {
+    /// A whole first-level element, within the limits; not yet checked for being a valid stanza.
+    Stanza(Element),
+    /// [`super::port::Handle::wake`] was called.
+    Woken,
+    /// [`super::port::Handle::stop`] was called: say goodbye and [`Connection::close`].
+    Stopped,
+    /// The deadline given has passed.
+    Timeout,
+}
+
+/// A live stream with a bound resource. Dropping it closes the TCP connection without a goodbye.
+#[derive(Debug)]
+pub struct Connection<'p> {
+    port: &'p mut Port,
+    stream: Established,
+    keepalive: Keepalive,
+    pings: u64,
+    buffer: Box<[u8]>,
+}
+
+impl<'p> Connection<'p> {
+    /// Connects and logs in. Tries all addresses of the server until one works; blocks until then, at most for the
+    /// times in `options`, and ends early when the port's handle says stop.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: of several failures the one that got furthest.
+    pub fn open(options: &AccountOptions, port: &'p mut Port) -> Result<Self, ConnectError> {
+        let stream = establish(options, port)?;
+        log::info!(target: "bitween::xmpp", "connected as {}", stream.jid);
+        port.set_open(true);
+        let keepalive = Keepalive::new(now(), options.timing.silence, options.timing.answer);
+        Ok(Self { port, stream, keepalive, pings: 0, buffer: vec![0; READ_LEN].into_boxed_slice() })
+    }
+
+    /// The full JID the server gave us.
+    pub const fn jid(&self) -> &FullJid {
+        &self.stream.jid
+    }
+
+    /// What the server offers on the stream as it is now, e.g. stream management.
+    pub const fn features(&self) -> Option<&Features> {
+        self.stream.features.as_ref()
+    }
+
+    /// Takes one or more whole, serialised stanzas to be sent by the next call of [`Connection::next`].
+    ///
+    /// # Errors
+    /// [`SendError::Full`] if the server reads too slowly and too much waits already; nothing was taken then.
+    pub fn send(&mut self, stanza: &[u8]) -> Result<(), SendError> {
+        let pending = self.stream.link.pending();
+        if pending > 0 && pending.saturating_add(stanza.len()) > MAX_PENDING {
+            return Err(SendError::Full);
+        }
+        log::trace!(target: "bitween::xmpp", "> {}", String::from_utf8_lossy(stanza));
+        self.stream.link.out().extend_from_slice(stanza);
+        Ok(())
+    }
+
+    /// Sends what waits and returns the next thing to do, at the latest at `until`.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the connection is over, drop it.
+    pub fn next(&mut self, until: Instant) -> Result<Incoming, ConnectError> {
+        loop {
+            if self.port.is_stopped() {
+                return Ok(Incoming::Stopped);
+            }
+            if self.port.take_woken() {
+                return Ok(Incoming::Woken);
+            }
+            self.flush()?;
+            if let Some(frame) = self.next_frame()? {
+                if let Some(stanza) = self.accept(frame)? {
+                    return Ok(Incoming::Stanza(stanza));
+                }
+                continue;
+            }
+            let received = self.stream.link.read(&mut self.buffer)?;
+            match received {
+                Received::Closed => return Err(ConnectError::Closed),
+                Received::Nothing => {}
+                Received::Bytes(count) => {
+                    self.stream.framer.push(self.buffer.get(..count).unwrap_or_default());
+                    self.keepalive.received(now());
+                }
+            }
+            match self.keepalive.check(now()) {
+                Some(Due::Ping) => self.ping(),
+                Some(Due::Dead) => return Err(ConnectError::Silent),
+                None if now() >= until => return Ok(Incoming::Timeout),
+                None if received == Received::Nothing => self.port.poll_until(until.min(self.keepalive.deadline()))?,
+                None => {}
+            }
+        }
+    }
+
+    /// Sends what waits, ends the stream and waits a moment for the server to do the same: what was sent last would be
+    /// lost if the connection were cut while the server still writes. Works also after a stop.
+    pub fn close(mut self) {
+        self.port.set_open(false);
+        self.take_queue();
+        self.stream.link.out().extend_from_slice(stream::CLOSE);
+        let deadline = now() + CLOSE_TIMEOUT;
+        while now() < deadline {
+            if self.flush().is_err() {
+                return;
+            }
+            match self.stream.framer.next_frame() {
+                Ok(Some(Frame::End)) | Err(_) => break,
+                Ok(Some(_)) => continue,
+                Ok(None) => {}
+            }
+            match self.stream.link.read(&mut self.buffer) {
+                Ok(Received::Bytes(count)) => self.stream.framer.push(self.buffer.get(..count).unwrap_or_default()),
+                Ok(Received::Nothing) => {
+                    if self.port.poll_until(deadline).is_err() {
+                        return;
+                    }
+                }
+                Ok(Received::Closed) | Err(_) => return,
+            }
+        }
+        self.stream.link.close_notify();
+        let _ = self.stream.link.flush();
+    }
+
+    fn flush(&mut self) -> Result<(), ConnectError> {
+        self.take_queue();
+        let written = self.stream.link.flush()?;
+        self.keepalive.sent(written);
+        Ok(())
+    }
+
+    /// Moves stanzas of other threads to the out-buffer, as long as it is not too full.
+    fn take_queue(&mut self) {
+        while self.stream.link.pending() < MAX_PENDING {
+            let Some(stanza) = self.port.queued() else { return };
+            log::trace!(target: "bitween::xmpp", "> {}", String::from_utf8_lossy(&stanza));
+            self.stream.link.out().extend_from_slice(&stanza);
+        }
+    }
+
+    fn next_frame(&mut self) -> Result<Option<Frame>, ConnectError> {
+        self.stream.framer.next_frame().map_err(|error| say_and_fail(&mut self.stream.link, error))
+    }
+
+    /// The stanza in a frame, unless it is only the answer to our ping.
+    fn accept(&mut self, frame: Frame) -> Result<Option<Element>, ConnectError> {
+        match frame {
+            Frame::Element(element) => {
+                if log::log_enabled!(target: "bitween::xmpp", log::Level::Trace) {
+                    let text = xso::to_vec(&element).unwrap_or_default();
+                    log::trace!(target: "bitween::xmpp", "< {}", String::from_utf8_lossy(&text));
+                }
+                if let Some(error) = StreamError::from_element(&element) {
+                    return Err(ConnectError::Stream(error));
+                }
+                Ok((!self.is_pong(&element)).then_some(element))
+            }
+            Frame::End | Frame::Header(_) => {
+                self.stream.link.out().extend_from_slice(stream::CLOSE);
+                let _ = self.stream.link.flush();
+                Err(ConnectError::Closed)
+            }
+        }
+    }
+
+    fn ping(&mut self) {
+        self.pings += 1;
+        let (id, domain) = (self.ping_id(), escape(self.stream.jid.domain().as_str()).into_owned());
+        let request = format!("<iq type='get' id='{id}' to='{domain}'><ping xmlns='{}'/></iq>", ns::PING);
+        self.stream.link.out().extend_from_slice(request.as_bytes());
+    }
+
+    fn ping_id(&self) -> String {
+        format!("keep-alive-{}", self.pings)
+    }
+
+    /// An error is an answer, too: servers without XEP-0199 say `service-unavailable`.
+    fn is_pong(&self, element: &Element) -> bool {
+        element.is("iq", ns::JABBER_CLIENT)
+            && matches!(element.attr("type"), Some("result" | "error"))
+            && element.attr("id") == Some(self.ping_id().as_str())
+            && element.attr("from").is_none_or(|from| from == self.stream.jid.domain().as_str())
+    }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.port.set_open(false);
+    }
+}

@@ -1,0 +1,375 @@
+//! Tests of the connection against scripted servers on loopback: what attackers, broken and hung servers do.
+//!
+//! Real logins are tested with Prosody, in `tests/xmpp_connect.rs`.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tempfile::TempDir;
+
+use super::*;
+use crate::proto::xmpp::backoff::Retry;
+use crate::proto::xmpp::framing::FramingError;
+use crate::proto::xmpp::negotiation::NegotiationError;
+
+const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
+                      xmlns:stream='http://etherx.jabber.org/streams' from='localhost' id='1' version='1.0'>";
+const STARTTLS: &str = "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>";
+const PROCEED: &str = "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+const PLAIN: &str = "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
+                     <mechanism>PLAIN</mechanism></mechanisms></stream:features>";
+const SUCCESS: &str = "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>";
+const BIND: &str = "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>";
+const BOUND: &str = "<iq type='result' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+                     <jid>alice@localhost/r1</jid></bind></iq>";
+
+/// A server that runs one script on the first connection.
+struct Server {
+    address: String,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(script: impl FnOnce(TcpStream) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let thread = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            script(stream);
+        });
+        Self { address, thread: Some(thread) }
+    }
+
+    fn join(&mut self) {
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// A certificate for one name, its own authority.
+struct Identity {
+    folder: TempDir,
+    config: Arc<ServerConfig>,
+}
+
+impl Identity {
+    fn new(change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
+        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        Self { folder, config: Arc::new(config) }
+    }
+
+    fn accept(config: Arc<ServerConfig>, stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
+        StreamOwned::new(ServerConnection::new(config).unwrap(), stream)
+    }
+}
+
+fn options(server: &Server, tls: Tls, identity: Option<&Identity>) -> AccountOptions {
+    let jid = Jid::new("alice@localhost").unwrap();
+    let mut options = AccountOptions::new(jid, Zeroizing::new("hunter2".into()), "r1".into());
+    options.server = Some(server.address.clone());
+    options.tls = Some(tls);
+    options.allow_plain = true;
+    options.ca_file = identity.map(|identity| identity.folder.path().join("ca.pem"));
+    options.timing.login = Duration::from_secs(5);
+    options
+}
+
+/// Reads until `end` has come; everything that was read.
+fn hear(stream: &mut impl Read, end: &str) -> String {
+    let mut heard = Vec::new();
+    let mut byte = [0];
+    while !heard.ends_with(end.as_bytes()) {
+        match stream.read(&mut byte) {
+            Ok(1) => heard.push(byte[0]),
+            result => panic!("waiting for {end}: {result:?} after {}", String::from_utf8_lossy(&heard)),
+        }
+    }
+    String::from_utf8(heard).unwrap()
+}
+
+fn say(stream: &mut impl Write, text: &str) {
+    stream.write_all(text.as_bytes()).unwrap();
+    stream.flush().unwrap();
+}
+
+/// Lets the client log in with PLAIN and bind.
+fn serve_login(stream: &mut (impl Read + Write)) {
+    hear(stream, "'alice@localhost'>");
+    say(stream, &format!("{HEADER}{PLAIN}"));
+    hear(stream, "</auth>");
+    say(stream, SUCCESS);
+    hear(stream, "'alice@localhost'>");
+    say(stream, &format!("{HEADER}{BIND}"));
+    hear(stream, "</iq>");
+    say(stream, BOUND);
+}
+
+fn failure(options: &AccountOptions) -> ConnectError {
+    let mut port = Port::new().unwrap();
+    Connection::open(options, &mut port).map(|connection| connection.jid().clone()).unwrap_err()
+}
+
+#[test]
+fn a_server_without_tls_gets_no_password() {
+    let mut server = Server::start(|mut stream| {
+        hear(&mut stream, ">");
+        hear(&mut stream, ">");
+        say(&mut stream, &format!("{HEADER}{PLAIN}"));
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "</stream:stream>");
+    });
+    let error = failure(&options(&server, Tls::StartTls, None));
+    assert!(matches!(error, ConnectError::Negotiation(NegotiationError::NoTls)), "{error}");
+    server.join();
+}
+
+#[test]
+fn bytes_behind_proceed_end_the_connection() {
+    let mut server = Server::start(|mut stream| {
+        hear(&mut stream, "'localhost'>");
+        say(&mut stream, &format!("{HEADER}{STARTTLS}"));
+        hear(&mut stream, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+        say(&mut stream, &format!("{PROCEED}{HEADER}{PLAIN}"));
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert_eq!(rest, b"");
+    });
+    let error = failure(&options(&server, Tls::StartTls, None));
+    assert!(matches!(error, ConnectError::Injected), "{error}");
+    assert_eq!(error.retry(), Retry::Later);
+    server.join();
+}
+
+#[test]
+fn plain_bytes_instead_of_tls_end_the_connection() {
+    let mut server = Server::start(|mut stream| {
+        hear(&mut stream, "'localhost'>");
+        say(&mut stream, &format!("{HEADER}{STARTTLS}"));
+        hear(&mut stream, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+        say(&mut stream, PROCEED);
+        let mut hello = [0; 3];
+        stream.read_exact(&mut hello).unwrap();
+        assert_eq!(hello, [0x16, 3, 1], "a TLS client hello");
+        say(&mut stream, &format!("{HEADER}{PLAIN}"));
+    });
+    let error = failure(&options(&server, Tls::StartTls, None));
+    assert!(matches!(error, ConnectError::Tls { .. }), "{error}");
+    server.join();
+}
+
+#[test]
+fn a_hung_server_is_given_up_at_every_step() {
+    for (tls, step) in [(Tls::StartTls, "logging in"), (Tls::Direct, "setting up the encryption")] {
+        let mut server = Server::start(|mut stream| {
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).unwrap();
+        });
+        let mut options = options(&server, tls, None);
+        options.timing.login = Duration::from_millis(200);
+        let begin = now();
+        let error = failure(&options);
+        assert!(matches!(error, ConnectError::TimedOut(at) if at == step), "{error}");
+        assert!(begin.elapsed() < Duration::from_secs(3));
+        assert_eq!(error.retry(), Retry::Soon);
+        server.join();
+    }
+}
+
+#[test]
+fn a_stop_ends_the_wait_for_a_hung_server() {
+    let mut server = Server::start(|mut stream| {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+    });
+    let options = options(&server, Tls::Direct, None);
+    let mut port = Port::new().unwrap();
+    let handle = port.handle();
+    let stopper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        handle.stop();
+    });
+    let begin = now();
+    let error = Connection::open(&options, &mut port).map(|_| ()).unwrap_err();
+    assert!(matches!(error, ConnectError::Stopped), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(3));
+    stopper.join().unwrap();
+    server.join();
+}
+
+#[test]
+fn a_closed_port_and_a_foreign_protocol_are_named() {
+    let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
+    let gone = Server { address: address.clone(), thread: None };
+    let error = failure(&options(&gone, Tls::StartTls, None));
+    assert!(error.to_string().starts_with(&format!("cannot connect to {address}: Connection refused")), "{error}");
+    let mut server = Server::start(|mut stream| {
+        say(&mut stream, "SSH-2.0-OpenSSH_9.2\r\n");
+        // Closing with unread bytes would reset the connection, and the greeting might be lost.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let error = failure(&options(&server, Tls::StartTls, None));
+    assert!(matches!(error, ConnectError::Framing(_)), "{error}");
+    server.join();
+}
+
+#[test]
+fn bad_certificates_are_refused_with_the_reason() {
+    let expired = Identity::new(|params| {
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    let other_name = Identity::new(|params| {
+        params.subject_alt_names = vec![rcgen::SanType::DnsName("other.example".try_into().unwrap())];
+    });
+    let good = Identity::new(|_| ());
+    let table = [
+        (&expired, Some(&expired), "expired"),
+        (&other_name, Some(&other_name), "another name (other.example), not for localhost"),
+        (&good, Some(&other_name), "not signed by an authority known here"),
+        (&good, None, "not signed by an authority known here"),
+    ];
+    for (identity, trusted, words) in table {
+        let config = Arc::clone(&identity.config);
+        let mut server = Server::start(move |stream| {
+            let mut stream = Identity::accept(config, stream);
+            assert!(stream.read(&mut [0]).is_err(), "the client must not go on");
+        });
+        let error = failure(&options(&server, Tls::Direct, trusted));
+        assert!(matches!(error, ConnectError::Certificate { .. }), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(error.retry(), Retry::Later);
+        server.join();
+    }
+}
+
+#[test]
+fn a_silent_server_is_pinged_and_given_up() {
+    let identity = Identity::new(|_| ());
+    let config = Arc::clone(&identity.config);
+    let mut server = Server::start(move |stream| {
+        let mut stream = Identity::accept(config, stream);
+        serve_login(&mut stream);
+        let ping = hear(&mut stream, "</iq>");
+        assert!(ping.contains("id='keep-alive-1' to='localhost'><ping xmlns='urn:xmpp:ping'/>"), "{ping}");
+        say(&mut stream, "<iq type='result' id='keep-alive-1' from='localhost'/><presence from='bob@localhost'/>");
+        hear(&mut stream, "</iq>");
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert_eq!(rest, b"", "one ping, then the end");
+    });
+    let mut options = options(&server, Tls::Direct, Some(&identity));
+    options.timing.silence = Duration::from_millis(100);
+    options.timing.answer = Duration::from_millis(100);
+    let mut port = Port::new().unwrap();
+    let mut connection = Connection::open(&options, &mut port).unwrap();
+    let until = now() + Duration::from_secs(10);
+    let Incoming::Stanza(presence) = connection.next(until).unwrap() else { panic!() };
+    assert!(presence.is("presence", ns::JABBER_CLIENT), "the pong is not handed out");
+    let error = connection.next(until).unwrap_err();
+    assert!(matches!(error, ConnectError::Silent), "{error}");
+    drop(connection);
+    server.join();
+}
+
+#[test]
+fn a_live_stream_wakes_sends_times_out_and_closes() {
+    let identity = Identity::new(|_| ());
+    let config = Arc::clone(&identity.config);
+    let mut server = Server::start(move |stream| {
+        let mut stream = Identity::accept(config, stream);
+        serve_login(&mut stream);
+        assert_eq!(hear(&mut stream, "<b/>"), "<a/><b/>");
+        assert_eq!(hear(&mut stream, "</stream:stream>"), "<last/></stream:stream>");
+        say(&mut stream, "<message/></stream:stream>");
+    });
+    let options = options(&server, Tls::Direct, Some(&identity));
+    let mut port = Port::new().unwrap();
+    let handle = port.handle();
+    let mut connection = Connection::open(&options, &mut port).unwrap();
+    assert_eq!(connection.jid().to_string(), "alice@localhost/r1");
+    assert!(connection.features().unwrap().bind());
+    assert_eq!(connection.next(now()).unwrap(), Incoming::Timeout);
+    handle.wake();
+    assert_eq!(connection.next(now()).unwrap(), Incoming::Woken);
+    connection.send(b"<a/>").unwrap();
+    handle.send(b"<b/>".to_vec()).unwrap();
+    assert_eq!(connection.next(now() + Duration::from_millis(50)).unwrap(), Incoming::Timeout);
+    handle.stop();
+    assert_eq!(connection.next(now() + Duration::from_secs(9)).unwrap(), Incoming::Stopped);
+    connection.send(b"<last/>").unwrap();
+    connection.close();
+    assert!(handle.send(b"<c/>".to_vec()).is_err());
+    server.join();
+}
+
+#[test]
+fn rules_broken_by_the_server_end_the_stream_with_the_condition() {
+    let identity = Identity::new(|_| ());
+    let config = Arc::clone(&identity.config);
+    let mut server = Server::start(move |stream| {
+        let mut stream = Identity::accept(config, stream);
+        serve_login(&mut stream);
+        say(&mut stream, "<message><!-- hello --></message>");
+        let said = hear(&mut stream, "</stream:stream>");
+        assert!(said.contains("<restricted-xml xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"), "{said}");
+    });
+    let options = options(&server, Tls::Direct, Some(&identity));
+    let mut port = Port::new().unwrap();
+    let mut connection = Connection::open(&options, &mut port).unwrap();
+    let error = connection.next(now() + Duration::from_secs(9)).unwrap_err();
+    assert!(matches!(error, ConnectError::Framing(FramingError::Restricted("comment"))), "{error}");
+    server.join();
+}
+
+#[test]
+fn a_server_that_does_not_read_fills_the_buffer_and_no_more() {
+    let identity = Identity::new(|_| ());
+    let config = Arc::clone(&identity.config);
+    let (done, wait_for_done) = std::sync::mpsc::channel::<()>();
+    let mut server = Server::start(move |stream| {
+        let mut stream = Identity::accept(config, stream);
+        serve_login(&mut stream);
+        let _ = wait_for_done.recv();
+    });
+    let options = options(&server, Tls::Direct, Some(&identity));
+    let mut port = Port::new().unwrap();
+    let mut connection = Connection::open(&options, &mut port).unwrap();
+    let stanza = format!("<m>{}</m>", "x".repeat(200_000)).into_bytes();
+    let mut refused = false;
+    for _ in 0..200 {
+        refused = connection.send(&stanza) == Err(SendError::Full);
+        if refused {
+            break;
+        }
+        connection.next(now()).unwrap();
+    }
+    assert!(refused);
+    assert!(connection.stream.link.pending() <= MAX_PENDING);
+    done.send(()).unwrap();
+    server.join();
+}
+
+#[test]
+fn debug_output_of_the_options_shows_no_password() {
+    let gone = Server { address: "127.0.0.1:1".into(), thread: None };
+    assert!(!format!("{:?}", options(&gone, Tls::Direct, None)).contains("hunter2"));
+}

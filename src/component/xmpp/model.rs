@@ -1,0 +1,265 @@
+//! What the XMPP thread knows about contacts and itself, and publishes for the other threads.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::XmppThreadOptions;
+use crate::component::event::{Bus, Event};
+use crate::component::snapshot::{AccountStatus, Contacts, Published, RosterEntry};
+use crate::proto::xmpp::roster::{Contact, Subscription};
+use crate::proto::xmpp::{SessionEvent, XmppSession};
+use crate::share::{Addresses, Change, Subnet};
+use crate::types::{Endpoint, InfoHash, Share};
+
+/// The snapshot is renewed at most this often: a busy server sends many announcements at once.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+
+/// Changes of the roster are rare, and somebody has just asked for them.
+const PUBLISH_ROSTER_EVERY: Duration = Duration::from_millis(10);
+
+/// Interfaces are looked at this often. Cheap, and an address that has just come is soon known.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Warnings kept for the user.
+const MAX_WARNINGS: usize = 50;
+
+pub(super) struct Model {
+    pub(super) contacts: Contacts,
+    pub(super) own_shares: Vec<Share>,
+    addresses: Addresses,
+    published: Published<Contacts>,
+    bus: Bus,
+    changed: bool,
+    /// Part of what changed is the roster.
+    roster_changed: bool,
+    /// Something may be had now that could not be had before.
+    new_sources: bool,
+    last_published: Option<Instant>,
+    next_look: Instant,
+}
+
+impl Model {
+    pub(super) fn new(
+        options: &XmppThreadOptions,
+        bus: Bus,
+        published: Published<Contacts>,
+        port: u16,
+        own_shares: Vec<Share>,
+        now: Instant,
+    ) -> Self {
+        let mut contacts = Contacts::default();
+        contacts.filter.allow_loopback = options.allow_loopback;
+        contacts.filter.allow_low_ports = options.allow_low_ports;
+        let mut addresses = Addresses::new(options.addresses.clone());
+        addresses.set_port(Some(port).filter(|port| *port != 0));
+        let mut model = Self {
+            contacts,
+            own_shares,
+            addresses,
+            published,
+            bus,
+            changed: true,
+            roster_changed: false,
+            new_sources: true,
+            last_published: None,
+            next_look: now,
+        };
+        model.look(now);
+        model
+    }
+
+    /// True if contacts must be told about new addresses.
+    pub(super) fn look(&mut self, now: Instant) -> bool {
+        if now < self.next_look {
+            return false;
+        }
+        self.next_look = now + LOOK_EVERY;
+        let interfaces = match if_addrs::get_if_addrs() {
+            Ok(interfaces) => interfaces,
+            Err(error) => {
+                log::warn!("cannot list the network interfaces: {error}");
+                return false;
+            }
+        };
+        self.contacts.filter.subnets = interfaces.iter().filter(|i| !i.is_loopback()).map(subnet).collect();
+        let changed = self.addresses.set_interfaces(interfaces.iter().map(if_addrs::Interface::ip).collect());
+        if changed {
+            // Another network: contacts' private addresses may be reachable now.
+            self.new_sources = true;
+            self.note_addresses();
+        }
+        changed
+    }
+
+    pub(super) fn set_port(&mut self, port: u16) -> bool {
+        let changed = self.addresses.set_port(Some(port).filter(|port| *port != 0));
+        self.note_addresses();
+        changed
+    }
+
+    fn note_addresses(&mut self) {
+        self.contacts.own_addresses = self.addresses.list().iter().map(|address| address.socket).collect();
+        self.changed = true;
+    }
+
+    /// How this node can be reached, as contacts are told.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        let (ipv4, ipv6) = self.addresses.families();
+        Endpoint {
+            addresses: self.addresses.list().to_vec(),
+            ipv4,
+            ipv6,
+            software: concat!("bitween/", env!("CARGO_PKG_VERSION")).to_owned(),
+            certificate: None,
+        }
+    }
+
+    /// Published at once: whoever hears of a log-in or its failure looks here next.
+    pub(super) fn set_account(&mut self, now: Instant, status: Option<AccountStatus>) {
+        if self.contacts.account != status {
+            self.contacts.account = status;
+            self.changed = true;
+            self.publish_at_once(now);
+        }
+    }
+
+    pub(super) fn warn(&mut self, text: String) {
+        log::warn!("{text}");
+        if self.contacts.warnings.len() >= MAX_WARNINGS {
+            self.contacts.warnings.remove(0);
+        }
+        self.contacts.warnings.push(text);
+        self.changed = true;
+    }
+
+    /// A new stream begins: what is still wrong will be told again.
+    pub(super) fn forget_warnings(&mut self) {
+        self.contacts.warnings.clear();
+        self.changed = true;
+    }
+
+    /// Takes in what happened; the session is asked for its roster where that changed.
+    pub(super) fn apply(&mut self, event: SessionEvent, session: &XmppSession) {
+        let shares = &mut self.contacts.shares;
+        let change = match event {
+            SessionEvent::ContactOnline { jid, resource } => shares.online(&jid, &resource),
+            SessionEvent::ContactOffline { jid, resource } => shares.offline(&jid, &resource),
+            SessionEvent::AllOffline => shares.all_offline(),
+            SessionEvent::Announced { jid, announcement } => shares.apply(&jid, announcement),
+            SessionEvent::SharesGone { jid } => shares.forget(&jid),
+            SessionEvent::SubscriptionRequest { jid } => {
+                log::info!("{jid} asks to see our shares: `bitween contacts accept {jid}` allows it");
+                Change::Nothing
+            }
+            SessionEvent::Warning(text) => return self.warn(text),
+            SessionEvent::RosterChanged => {
+                self.roster_changed = true;
+                Change::Nothing
+            }
+            SessionEvent::Ready | SessionEvent::CommandDone { .. } => Change::Nothing,
+        };
+        self.new_sources |= change == Change::Sources;
+        self.read_roster(session);
+        self.changed = true;
+    }
+
+    fn read_roster(&mut self, session: &XmppSession) {
+        let roster = session.roster();
+        let shares = &self.contacts.shares;
+        let online = |contact: &Contact| {
+            let resources = shares.contact(contact.jid.as_str()).into_iter().flat_map(|known| known.resources());
+            resources.filter(|(_, resource)| resource.is_online()).map(|(name, _)| name.to_owned()).collect()
+        };
+        let entry = |contact: &Contact| RosterEntry {
+            jid: contact.jid.to_string(),
+            name: contact.name.clone(),
+            subscription: word(contact.subscription).to_owned(),
+            pending: contact.asked,
+            resources: online(contact),
+        };
+        self.contacts.roster = roster.contacts().map(entry).collect();
+        self.contacts.requests = roster.pending().iter().map(ToString::to_string).collect();
+    }
+
+    /// Everything we know about contacts goes with the account.
+    pub(super) fn forget_contacts(&mut self) {
+        self.contacts.shares = crate::share::ContactShares::new();
+        self.contacts.roster.clear();
+        self.contacts.requests.clear();
+        self.contacts.announced.clear();
+        self.changed = true;
+    }
+
+    /// The own shares have changed: what stays is still announced, what is new not yet.
+    pub(super) fn forget_announced(&mut self) {
+        let own: HashSet<InfoHash> = self.own_shares.iter().map(|share| share.info_hash).collect();
+        let before = self.contacts.announced.len();
+        self.contacts.announced.retain(|hash| own.contains(hash));
+        self.changed |= self.contacts.announced.len() != before;
+    }
+
+    /// If the server has confirmed all that was to be announced, it has confirmed the own shares.
+    pub(super) fn set_announced(&mut self, confirmed: bool) {
+        if !confirmed {
+            return;
+        }
+        let hashes: HashSet<InfoHash> = self.own_shares.iter().map(|share| share.info_hash).collect();
+        if self.contacts.announced != hashes {
+            self.contacts.announced = hashes;
+            self.changed = true;
+        }
+    }
+
+    /// Publishes the snapshot if something changed, however short ago the last one was.
+    pub(super) fn publish_at_once(&mut self, now: Instant) {
+        self.last_published = None;
+        self.publish(now);
+    }
+
+    /// Publishes the snapshot if something changed and it is time.
+    pub(super) fn publish(&mut self, now: Instant) {
+        if !self.changed || self.publish_due().is_some_and(|due| now < due) {
+            return;
+        }
+        (self.changed, self.roster_changed) = (false, false);
+        self.last_published = Some(now);
+        self.published.publish(Arc::new(self.contacts.clone()));
+        if std::mem::take(&mut self.new_sources) {
+            // Nobody listens while the program starts or stops.
+            let _ = self.bus.publish(Event::RecheckHandles);
+        }
+    }
+
+    /// When [`Model::publish`] or [`Model::look`] has something to do.
+    pub(super) fn poll_timeout(&self) -> Instant {
+        match self.publish_due() {
+            Some(due) if self.changed => self.next_look.min(due),
+            _ => self.next_look,
+        }
+    }
+
+    fn publish_due(&self) -> Option<Instant> {
+        let pause = if self.roster_changed { PUBLISH_ROSTER_EVERY } else { PUBLISH_EVERY };
+        self.last_published.map(|last| last + pause)
+    }
+}
+
+fn subnet(interface: &if_addrs::Interface) -> Subnet {
+    let prefix = match &interface.addr {
+        if_addrs::IfAddr::V4(v4) => v4.prefixlen,
+        if_addrs::IfAddr::V6(v6) => v6.prefixlen,
+    };
+    let ip: IpAddr = interface.ip();
+    Subnet::new(ip, prefix)
+}
+
+const fn word(subscription: Subscription) -> &'static str {
+    match subscription {
+        Subscription::None => "none",
+        Subscription::To => "to",
+        Subscription::From => "from",
+        Subscription::Both => "both",
+    }
+}

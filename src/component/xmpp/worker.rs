@@ -1,0 +1,387 @@
+//! The thread's loop: connect, carry stanzas and commands until the stream ends, wait, connect again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jid::Jid;
+
+use super::XmppThreadOptions;
+use super::connection::{AccountOptions, Connection, Incoming};
+use super::error::ConnectError;
+use super::model::Model;
+use super::port::{Port, Wake};
+use super::requests::Requests;
+use crate::bus::Subscriber;
+use crate::component::event::{Account, Bus, ControlError, Event, Part};
+use crate::component::snapshot::{AccountState, AccountStatus, Contacts, Published, Torrents};
+use crate::proto::xmpp::backoff::{Backoff, Retry};
+use crate::proto::xmpp::framing::FramingError;
+use crate::proto::xmpp::stream::Tls;
+use crate::proto::xmpp::{SessionEvent, SessionOptions, XmppSession, xml};
+
+/// How long each step of a connection may take that is made only to take everything off the server.
+const LAST_TRY: Duration = Duration::from_secs(2);
+
+/// How long stanzas of a goodbye may wait for room in a full connection.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+pub(super) struct Worker {
+    pub(super) options: XmppThreadOptions,
+    news: Subscriber<Event>,
+    orders: Subscriber<Event>,
+    pub(super) model: Model,
+    pub(super) account: Option<Arc<Account>>,
+    /// There while an account is; it outlives the connection.
+    pub(super) session: Option<XmppSession>,
+    /// A stream is bound.
+    pub(super) live: bool,
+    /// This account was online since it was set: its server knows our shares.
+    pub(super) has_announced: bool,
+    backoff: Backoff,
+    /// When to connect. `None`: only a new account or a restart can help.
+    pub(super) next_attempt: Option<Instant>,
+    pub(super) requests: Requests,
+    stopping: bool,
+    /// A stanza the connection had no room for.
+    unsent: Option<Vec<u8>>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "this thread drives pure code and gives it the time")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+impl Worker {
+    pub(super) fn new(
+        options: XmppThreadOptions,
+        bus: Bus,
+        (news, orders): (Subscriber<Event>, Subscriber<Event>),
+        contacts: Published<Contacts>,
+        torrents: &Published<Torrents>,
+    ) -> Self {
+        // Read after the subscriptions were made, so that nothing falls between the two.
+        let torrents = torrents.read();
+        let model = Model::new(&options, bus, contacts, torrents.port, torrents.shares.to_vec(), now());
+        let mut worker = Self {
+            news,
+            orders,
+            model,
+            account: None,
+            session: None,
+            live: false,
+            has_announced: false,
+            backoff: Backoff::new(fastrand::u64(..)),
+            next_attempt: None,
+            requests: Requests::default(),
+            stopping: false,
+            unsent: None,
+            options,
+        };
+        if let Some(account) = worker.options.account.clone() {
+            worker.use_account(account);
+        }
+        // So that nobody ever reads that there is no account while there is one.
+        worker.model.publish(now());
+        worker
+    }
+
+    pub(super) fn run(mut self, mut port: Port) {
+        loop {
+            port.go_on();
+            self.commands();
+            if self.stopping {
+                break;
+            }
+            let now = now();
+            self.model.look(now);
+            self.model.publish(now);
+            if self.session.is_some() && self.next_attempt.is_some_and(|at| at <= now) {
+                self.connect(&mut port);
+                continue;
+            }
+            let until = self.model.poll_timeout().min(self.next_attempt.unwrap_or(now + Duration::from_secs(3600)));
+            match port.wait(until.saturating_duration_since(now)) {
+                Ok(Wake::Stopped) => break,
+                Ok(Wake::Woken | Wake::Timeout) => {}
+                Err(error) => {
+                    log::error!("the XMPP thread cannot go on: {error}");
+                    break;
+                }
+            }
+        }
+        self.requests.fail_all(&ControlError::Refused("bitween is stopping".to_owned()));
+    }
+
+    /// Begins with this account; the next turn of the loop connects.
+    pub(super) fn use_account(&mut self, account: Arc<Account>) {
+        let jid = match full_jid(&account) {
+            Ok(jid) => jid,
+            Err(reason) => return self.refuse(account, reason),
+        };
+        let mut seed = [0; 32];
+        if getrandom::fill(&mut seed).is_err() {
+            seed.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
+        }
+        let options = SessionOptions { publish_original: self.options.publish_original, seed };
+        let mut session = XmppSession::new(jid, &options);
+        session.set_endpoint(now(), self.model.endpoint());
+        session.set_shares(now(), self.model.own_shares.clone());
+        self.session = Some(session);
+        self.account = Some(account);
+        self.backoff = Backoff::new(fastrand::u64(..));
+        self.next_attempt = Some(now());
+        self.set_state(AccountState::Connecting, None);
+    }
+
+    fn refuse(&mut self, account: Arc<Account>, reason: String) {
+        self.account = Some(account);
+        self.session = None;
+        self.next_attempt = None;
+        self.set_state(AccountState::Failed, Some(reason));
+    }
+
+    pub(super) fn set_state(&mut self, state: AccountState, problem: Option<String>) {
+        let jid = self.account.as_ref().map(|account| account.jid.clone());
+        self.model.set_account(now(), jid.map(|jid| AccountStatus { jid, state, problem }));
+    }
+
+    fn connect(&mut self, port: &mut Port) {
+        let Some(account) = self.account.clone() else { return };
+        let mut options = match account_options(&account) {
+            Ok(options) => options,
+            Err(reason) => return self.refuse(account, reason),
+        };
+        if self.requests.is_leaving() {
+            // Somebody waits.
+            let timing = &mut options.timing;
+            (timing.look_up, timing.connect, timing.login) = (LAST_TRY, LAST_TRY, LAST_TRY);
+        }
+        let error = match Connection::open(&options, port) {
+            Ok(connection) => match self.live(connection) {
+                Ok(()) => return self.parted(),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        match error {
+            ConnectError::Stopped if port.is_stopped() => self.stopping = true,
+            // Interrupted: the next turn of the loop sees what for, and tries again.
+            ConnectError::Stopped => {}
+            // An account that is being left is left, however its stream ended.
+            error if self.requests.is_leaving() => {
+                let text = format!("what {} announced last stays on its server: {error}", account.jid);
+                self.model.warn(text);
+                self.parted();
+            }
+            error => self.failed(&error),
+        }
+    }
+
+    /// One stream, from its beginning to its end: `Ok` if the goodbye was said.
+    fn live(&mut self, mut connection: Connection<'_>) -> Result<(), ConnectError> {
+        self.backoff.connected(now());
+        self.set_state(AccountState::Online, None);
+        self.model.forget_warnings();
+        self.requests.logged_in();
+        self.live = true;
+        self.has_announced = true;
+        let ended = self.carry(&mut connection);
+        self.live = false;
+        self.unsent = None;
+        if ended.is_ok() {
+            connection.close();
+        }
+        if let Some(session) = &mut self.session {
+            session.stream_lost();
+        }
+        self.take_events();
+        ended
+    }
+
+    /// The session has said goodbye: because the program ends, or the account changes.
+    pub(super) fn parted(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.account = None;
+        self.session = None;
+        self.next_attempt = None;
+        self.has_announced = false;
+        self.model.forget_contacts();
+        self.model.set_account(now(), None);
+        if let Some(account) = self.requests.left() {
+            self.use_account(account);
+        }
+    }
+
+    fn failed(&mut self, error: &ConnectError) {
+        let retry = error.retry();
+        if let Some(session) = &mut self.session {
+            match error {
+                ConnectError::Stream(error) if error.condition == "policy-violation" => {
+                    session.publish_was_too_big(now());
+                }
+                ConnectError::Framing(FramingError::TooLong { .. } | FramingError::TooManyNodes { .. }) => {
+                    session.answer_was_too_long()
+                }
+                _ => {}
+            }
+        }
+        let pause = self.backoff.failed(now(), retry);
+        self.next_attempt = pause.map(|pause| now() + pause);
+        let problem = error.to_string();
+        log::warn!(
+            "XMPP: {problem}; {}",
+            match pause {
+                Some(pause) => format!("trying again in {} s", pause.as_secs().max(1)),
+                None => "not trying again until the account is set anew".to_owned(),
+            }
+        );
+        let state = if pause.is_some() { AccountState::Offline } else { AccountState::Failed };
+        self.set_state(state, Some(problem.clone()));
+        self.requests.disconnected(&problem);
+        let Some(login) = self.requests.login.take() else { return };
+        if retry == Retry::Soon {
+            login.reply.send(Err(ControlError::Offline(problem)));
+            return;
+        }
+        match login.old {
+            Some(account) => self.use_account(account),
+            None => self.parted(),
+        }
+        // Whoever hears this must find the account as it is from now on.
+        login.reply.send(Err(ControlError::Refused(problem)));
+    }
+
+    /// Carries stanzas until the goodbye is said (`Ok`) or the stream is lost.
+    fn carry(&mut self, connection: &mut Connection<'_>) -> Result<(), ConnectError> {
+        let jid = connection.jid().clone();
+        let mut last_words = None;
+        if let Some(session) = &mut self.session {
+            session.started(now(), jid);
+            if self.requests.is_leaving() {
+                session.part(now(), true);
+            }
+        }
+        self.commands();
+        loop {
+            self.send(connection)?;
+            self.take_events();
+            let time = now();
+            if self.model.look(time) {
+                self.tell_endpoint();
+                continue;
+            }
+            self.model.publish(time);
+            let Some(session) = &mut self.session else { return Ok(()) };
+            if session.is_parted() && (self.unsent.is_none() || *last_words.get_or_insert(time + LAST_WORDS) <= time) {
+                return Ok(());
+            }
+            let until =
+                session.poll_timeout().map_or(self.model.poll_timeout(), |at| at.min(self.model.poll_timeout()));
+            // A full connection makes room within moments.
+            let until = if self.unsent.is_some() { until.min(time + Duration::from_millis(50)) } else { until };
+            match connection.next(until)? {
+                Incoming::Stanza(stanza) => session.stanza_received(now(), &stanza),
+                Incoming::Woken => self.commands(),
+                Incoming::Timeout => session.handle_timeout(now()),
+                Incoming::Stopped => return Err(ConnectError::Stopped),
+            }
+        }
+    }
+
+    /// Hands the session's stanzas to the connection, as far as it has room.
+    fn send(&mut self, connection: &mut Connection<'_>) -> Result<(), ConnectError> {
+        loop {
+            let bytes = match self.unsent.take() {
+                Some(bytes) => bytes,
+                None => match self.session.as_mut().and_then(XmppSession::poll_stanza) {
+                    Some(stanza) => match xml::to_bytes(&stanza) {
+                        Ok(bytes) => bytes,
+                        Err(error) => {
+                            // Foreign text was cleaned before; this is a bug, and costs one stanza.
+                            log::error!("a stanza could not be written: {error}");
+                            continue;
+                        }
+                    },
+                    None => return Ok(()),
+                },
+            };
+            if connection.send(&bytes).is_err() {
+                self.unsent = Some(bytes);
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_events(&mut self) {
+        let Some(mut session) = self.session.take() else { return };
+        let mut done = Vec::new();
+        while let Some(event) = session.poll_event() {
+            if let SessionEvent::CommandDone { tag, result } = &event {
+                done.push((*tag, result.clone()));
+            }
+            self.model.apply(event, &session);
+        }
+        self.model.set_announced(self.live && session.is_announced());
+        self.session = Some(session);
+        if !done.is_empty() {
+            // Whoever hears that it is done must be able to see it.
+            self.model.publish_at_once(now());
+        }
+        done.into_iter().for_each(|(tag, result)| self.requests.done(tag, result));
+    }
+
+    fn tell_endpoint(&mut self) {
+        let endpoint = self.model.endpoint();
+        if let Some(session) = &mut self.session {
+            session.set_endpoint(now(), endpoint);
+        }
+    }
+
+    fn commands(&mut self) {
+        self.news.rearm();
+        self.orders.rearm();
+        while let Some(event) = self.news.try_recv().or_else(|| self.orders.try_recv()) {
+            match event {
+                Event::SetPort(port) if self.model.set_port(port) => self.tell_endpoint(),
+                Event::PublishShares(shares) => {
+                    self.model.own_shares = shares.to_vec();
+                    self.model.forget_announced();
+                    if let Some(session) = &mut self.session {
+                        session.set_shares(now(), shares.to_vec());
+                    }
+                }
+                Event::Contacts(command) => self.contact_command(command),
+                Event::Stop(Part::Xmpp) => {
+                    self.stopping = true;
+                    if let Some(session) = self.session.as_mut().filter(|_| self.live) {
+                        session.part(now(), false);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+pub(super) fn full_jid(account: &Account) -> Result<jid::FullJid, String> {
+    let jid: Jid = account.jid.parse().map_err(|error| format!("{} is no JID: {error}", account.jid))?;
+    match jid.try_into_full() {
+        Ok(full) => Ok(full),
+        Err(bare) => bare
+            .with_resource_str(&account.resource)
+            .map_err(|error| format!("{} is no resource: {error}", account.resource)),
+    }
+}
+
+fn account_options(account: &Account) -> Result<AccountOptions, String> {
+    let full = full_jid(account)?;
+    let resource = full.resource().to_string();
+    let mut options = AccountOptions::new(full.into(), account.password.clone(), resource);
+    options.server.clone_from(&account.server);
+    options.tls = account.direct_tls.map(|direct| if direct { Tls::Direct } else { Tls::StartTls });
+    options.ca_file.clone_from(&account.ca_file);
+    options.allow_plain = account.allow_plain;
+    Ok(options)
+}
