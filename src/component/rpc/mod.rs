@@ -1,1 +1,24 @@
-//! JSON-RPC over HTTP.
+//! The JSON-RPC interface (component `rpc`): an HTTP/1.1 server, its methods, and what they ask of the daemon.
+//!
+//! - [`Control`] is what the daemon implements: one call per method, typed, no HTTP, no JSON.
+//! - [`types`] are the shapes of the results; the command line reads the same ones.
+//! - [`methods`] is the one table of all methods: dispatch, `rpc.discover` and `/api/browse` are made from it.
+//! - [`RpcServer`] owns the sockets: one thread (`rpc`) polls all connections, a few workers run the calls.
+//!
+//! Who may call is decided in one place, [`Guard`]: `Host`, `Origin`, token. Not here: what the methods do.
+
+mod connection;
+mod control;
+mod guard;
+pub mod methods;
+mod pages;
+mod resolve;
+mod routes;
+mod server;
+pub mod types;
+
+pub use connection::Timing;
+pub use control::{AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, NewAccount, TorrentSource};
+pub use guard::{Guard, Refusal};
+pub use resolve::resolve_hash;
+pub use server::{RpcError, RpcServer, ServerOptions};

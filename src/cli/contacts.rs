@@ -1,0 +1,120 @@
+//! `bitween contacts`: lists, adds, accepts and removes contacts.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::client::{Client, ConnectArgs};
+use super::error::CliError;
+use super::output::{Align, Table, json as print_json, line, note, print};
+use super::shares::say_why;
+use crate::component::rpc::types::{Contact, Contacts};
+use crate::config::JidText;
+
+const EXAMPLES: &str = "\
+Examples:
+  bitween contacts
+  bitween contacts add bob@example.org     ask bob to share with you
+  bitween contacts accept carol@example.org
+  bitween contacts remove bob@example.org";
+
+/// List contacts; add, accept or remove one
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// Add a contact and ask for their consent
+    Add {
+        /// name@domain
+        jid: JidText,
+        /// Name for the contact list
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Say yes to somebody who asks: they see your shares and addresses from then on
+    Accept {
+        /// name@domain
+        jid: JidText,
+    },
+    /// Remove a contact, or refuse somebody who asks
+    Remove {
+        /// name@domain
+        jid: JidText,
+    },
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// No daemon, no account, or an unknown contact.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let client = Client::find(&args.connect)?;
+    let (method, params, done) = match &args.action {
+        None => return list(&client, args.json),
+        Some(Action::Add { jid, name }) => {
+            ("xmpp.add_contact", json!({"jid": jid.bare(), "name": name}), format!("{} is asked", jid.bare()))
+        }
+        Some(Action::Accept { jid }) => {
+            ("xmpp.accept_contact", json!({"jid": jid.bare()}), format!("{} is accepted", jid.bare()))
+        }
+        Some(Action::Remove { jid }) => {
+            ("xmpp.remove_contact", json!({"jid": jid.bare()}), format!("{} is removed", jid.bare()))
+        }
+    };
+    client.call::<Value>(method, params)?;
+    line(&done)
+}
+
+fn list(client: &Client, as_json: bool) -> Result<(), CliError> {
+    let contacts: Contacts = client.call("xmpp.contacts", json!({}))?;
+    if as_json {
+        return print_json(&contacts.contacts);
+    }
+    if contacts.contacts.is_empty() {
+        note("no contacts; add one with `bitween contacts add name@example.org`");
+        return say_why(client);
+    }
+    let mut table = Table::new(&[("STATE", Align::Left), ("SHARES", Align::Right), ("CONTACT", Align::Left)]);
+    for contact in contacts.contacts {
+        let name = contact.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        table.row([state(&contact).to_owned(), contact.shares.to_string(), contact.jid + &name]);
+    }
+    print(&table.render())
+}
+
+fn state(contact: &Contact) -> &'static str {
+    match (contact.asks, contact.subscription.as_str()) {
+        (true, _) => "asks you",
+        (false, _) if contact.online => "online",
+        (false, _) if contact.asked => "asked",
+        (false, "both" | "to") => "offline",
+        _ => "no consent",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_says_who_has_to_do_something() {
+        let contact = |subscription: &str, asks, asked, online| {
+            let subscription = subscription.to_owned();
+            state(&Contact { subscription, asks, asked, online, ..Contact::default() })
+        };
+        assert_eq!(contact("none", true, true, false), "asks you");
+        assert_eq!(contact("both", false, false, true), "online");
+        assert_eq!(contact("both", false, false, false), "offline");
+        assert_eq!(contact("none", false, true, false), "asked");
+        assert_eq!(contact("from", false, false, false), "no consent");
+    }
+}

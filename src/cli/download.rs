@@ -1,0 +1,55 @@
+//! `bitween download`: fetches one torrent in this process, without a daemon.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::error::CliError;
+use super::transfer::{self, Transfer};
+
+const EXAMPLES: &str = "\
+Examples:
+  bitween download film.torrent
+  bitween download 'magnet:?xt=urn:btih:...' --dir ~/Films --seed
+  bitween download film.torrent --peer 192.0.2.7:51413 --peer '[2001:db8::7]:51413'
+
+Ctrl-C stops it cleanly; the same command goes on where it stopped.";
+
+/// Fetch a torrent, without a daemon
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Torrent file, magnet link or info hash
+    #[arg(value_name = "FILE.torrent|MAGNET|INFO_HASH")]
+    pub torrent: String,
+    /// Folder that gets the torrent's file or folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+    /// Port to listen on; 0 picks one and prints it
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    pub port: u16,
+    /// Peer to connect to; may be given several times
+    #[arg(long, value_name = "IP:PORT")]
+    pub peer: Vec<SocketAddr>,
+    /// Tracker to ask in addition; may be given several times
+    #[arg(long, value_name = "URL", value_parser = transfer::tracker_url)]
+    pub tracker: Vec<String>,
+    /// Go on as a seeder when complete
+    #[arg(long)]
+    pub seed: bool,
+}
+
+/// Fetches it.
+///
+/// # Errors
+/// What stopped it.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    transfer::run(&Transfer {
+        source: args.torrent.clone(),
+        dir: args.dir.clone(),
+        port: args.port,
+        peers: args.peer.clone(),
+        trackers: args.tracker.clone(),
+        seed_only: false,
+        keep_seeding: args.seed,
+    })
+}

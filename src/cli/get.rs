@@ -1,0 +1,188 @@
+//! `bitween get`: lets the daemon fetch a contact's share, a torrent file or a magnet link.
+
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::client::{Client, ConnectArgs};
+use super::error::CliError;
+use super::output::{clean, duration, line, note, peers, percent, rate, size};
+use crate::component::rpc::types::{Added, TorrentState, TorrentStatus, TorrentStatuses};
+use crate::proto::metainfo::MAX_TORRENT_LEN;
+
+/// Time between two questions how far it is.
+const POLL: Duration = Duration::from_millis(250);
+/// Time between two lines where no bar can be drawn.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+const EXAMPLES: &str = "\
+Examples:
+  bitween get 3f9a1c                    what `bitween shares` lists
+  bitween get 3f9a1c --dir ~/Films --wait
+  bitween get film.torrent
+  bitween get 'magnet:?xt=urn:btih:...'";
+
+/// Fetch a contact's share, a torrent file or a magnet link
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Hash (or enough of its first digits), torrent file, or magnet link
+    #[arg(value_name = "HASH|FILE.torrent|MAGNET")]
+    what: String,
+    /// Folder that gets it [default: the daemon's download folder]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Return when every byte is verified on disk
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// Adds it, prints its hash and, with `--wait`, waits until it is complete.
+///
+/// # Errors
+/// No daemon, something that cannot be fetched, or a torrent that stopped with an error.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let client = Client::find(&args.connect)?;
+    let mut params = source(&args.what)?;
+    if let Some(dir) = &args.dir {
+        let dir = std::path::absolute(dir).map_err(CliError::failed)?;
+        let text = dir.to_str().ok_or_else(|| CliError::failed("the folder's name is not valid UTF-8"))?;
+        if let Value::Object(map) = &mut params {
+            map.insert("save_path".into(), text.into());
+        }
+    }
+    let added: Added = client.call("bt.add_torrent", params)?;
+    line(&clean(&added.hash))?;
+    if added.existing {
+        note(&existing(&client, &added.hash)?);
+    }
+    if args.wait { wait(&client, &added.hash) } else { Ok(()) }
+}
+
+/// It stays where it was put the first time, whatever folder was asked for now.
+fn existing(client: &Client, hash: &str) -> Result<String, CliError> {
+    let statuses: TorrentStatuses = client.call("bt.status", json!({"hash": hash}))?;
+    let place = statuses.torrents.first().map(|status| format!(", in {}", clean(&status.save_path)));
+    Ok(format!("it is in the list already{}", place.unwrap_or_default()))
+}
+
+/// Which of the three it is: a link says so itself, a file is there, anything else is a hash.
+fn source(what: &str) -> Result<Value, CliError> {
+    if what.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("magnet:")) {
+        return Ok(json!({"magnet": what}));
+    }
+    let path = Path::new(what);
+    let is_hash = !what.is_empty() && what.len() <= 40 && what.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_hash && !path.is_file() {
+        return Ok(json!({"hash": what}));
+    }
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => super::transfer::nothing_called(what),
+        _ => CliError::failed(format_args!("cannot read {}: {error}", clean(what))),
+    };
+    let limit = u64::try_from(MAX_TORRENT_LEN).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
+    Ok(json!({"torrent": base64::engine::general_purpose::STANDARD.encode(bytes)}))
+}
+
+fn wait(client: &Client, hash: &str) -> Result<(), CliError> {
+    let progress = Progress::new();
+    loop {
+        let statuses: TorrentStatuses = client.call("bt.status", json!({"hash": hash}))?;
+        let Some(status) = statuses.torrents.into_iter().next() else {
+            return Err(CliError::failed("the torrent was removed"));
+        };
+        match status.state {
+            _ if status.complete => {
+                progress.finish();
+                note(&format!("complete: {}", clean(&status.name)));
+                return Ok(());
+            }
+            TorrentState::Error => {
+                progress.finish();
+                let reason = status.error.as_deref().unwrap_or("it stopped with an error");
+                return Err(CliError::failed(format_args!("{}: {}", clean(&status.name), clean(reason))));
+            }
+            _ => progress.show(&status),
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// A bar on a terminal, a line now and then elsewhere. On standard error.
+struct Progress {
+    bar: Option<ProgressBar>,
+    last_line: std::cell::Cell<Option<Instant>>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style =
+                ProgressStyle::with_template("[{bar:30}] {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(0).with_style(style.progress_chars("=> "))
+        });
+        Self { bar, last_line: std::cell::Cell::new(None) }
+    }
+
+    fn show(&self, status: &TorrentStatus) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(status.total_size);
+            bar.set_position(status.done);
+            bar.set_message(describe(status));
+            return;
+        }
+        #[expect(clippy::disallowed_methods, reason = "how often a person reads a line is real time")]
+        let now = Instant::now();
+        if self.last_line.get().is_none_or(|last| now - last >= LINE_EVERY) {
+            self.last_line.set(Some(now));
+            note(&describe(status));
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn describe(status: &TorrentStatus) -> String {
+    if status.state == TorrentState::Metadata {
+        // Nothing else is known; without peers its owners are offline, and it waits for them.
+        return format!("waiting for its description, {} peers, {}", status.peers, clean(&status.name));
+    }
+    let eta = status.eta.map(|seconds| format!(", {} left", duration(seconds))).unwrap_or_default();
+    format!(
+        "{} {} of {}, {}, {}{eta}, {}",
+        status.state.as_str(),
+        percent(status.done, status.total_size),
+        size(status.total_size),
+        rate(status.download_rate),
+        peers(status.peers),
+        clean(&status.name)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_hashes_and_files_are_told_apart() {
+        assert_eq!(source("Magnet:?xt=x").unwrap(), json!({"magnet": "Magnet:?xt=x"}));
+        assert_eq!(source("3f9a1c").unwrap(), json!({"hash": "3f9a1c"}));
+        assert!(source("no/such.torrent").unwrap_err().message.contains("no/such.torrent is neither a file"));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.torrent");
+        std::fs::write(&file, "d4:infoe").unwrap();
+        assert_eq!(source(file.to_str().unwrap()).unwrap(), json!({"torrent": "ZDQ6aW5mb2U="}));
+    }
+}

@@ -1,0 +1,30 @@
+//! `bitween remove`: forgets a torrent, and deletes its files only when told so.
+
+use serde_json::{Value, json};
+
+use super::client::{Client, ConnectArgs};
+use super::error::CliError;
+use super::output::line;
+
+/// Forget a torrent
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:\n  bitween remove 3f9a1c\n  bitween remove 3f9a1c --with-data")]
+pub struct Args {
+    /// Its hash, or enough of the first digits
+    hash: String,
+    /// Delete its files too; this cannot be undone
+    #[arg(long)]
+    with_data: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// Removes it.
+///
+/// # Errors
+/// No daemon, an unknown hash, or files that cannot be deleted.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let params = json!({"hash": args.hash, "with_data": args.with_data});
+    Client::find(&args.connect)?.call::<Value>("bt.remove", params)?;
+    line(if args.with_data { "removed with its files" } else { "removed; its files stay" })
+}

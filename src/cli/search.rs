@@ -1,0 +1,33 @@
+//! `bitween search`: looks for words in the names of contacts' shares.
+
+use serde_json::json;
+
+use super::client::{Client, ConnectArgs};
+use super::error::CliError;
+use super::shares::{say_why, show};
+use crate::component::rpc::types::ShareList;
+
+/// Search what contacts share
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:\n  bitween search holiday 2026\n  bitween search --json flac")]
+pub struct Args {
+    /// Words that the name holds, in any order and case
+    #[arg(required = true, value_name = "TERM")]
+    terms: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// Searches; finding nothing is no failure.
+///
+/// # Errors
+/// No daemon.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let client = Client::find(&args.connect)?;
+    let found: ShareList = client.call("xmpp.search", json!({"term": args.terms.join(" ")}))?;
+    show(&found.shares, args.json, "nothing found")?;
+    if found.shares.is_empty() && !args.json { say_why(&client) } else { Ok(()) }
+}

@@ -1,0 +1,140 @@
+//! `bitween shares`: what contacts share, or what we share.
+
+use serde_json::json;
+
+use super::client::{Client, ConnectArgs};
+use super::error::CliError;
+use super::output::{Align, Table, hash, json as print_json, note, print, size};
+use crate::component::rpc::types::{Account, AccountState, ShareEntry, ShareList, TorrentStatuses};
+use crate::config::JidText;
+
+const EXAMPLES: &str = "\
+Examples:
+  bitween shares
+  bitween shares --contact bob@example.org
+  bitween shares --mine
+  bitween shares --json | jq '.[] | select(.available) | .name'
+
+Fetch one with `bitween get HASH`.";
+
+/// List what contacts share
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Only the shares of this contact
+    #[arg(long, value_name = "JID", conflicts_with = "mine")]
+    contact: Option<JidText>,
+    /// Your own shares instead
+    #[arg(long)]
+    mine: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// Lists them.
+///
+/// # Errors
+/// No daemon, or an unknown contact.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let client = Client::find(&args.connect)?;
+    let shares = if args.mine {
+        own(&client)?
+    } else {
+        let contact = args.contact.as_ref().map(JidText::bare);
+        client.call::<ShareList>("xmpp.list_shares", json!({"contact": contact}))?.shares
+    };
+    if args.mine {
+        return show(&shares, args.json, "you share nothing; share something with `bitween share PATH`");
+    }
+    show(&shares, args.json, "no shares")?;
+    if shares.is_empty() && !args.json { say_why(&client) } else { Ok(()) }
+}
+
+/// Nothing to show may have a reason that can be mended.
+pub(super) fn say_why(client: &Client) -> Result<(), CliError> {
+    let account: Account = client.call("xmpp.account", json!({}))?;
+    match account.state {
+        AccountState::Online => {}
+        AccountState::None => note("there is no XMPP account; set one with `bitween account set JID`"),
+        _ => note("the XMPP account is not online; see `bitween account show`"),
+    }
+    Ok(())
+}
+
+fn own(client: &Client) -> Result<Vec<ShareEntry>, CliError> {
+    let statuses: TorrentStatuses = client.call("bt.status", json!({}))?;
+    let shared = statuses.torrents.into_iter().filter(|torrent| torrent.shared);
+    let entry = |torrent: crate::component::rpc::types::TorrentStatus| ShareEntry {
+        hash: torrent.hash,
+        name: torrent.name,
+        size: torrent.total_size,
+        available: torrent.complete,
+        mine: true,
+        ..ShareEntry::default()
+    };
+    Ok(shared.map(entry).collect())
+}
+
+/// Prints a list of shares; `nothing` is said when it is empty.
+pub(super) fn show(shares: &[ShareEntry], as_json: bool, nothing: &str) -> Result<(), CliError> {
+    if as_json {
+        return print_json(&shares);
+    }
+    if shares.is_empty() {
+        note(nothing);
+        return Ok(());
+    }
+    let columns = [
+        ("HASH", Align::Left),
+        ("SIZE", Align::Right),
+        ("STATE", Align::Left),
+        ("FROM", Align::Left),
+        ("NAME", Align::Left),
+    ];
+    let mut table = Table::new(&columns);
+    for share in shares {
+        let state = match (share.mine, share.available) {
+            (true, false) if share.owners.is_empty() => "incomplete",
+            (true, _) => "have it",
+            (false, true) => "available",
+            (false, false) => "offline",
+        };
+        table.row([hash(&share.hash), size(share.size), state.to_owned(), owners(share), share.name.clone()]);
+    }
+    print(&table.render())
+}
+
+/// The contacts that share it, each once; those that are online first.
+fn owners(share: &ShareEntry) -> String {
+    let mut owners: Vec<_> = share.owners.iter().map(|owner| (!owner.online, owner.jid.as_str())).collect();
+    owners.sort_unstable();
+    let mut names: Vec<&str> = Vec::new();
+    for (_, jid) in owners {
+        if !names.contains(&jid) {
+            names.push(jid);
+        }
+    }
+    match names.as_slice() {
+        [] => "me".to_owned(),
+        [first] => (*first).to_owned(),
+        [first, rest @ ..] => format!("{first} +{}", rest.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::rpc::types::ShareOwner;
+
+    #[test]
+    fn owners_are_named_once_and_those_online_first() {
+        let owner = |jid: &str, online| ShareOwner { jid: jid.into(), resource: "r".into(), online };
+        let share = |owners| ShareEntry { owners, ..ShareEntry::default() };
+        assert_eq!(owners(&share(vec![])), "me");
+        assert_eq!(owners(&share(vec![owner("a@x", false), owner("a@x", true)])), "a@x");
+        assert_eq!(owners(&share(vec![owner("a@x", false), owner("b@x", true), owner("c@x", false)])), "b@x +2");
+    }
+}

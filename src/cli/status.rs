@@ -1,0 +1,138 @@
+//! `bitween status`: what the daemon is doing, once or again and again.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::account::state_text;
+use super::client::{Client, ConnectArgs};
+use super::error::CliError;
+use super::output::{Align, Table, clean, hash, json as print_json, peers, percent, print, rate, size};
+use crate::component::rpc::types::{AccountState, DaemonStatus, TorrentStatus, TorrentStatuses};
+
+/// Time between two pictures of `--watch`.
+const REFRESH: Duration = Duration::from_secs(1);
+/// Cursor to the top left, everything from there on erased.
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+/// Show what the daemon is doing
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bitween status\n  bitween status --watch      (Ctrl-C ends it)\n  bitween status --json"
+)]
+pub struct Args {
+    /// Show it again every second
+    #[arg(long)]
+    watch: bool,
+    /// Print JSON; with --watch one object after the other
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// Shows it.
+///
+/// # Errors
+/// No daemon, or it went away while watching.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let client = Client::find(&args.connect)?;
+    let clear = args.watch && !args.json && std::io::stdout().is_terminal();
+    if clear {
+        print("\x1b[2J")?;
+    }
+    loop {
+        let daemon: DaemonStatus = client.call("Api.status", json!({}))?;
+        let torrents = client.call::<TorrentStatuses>("bt.status", json!({}))?.torrents;
+        if args.json {
+            print_json(&json!({"daemon": daemon, "torrents": torrents}))?;
+        } else {
+            let text = describe(&daemon) + &list(&torrents);
+            print(&if clear { format!("{CLEAR}{text}") } else { text })?;
+        }
+        if !args.watch {
+            return Ok(());
+        }
+        std::thread::sleep(REFRESH);
+    }
+}
+
+fn describe(daemon: &DaemonStatus) -> String {
+    let account = match &daemon.account.jid {
+        _ if daemon.account.state == AccountState::None => "no XMPP account".to_owned(),
+        Some(jid) => format!("{} {}", clean(jid), state_text(daemon.account.state)),
+        None => state_text(daemon.account.state).to_owned(),
+    };
+    let mut text = format!(
+        "{account}, port {}, {}, down {}, up {}\n",
+        daemon.port,
+        peers(daemon.peers),
+        rate(daemon.download_rate),
+        rate(daemon.upload_rate)
+    );
+    for problem in daemon.account.error.iter().chain(&daemon.problems) {
+        text += &format!("! {}\n", clean(problem));
+    }
+    text
+}
+
+fn list(torrents: &[TorrentStatus]) -> String {
+    if torrents.is_empty() {
+        return "no torrents; share something with `bitween share PATH`\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        ("HASH", Align::Left),
+        ("STATE", Align::Left),
+        ("DONE", Align::Right),
+        ("SIZE", Align::Right),
+        ("DOWN", Align::Right),
+        ("UP", Align::Right),
+        ("PEERS", Align::Right),
+        ("NAME", Align::Left),
+    ]);
+    for torrent in torrents {
+        let error = torrent.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        table.row([
+            hash(&torrent.hash),
+            torrent.state.as_str().to_owned(),
+            percent(torrent.done, torrent.total_size),
+            size(torrent.total_size),
+            rate(torrent.download_rate),
+            rate(torrent.upload_rate),
+            torrent.peers.to_string(),
+            format!("{}{error}", torrent.name),
+        ]);
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::rpc::types::{Account, TorrentState};
+
+    #[test]
+    fn problems_and_errors_are_shown_and_harmless() {
+        let account = Account {
+            jid: Some("a@b".into()),
+            state: AccountState::Failed,
+            error: Some("wrong password".into()),
+            ..Account::default()
+        };
+        let daemon =
+            DaemonStatus { account, problems: vec!["disk\u{7} full".into()], port: 7, ..DaemonStatus::default() };
+        assert_eq!(
+            describe(&daemon),
+            "a@b refused, port 7, 0 peers, down -, up -\n! wrong password\n! disk\\u{7} full\n"
+        );
+        let torrent = TorrentStatus {
+            name: "film".into(),
+            state: TorrentState::Error,
+            error: Some("no space".into()),
+            ..TorrentStatus::default()
+        };
+        assert!(list(&[torrent]).ends_with("film: no space\n"));
+        assert!(list(&[]).contains("bitween share"));
+    }
+}

@@ -1,0 +1,239 @@
+//! One HTTP connection as a small state machine: reading, working, writing, lingering.
+//!
+//! Owned by the `rpc` thread. Never blocks: [`Connection::advance`] does what the socket allows now and says what the
+//! server has to do next. While a call is being worked on or written out, nothing more is read, so what a client can
+//! make us hold is bounded. Each phase has its own deadline; a slow client costs a slot, never a thread.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+
+use crate::proto::http::{Limits, Method, Request, RequestError, RequestReader, Response};
+
+use super::guard::Guard;
+use super::routes;
+
+/// Bytes taken from the socket at a time.
+const READ_LEN: usize = 16 << 10;
+/// Bytes that are thrown away after a refused request, so that the client can read why before the connection is reset.
+const MAX_DISCARDED: usize = 4 << 20;
+/// How long a client has to take note of a refusal.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a connection may take for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// From a request's first byte to its last.
+    pub request: Duration,
+    /// Between two requests.
+    pub idle: Duration,
+    /// For taking an answer.
+    pub write: Duration,
+}
+
+impl Default for Timing {
+    /// 15 s for a request, 60 s between two, 60 s for an answer.
+    fn default() -> Self {
+        Self { request: Duration::from_secs(15), idle: Duration::from_secs(60), write: Duration::from_secs(60) }
+    }
+}
+
+/// What the server has to do next.
+pub(super) enum Progress {
+    /// Nothing until the socket is ready again.
+    Wait,
+    /// Answer this request, then call [`Connection::respond`].
+    Request(Box<Request>),
+    /// Drop the connection.
+    Close,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Reading,
+    Working,
+    Writing,
+    Lingering,
+}
+
+pub(super) struct Connection {
+    /// For the poll's registration.
+    pub(super) stream: TcpStream,
+    /// Told apart from the one that had this slot before.
+    pub(super) generation: u64,
+    timing: Timing,
+    guard: Arc<Guard>,
+    reader: RequestReader,
+    phase: Phase,
+    deadline: Option<Instant>,
+    /// When the present phase began.
+    since: Instant,
+    out: Vec<u8>,
+    sent: usize,
+    discarded: usize,
+    keep_alive: bool,
+    head_only: bool,
+}
+
+impl Connection {
+    pub(super) fn new(
+        now: Instant,
+        stream: TcpStream,
+        generation: u64,
+        guard: Arc<Guard>,
+        limits: Limits,
+        timing: Timing,
+    ) -> Self {
+        Self {
+            stream,
+            generation,
+            timing,
+            guard,
+            reader: RequestReader::new(limits),
+            phase: Phase::Reading,
+            // A connection that says nothing at all is not worth the idle time.
+            deadline: Some(now + timing.request),
+            since: now,
+            out: Vec::new(),
+            sent: 0,
+            discarded: 0,
+            keep_alive: true,
+            head_only: false,
+        }
+    }
+
+    /// The address the client reached.
+    fn local_ip(&self) -> IpAddr {
+        self.stream.local_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
+    }
+
+    /// When the present phase is over at the latest; `None` while a call is worked on.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Since when it waits for the client to send something; `None` if the client waits for us.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        matches!(self.phase, Phase::Reading | Phase::Lingering).then_some(self.since)
+    }
+
+    /// Is an answer owed or under way?
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self.phase, Phase::Working | Phase::Writing)
+    }
+
+    /// Does as much as the socket allows.
+    pub(super) fn advance(&mut self, now: Instant) -> Progress {
+        loop {
+            let step = match self.phase {
+                Phase::Working => return Progress::Wait,
+                Phase::Reading => self.read(now),
+                Phase::Writing => self.write(now),
+                Phase::Lingering => self.discard(),
+            };
+            match step {
+                Ok(Some(progress)) => return progress,
+                Ok(None) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Progress::Wait,
+                Err(_) => return Progress::Close,
+            }
+        }
+    }
+
+    /// The deadline passed: says so if a request had begun, and closes.
+    pub(super) fn expire(&mut self, now: Instant) -> Progress {
+        if self.phase == Phase::Reading && self.reader.is_mid_request() {
+            self.keep_alive = false;
+            return self.respond(now, &Response::text(408, "the request took too long"), true);
+        }
+        Progress::Close
+    }
+
+    /// Sends the answer to the last request. `last` = the connection ends with it.
+    pub(super) fn respond(&mut self, now: Instant, response: &Response, last: bool) -> Progress {
+        self.keep_alive &= !last;
+        self.out = response.encode(self.keep_alive, self.head_only);
+        self.sent = 0;
+        self.enter(Phase::Writing, now, Some(self.timing.write));
+        self.advance(now)
+    }
+
+    fn enter(&mut self, phase: Phase, now: Instant, time: Option<Duration>) {
+        self.phase = phase;
+        self.since = now;
+        self.deadline = time.map(|time| now + time);
+    }
+
+    fn read(&mut self, now: Instant) -> io::Result<Option<Progress>> {
+        match self.next_request() {
+            Ok(Some(Err(refusal))) => return Ok(Some(self.respond(now, &refusal, true))),
+            Ok(Some(Ok(request))) => {
+                self.keep_alive = request.keep_alive;
+                self.enter(Phase::Working, now, None);
+                return Ok(Some(Progress::Request(Box::new(request))));
+            }
+            Ok(None) => {}
+            Err(e) => {
+                log::debug!("refused a request: {e}");
+                self.head_only = false;
+                return Ok(Some(self.respond(now, &e.response(), true)));
+            }
+        }
+        if self.reader.take_continue() {
+            // 25 bytes into an empty send buffer; a client whose buffer is full already does not get to wait for more.
+            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        let mut buffer = [0; READ_LEN];
+        let len = self.stream.read(&mut buffer)?;
+        if len == 0 {
+            return Ok(Some(Progress::Close));
+        }
+        if !self.reader.is_mid_request() {
+            self.deadline = Some(now + self.timing.request);
+        }
+        self.reader.push(buffer.get(..len).unwrap_or_default());
+        Ok(None)
+    }
+
+    /// The next whole request, or the refusal of one that may not be made: its body is not waited for.
+    fn next_request(&mut self) -> Result<Option<Result<Request, Response>>, RequestError> {
+        let local = self.local_ip();
+        if let Some(head) = self.reader.next_head()? {
+            self.head_only = head.method == Method::Head;
+            if let Some(refusal) = routes::refuse(&self.guard, head, local) {
+                return Ok(Some(Err(refusal)));
+            }
+        }
+        Ok(self.reader.next_request()?.map(Ok))
+    }
+
+    fn write(&mut self, now: Instant) -> io::Result<Option<Progress>> {
+        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest)? {
+                0 => return Ok(Some(Progress::Close)),
+                len => self.sent += len,
+            }
+        }
+        // Answers can be large; an idle connection keeps nothing.
+        self.out = Vec::new();
+        if self.keep_alive {
+            let time = if self.reader.is_mid_request() { self.timing.request } else { self.timing.idle };
+            self.enter(Phase::Reading, now, Some(time));
+        } else {
+            self.stream.shutdown(Shutdown::Write)?;
+            self.enter(Phase::Lingering, now, Some(LINGER));
+        }
+        Ok(None)
+    }
+
+    fn discard(&mut self) -> io::Result<Option<Progress>> {
+        let mut buffer = [0; READ_LEN];
+        let len = self.stream.read(&mut buffer)?;
+        self.discarded = self.discarded.saturating_add(len);
+        Ok((len == 0 || self.discarded > MAX_DISCARDED).then_some(Progress::Close))
+    }
+}

@@ -1,0 +1,250 @@
+//! What the interface asks of the daemon: one function per method, typed, no HTTP and no JSON.
+//!
+//! The daemon implements [`Control`] over the bus; tests implement it with a list of canned answers. Functions are
+//! called by several worker threads at once and may block for as long as an answer takes, up to [`CALL_TIMEOUT`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::types::InfoHash;
+
+use super::types::{
+    Account, Added, Contacts, DaemonStatus, Hashes, Peers, ShareJob, ShareList, ShareProgress, Shares, TorrentStatus,
+    TorrentStatuses, Torrents,
+};
+
+/// How long an implementation should wait for another thread's answer before it gives up with [`ErrorCode::Busy`].
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What can go wrong, as a number that programs can rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// An argument has the right type but cannot be used, such as a text that is no JID.
+    BadArgument,
+    /// No torrent or share with this hash.
+    UnknownHash,
+    /// A shortened hash fits several.
+    AmbiguousHash,
+    /// A path that does not exist or may not be used.
+    BadPath,
+    /// A torrent file or magnet link that cannot be used.
+    BadTorrent,
+    /// There is no account.
+    NoAccount,
+    /// The account is not online.
+    Offline,
+    /// No such contact.
+    UnknownContact,
+    /// No such job.
+    UnknownJob,
+    /// It is there already, or in a state that does not allow this.
+    Conflict,
+    /// Disk or database failed.
+    Storage,
+    /// No answer in time, or too much at once: try again.
+    Busy,
+    /// The daemon is stopping.
+    Stopping,
+    /// The account's data was refused (wrong password, bad certificate, ...).
+    AccountRefused,
+    /// Anything else; a bug.
+    Internal,
+}
+
+impl ErrorCode {
+    /// All codes, in the order of their numbers.
+    pub const ALL: [Self; 15] = [
+        Self::BadArgument,
+        Self::UnknownHash,
+        Self::AmbiguousHash,
+        Self::BadPath,
+        Self::BadTorrent,
+        Self::NoAccount,
+        Self::Offline,
+        Self::UnknownContact,
+        Self::UnknownJob,
+        Self::Conflict,
+        Self::Storage,
+        Self::Busy,
+        Self::Stopping,
+        Self::AccountRefused,
+        Self::Internal,
+    ];
+
+    /// The JSON-RPC error code; bitween's own ones lie in the range that the standard leaves to servers.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::BadArgument => -32602,
+            Self::UnknownHash => -32001,
+            Self::AmbiguousHash => -32002,
+            Self::BadPath => -32003,
+            Self::BadTorrent => -32004,
+            Self::NoAccount => -32005,
+            Self::Offline => -32006,
+            Self::UnknownContact => -32007,
+            Self::UnknownJob => -32008,
+            Self::Conflict => -32009,
+            Self::Storage => -32010,
+            Self::Busy => -32011,
+            Self::Stopping => -32012,
+            Self::AccountRefused => -32013,
+            Self::Internal => -32603,
+        }
+    }
+
+    /// What it means, for the interface's description.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::BadArgument => "An argument cannot be used.",
+            Self::UnknownHash => "No torrent or share has this hash.",
+            Self::AmbiguousHash => "The shortened hash fits several; give more digits.",
+            Self::BadPath => "The path does not exist or may not be used.",
+            Self::BadTorrent => "The torrent file or magnet link cannot be used.",
+            Self::NoAccount => "There is no XMPP account; set one first.",
+            Self::Offline => "The XMPP account is not online.",
+            Self::UnknownContact => "There is no such contact.",
+            Self::UnknownJob => "There is no such job.",
+            Self::Conflict => "It exists already, or its state does not allow this.",
+            Self::Storage => "The disk or the database failed.",
+            Self::Busy => "No answer in time; try again.",
+            Self::Stopping => "The daemon is stopping.",
+            Self::AccountRefused => "The server refused the account.",
+            Self::Internal => "Something failed that should not.",
+        }
+    }
+}
+
+/// A call failed. The message is one sentence a person can act on, and holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ControlError {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+}
+
+impl ControlError {
+    /// An error with its sentence.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Among which hashes a shortened one is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashScope {
+    /// Our own torrents.
+    Own,
+    /// Our own torrents and everything that contacts share.
+    All,
+}
+
+/// Where a torrent comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TorrentSource {
+    /// Content of a torrent file.
+    File(Vec<u8>),
+    /// Magnet link.
+    Magnet(String),
+    /// Info hash alone: contacts are the peers.
+    Hash(InfoHash),
+}
+
+/// The arguments of `bt.add_torrent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddTorrent {
+    /// Where it comes from.
+    pub source: TorrentSource,
+    /// Folder for it; `None` = the download folder. Absolute.
+    pub save_path: Option<PathBuf>,
+    /// Add it without starting.
+    pub paused: bool,
+    /// Peers to try.
+    pub peers: Vec<SocketAddr>,
+}
+
+/// The arguments of `xmpp.set_account`. Without `Debug`: it would show the password.
+#[derive(Clone)]
+pub struct NewAccount {
+    /// The JID, not checked yet.
+    pub jid: String,
+    /// Its password.
+    pub password: zeroize::Zeroizing<String>,
+    /// "host:port" instead of SRV look-ups, not checked yet.
+    pub server: Option<String>,
+    /// "starttls" or "direct", not checked yet.
+    pub tls: Option<String>,
+    /// File with the roots to trust. Absolute.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The daemon, as the interface sees it. Hashes are whole: shortened ones were resolved with [`Control::hashes`].
+///
+/// # Errors
+/// Every function fails with a [`ControlError`]; `Busy` and `Stopping` may come from any of them.
+pub trait Control: Send + Sync {
+    /// The hashes that shortened ones are looked up among.
+    fn hashes(&self, scope: HashScope) -> Vec<InfoHash>;
+
+    /// `Api.versions`: names of program and libraries, with versions.
+    fn versions(&self) -> BTreeMap<String, String> {
+        [("bitween".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into()
+    }
+    /// `Api.status`.
+    fn status(&self) -> Result<DaemonStatus, ControlError>;
+    /// `Api.exit`: begins to stop and returns at once; the answer is still sent.
+    fn exit(&self) -> Result<(), ControlError>;
+
+    /// `bt.get_torrents`.
+    fn torrents(&self) -> Result<Torrents, ControlError>;
+    /// `bt.status`, of all torrents.
+    fn torrent_statuses(&self) -> Result<TorrentStatuses, ControlError>;
+    /// `bt.status`, of one torrent.
+    fn torrent_status(&self, hash: InfoHash) -> Result<TorrentStatus, ControlError>;
+    /// `bt.peers`.
+    fn peers(&self, hash: InfoHash) -> Result<Peers, ControlError>;
+    /// `bt.share` and `bt.add_path`: checks that the path can be read, begins to hash it and returns. Absolute path.
+    fn share(&self, path: &Path) -> Result<ShareJob, ControlError>;
+    /// `bt.share_progress`. A finished job is remembered for at least a minute.
+    fn share_progress(&self, job: u64) -> Result<ShareProgress, ControlError>;
+    /// `bt.add_torrent` and `bt.add_torrent_by_hash`.
+    fn add_torrent(&self, torrent: AddTorrent) -> Result<Added, ControlError>;
+    /// `bt.add_peer`.
+    fn add_peer(&self, hash: InfoHash, address: SocketAddr) -> Result<(), ControlError>;
+    /// `bt.pause`; pausing what is paused is fine.
+    fn pause(&self, hash: InfoHash) -> Result<(), ControlError>;
+    /// `bt.resume`; also tries again what is in the error state.
+    fn resume(&self, hash: InfoHash) -> Result<(), ControlError>;
+    /// `bt.remove` and `bt.del_torrent`: forgets the torrent and withdraws the share; `with_data` deletes its files too.
+    fn remove(&self, hash: InfoHash, with_data: bool) -> Result<(), ControlError>;
+
+    /// `xmpp.get_hashes`.
+    fn contact_hashes(&self) -> Result<Hashes, ControlError>;
+    /// `xmpp.get_shares`.
+    fn contact_shares(&self) -> Result<Shares, ControlError>;
+    /// `xmpp.list_shares`; `contact` is a bare JID.
+    fn list_shares(&self, contact: Option<&str>) -> Result<ShareList, ControlError>;
+    /// `xmpp.search`: shares whose name holds every word of the term, whatever the case.
+    fn search(&self, term: &str) -> Result<ShareList, ControlError>;
+    /// `xmpp.contacts`.
+    fn contacts(&self) -> Result<Contacts, ControlError>;
+    /// `xmpp.add_contact`: into the roster, and asks for their consent.
+    fn add_contact(&self, jid: &str, name: Option<&str>) -> Result<(), ControlError>;
+    /// `xmpp.accept_contact`: consents, and asks for theirs if that is missing.
+    fn accept_contact(&self, jid: &str) -> Result<(), ControlError>;
+    /// `xmpp.remove_contact`: out of the roster, both consents withdrawn; also refuses a request.
+    fn remove_contact(&self, jid: &str) -> Result<(), ControlError>;
+    /// `xmpp.account`.
+    fn account(&self) -> Result<Account, ControlError>;
+    /// `xmpp.set_account`: stores it and connects. Waits for the log-in to succeed or fail, at most [`CALL_TIMEOUT`];
+    /// what was refused is an error ([`ErrorCode::AccountRefused`]), what takes longer is in the answer's state.
+    fn set_account(&self, account: NewAccount) -> Result<Account, ControlError>;
+    /// `xmpp.remove_account`: takes everything off the server, disconnects, forgets it. `false` = there was none.
+    fn remove_account(&self) -> Result<bool, ControlError>;
+}

@@ -1,0 +1,54 @@
+//! From request to response: which path means what. Requests are refused on the server's thread, as soon as their heads
+//! are there, and answered on the worker threads.
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::proto::http::jsonrpc::{self, ErrorObject, INTERNAL_ERROR};
+use crate::proto::http::{Method, Request, Response};
+
+use super::control::Control;
+use super::guard::Guard;
+use super::{methods, pages};
+
+/// Refuses a request that may not be made, by its head alone. `local` is the address the client reached.
+pub(super) fn refuse(guard: &Guard, head: &Request, local: IpAddr) -> Option<Response> {
+    if let Err(refusal) = guard.check_source(head, local) {
+        log::warn!("refused a call: {refusal}");
+        return Some(refusal.response());
+    }
+    let is_call = head.path == "/api" && head.method == Method::Post;
+    let refusal = guard.check_token(head).err().filter(|_| is_call)?;
+    Some(refusal.response())
+}
+
+/// Answers one request that was not refused.
+pub(super) fn answer(control: &dyn Control, request: &Request) -> Response {
+    let reads = matches!(request.method, Method::Get | Method::Head);
+    match request.path.as_str() {
+        "/api" if request.method == Method::Post => call(control, &request.body),
+        "/api" => Response::text(405, "POST JSON-RPC 2.0 here; GET /api/browse shows the methods")
+            .with_header("Allow", "POST"),
+        "/" | "/style.css" | "/api/browse" | "/healthz" if !reads => {
+            Response::text(405, "this can only be read").with_header("Allow", "GET, HEAD")
+        }
+        "/" => pages::home(),
+        "/style.css" => pages::style(),
+        "/api/browse" => pages::browse(),
+        "/healthz" => Response::text(200, "ok"),
+        _ => Response::text(404, "there is nothing here; the interface is POST /api"),
+    }
+}
+
+fn call(control: &dyn Control, body: &[u8]) -> Response {
+    let answer = jsonrpc::respond(body, |call| {
+        log::debug!("call of {:?}", call.method);
+        // A method that panics must cost its caller an error, not everybody a worker.
+        let outcome = catch_unwind(AssertUnwindSafe(|| methods::dispatch(control, call)));
+        outcome.unwrap_or_else(|_| {
+            log::error!("{:?} panicked", call.method);
+            Err(ErrorObject::new(INTERNAL_ERROR, "this call hit a bug; the daemon's log says more"))
+        })
+    });
+    answer.map_or_else(Response::empty, Response::json)
+}

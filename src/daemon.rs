@@ -1,1 +1,0 @@
-//! The supervisor: start order, signals, stop order.

@@ -1,0 +1,89 @@
+//! Calls about contacts and what they share.
+
+use crate::component::event::{ContactCommand, Event};
+use crate::component::rpc::types::ShareList;
+use crate::component::rpc::{ControlError, ErrorCode};
+use crate::config::JidText;
+
+use super::super::convert;
+use super::DaemonControl;
+
+/// Who answers commands about contacts.
+pub(super) const XMPP: &str = "the XMPP thread";
+
+/// Rows of one answer. More than any person reads; a bound for what one call may cost.
+const MAX_ROWS: usize = 100_000;
+
+impl DaemonControl {
+    pub(super) fn shares_of(&self, contact: Option<&str>) -> Result<ShareList, ControlError> {
+        let wanted = contact.map(bare).transpose()?;
+        if let Some(jid) = &wanted {
+            self.check_known(jid)?;
+        }
+        let mut list = self.find_shares("");
+        if let Some(jid) = &wanted {
+            for entry in &mut list.shares {
+                entry.owners.retain(|owner| owner.jid.eq_ignore_ascii_case(jid));
+                entry.available = entry.owners.iter().any(|owner| owner.online);
+            }
+            list.shares.retain(|entry| !entry.owners.is_empty());
+        }
+        list.shares.sort_by_cached_key(|entry| (entry.name.to_lowercase(), entry.hash.clone()));
+        Ok(list)
+    }
+
+    /// Best first.
+    pub(super) fn find_shares(&self, term: &str) -> ShareList {
+        let (contacts, torrents) = (self.contacts.read(), self.torrents.read());
+        let hits = contacts.shares.search(term, MAX_ROWS);
+        ShareList { shares: hits.into_iter().map(|hit| convert::share_entry(hit, &torrents)).collect() }
+    }
+
+    pub(super) fn ask_contact(&self, jid: &str, name: Option<&str>) -> Result<(), ControlError> {
+        let jid = bare(jid)?;
+        if name.is_some() {
+            log::info!("the name for {jid} is not stored: names in the roster are left to other clients");
+        }
+        self.command(|reply| ContactCommand::Add { jid, reply })
+    }
+
+    pub(super) fn accept(&self, jid: &str) -> Result<(), ControlError> {
+        let jid = bare(jid)?;
+        self.command(|reply| ContactCommand::Accept { jid, reply })
+    }
+
+    pub(super) fn end_contact(&self, jid: &str) -> Result<(), ControlError> {
+        let jid = bare(jid)?;
+        if self.contacts.read().account.is_some() {
+            self.check_known(&jid)?;
+        }
+        self.command(|reply| ContactCommand::Remove { jid, reply })
+    }
+
+    pub(super) fn command(
+        &self,
+        build: impl FnOnce(crate::bus::Reply<Result<(), crate::component::event::ControlError>>) -> ContactCommand,
+    ) -> Result<(), ControlError> {
+        self.ask(XMPP, |reply| Event::Contacts(build(reply)))
+    }
+
+    /// In the roster, asking to be, or at least once heard of.
+    fn check_known(&self, jid: &str) -> Result<(), ControlError> {
+        let contacts = self.contacts.read();
+        let is = |other: &str| other.eq_ignore_ascii_case(jid);
+        let known = contacts.roster.iter().any(|entry| is(&entry.jid))
+            || contacts.requests.iter().any(|other| is(other))
+            || contacts.shares.iter().any(|(other, _)| is(other));
+        if known {
+            return Ok(());
+        }
+        let text = format!("{jid} is not one of your contacts; `bitween contacts` lists them");
+        Err(ControlError::new(ErrorCode::UnknownContact, text))
+    }
+}
+
+/// A bare JID, checked for its shape. A resource is cut off: contacts are people, not their devices.
+fn bare(text: &str) -> Result<String, ControlError> {
+    let jid: JidText = text.parse().map_err(|error: String| ControlError::new(ErrorCode::BadArgument, error))?;
+    Ok(jid.bare().to_owned())
+}

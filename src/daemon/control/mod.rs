@@ -1,0 +1,251 @@
+//! The daemon as the JSON-RPC interface sees it: every call becomes a command on the bus or a look at a snapshot.
+//!
+//! Runs on the interface's worker threads, several at once. What changes the list of torrents is answered after it is
+//! written down, so that nothing is lost however the daemon ends afterwards.
+
+mod account;
+mod contacts;
+mod torrents;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::bus::{Clock, Reply, SystemClock};
+use crate::component::ask::ask;
+use crate::component::event::{self, Bus, Event, TorrentControl};
+use crate::component::rpc::types::{
+    Account, Added, Contacts, DaemonStatus, Hashes, Peers, ShareJob, ShareList, ShareProgress, Shares, TorrentStatus,
+    TorrentStatuses, Torrents,
+};
+use crate::component::rpc::{AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, NewAccount};
+use crate::component::snapshot::{self, Published};
+use crate::config::Config;
+use crate::types::InfoHash;
+
+use super::convert;
+use super::faults::{from_component, readable};
+use super::jobs::Jobs;
+
+/// Problems remembered for the user.
+const MAX_PROBLEMS: usize = 10;
+
+/// What a person should know of the daemon's own troubles, newest last. Shared with the supervisor, which adds to it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Problems(Arc<Mutex<Vec<String>>>);
+
+impl Problems {
+    pub(super) fn add(&self, problem: String) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        list.retain(|known| *known != problem);
+        if list.len() >= MAX_PROBLEMS {
+            list.remove(0);
+        }
+        list.push(problem);
+    }
+
+    fn list(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// [`Control`] over the bus and the snapshots.
+pub(super) struct DaemonControl {
+    config: Arc<Config>,
+    bus: Bus,
+    contacts: Published<snapshot::Contacts>,
+    torrents: Published<snapshot::Torrents>,
+    problems: Problems,
+    jobs: Jobs,
+    started: Instant,
+    stopping: AtomicBool,
+    /// One change of the account at a time: the file and the connection must not end up with different ones.
+    account_change: Mutex<()>,
+}
+
+impl DaemonControl {
+    pub(super) fn new(
+        config: Arc<Config>,
+        bus: Bus,
+        contacts: Published<snapshot::Contacts>,
+        torrents: Published<snapshot::Torrents>,
+        problems: Problems,
+    ) -> Self {
+        Self {
+            config,
+            bus,
+            contacts,
+            torrents,
+            problems,
+            jobs: Jobs::default(),
+            started: SystemClock.now(),
+            stopping: AtomicBool::new(false),
+            account_change: Mutex::new(()),
+        }
+    }
+
+    /// From now on calls are answered with [`ErrorCode::Stopping`].
+    pub(super) fn refuse_calls(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn check_running(&self) -> Result<(), ControlError> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(ControlError::new(ErrorCode::Stopping, "the daemon is stopping"));
+        }
+        Ok(())
+    }
+
+    /// Sends a command and waits for its answer.
+    fn ask<T>(
+        &self,
+        who: &'static str,
+        build: impl FnOnce(Reply<Result<T, event::ControlError>>) -> Event,
+    ) -> Result<T, ControlError> {
+        self.check_running()?;
+        ask(&self.bus, who, CALL_TIMEOUT, build).map_err(from_component)
+    }
+
+    /// Waits until the list of torrents on disk holds what was done before.
+    fn sync(&self) -> Result<(), ControlError> {
+        self.ask("the list of torrents", |reply| Event::SyncLibrary { reply })
+    }
+}
+
+impl Control for DaemonControl {
+    fn hashes(&self, scope: HashScope) -> Vec<InfoHash> {
+        let mut hashes: Vec<InfoHash> = self.torrents.read().list.keys().copied().collect();
+        if scope == HashScope::All {
+            let contacts = self.contacts.read();
+            let resources = contacts.shares.iter().flat_map(|(_, contact)| contact.resources());
+            hashes.extend(resources.flat_map(|(_, resource)| resource.shares().map(|share| share.info_hash)));
+        }
+        hashes
+    }
+
+    fn status(&self) -> Result<DaemonStatus, ControlError> {
+        let (torrents, contacts) = (self.torrents.read(), self.contacts.read());
+        let sum = |rate: fn(&snapshot::TorrentStatus) -> u64| torrents.list.values().map(|status| rate(status)).sum();
+        let mut problems = self.problems.list();
+        problems.extend(contacts.warnings.iter().cloned());
+        Ok(DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime: SystemClock.now().saturating_duration_since(self.started).as_secs(),
+            data_dir: convert::path(&self.config.data_dir),
+            download_dir: convert::path(&self.config.download_dir),
+            port: torrents.port,
+            addresses: contacts.own_addresses.iter().map(ToString::to_string).collect(),
+            account: self.account_status(),
+            torrents: convert::count(torrents.list.len()),
+            peers: sum(|status| convert::count(status.peers)),
+            download_rate: sum(|status| status.download_rate.0),
+            upload_rate: sum(|status| status.upload_rate.0),
+            problems,
+        })
+    }
+
+    fn exit(&self) -> Result<(), ControlError> {
+        log::info!("told to stop over the interface");
+        self.refuse_calls();
+        self.bus.publish(Event::Exit).map_err(|_| {
+            ControlError::new(ErrorCode::Internal, "nobody supervises this daemon, so it cannot be stopped")
+        })
+    }
+
+    fn torrents(&self) -> Result<Torrents, ControlError> {
+        let torrents = self.torrents.read();
+        Ok(Torrents { torrents: convert::sorted(&torrents).into_iter().map(convert::torrent).collect() })
+    }
+
+    fn torrent_statuses(&self) -> Result<TorrentStatuses, ControlError> {
+        let torrents = self.torrents.read();
+        Ok(TorrentStatuses { torrents: convert::sorted(&torrents).into_iter().map(convert::torrent_status).collect() })
+    }
+
+    fn torrent_status(&self, hash: InfoHash) -> Result<TorrentStatus, ControlError> {
+        Ok(convert::torrent_status(&*self.own(hash)?))
+    }
+
+    fn peers(&self, hash: InfoHash) -> Result<Peers, ControlError> {
+        self.list_peers(hash)
+    }
+
+    fn share(&self, path: &Path) -> Result<ShareJob, ControlError> {
+        self.check_running()?;
+        let path = readable(path)?;
+        let job = self.jobs.begin(SystemClock.now(), &path, &self.bus)?;
+        Ok(ShareJob { job })
+    }
+
+    fn share_progress(&self, job: u64) -> Result<ShareProgress, ControlError> {
+        self.jobs.progress(SystemClock.now(), job, &self.bus, &self.contacts.read())
+    }
+
+    fn add_torrent(&self, torrent: AddTorrent) -> Result<Added, ControlError> {
+        self.add(torrent)
+    }
+
+    fn add_peer(&self, hash: InfoHash, address: SocketAddr) -> Result<(), ControlError> {
+        self.own(hash)?;
+        self.add_peers(hash, &[address])
+    }
+
+    fn pause(&self, hash: InfoHash) -> Result<(), ControlError> {
+        self.change(hash, TorrentControl::Pause)
+    }
+
+    fn resume(&self, hash: InfoHash) -> Result<(), ControlError> {
+        self.change(hash, TorrentControl::Resume)
+    }
+
+    fn remove(&self, hash: InfoHash, with_data: bool) -> Result<(), ControlError> {
+        self.forget(hash, with_data)
+    }
+
+    fn contact_hashes(&self) -> Result<Hashes, ControlError> {
+        Ok(convert::hashes(&self.contacts.read()))
+    }
+
+    fn contact_shares(&self) -> Result<Shares, ControlError> {
+        Ok(convert::shares(&self.contacts.read()))
+    }
+
+    fn list_shares(&self, contact: Option<&str>) -> Result<ShareList, ControlError> {
+        self.shares_of(contact)
+    }
+
+    fn search(&self, term: &str) -> Result<ShareList, ControlError> {
+        Ok(self.find_shares(term))
+    }
+
+    fn contacts(&self) -> Result<Contacts, ControlError> {
+        Ok(convert::contacts(&self.contacts.read()))
+    }
+
+    fn add_contact(&self, jid: &str, name: Option<&str>) -> Result<(), ControlError> {
+        self.ask_contact(jid, name)
+    }
+
+    fn accept_contact(&self, jid: &str) -> Result<(), ControlError> {
+        self.accept(jid)
+    }
+
+    fn remove_contact(&self, jid: &str) -> Result<(), ControlError> {
+        self.end_contact(jid)
+    }
+
+    fn account(&self) -> Result<Account, ControlError> {
+        Ok(self.account_status())
+    }
+
+    fn set_account(&self, account: NewAccount) -> Result<Account, ControlError> {
+        self.use_account(account)
+    }
+
+    fn remove_account(&self) -> Result<bool, ControlError> {
+        self.forget_account()
+    }
+}

@@ -1,0 +1,266 @@
+//! From the snapshots and engine's numbers to the interface's types.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use crate::component::rpc::types;
+use crate::component::snapshot::{Contacts, TorrentState, TorrentStatus, Torrents};
+use crate::engine::PeerStats;
+use crate::proto::metainfo::Metainfo;
+use crate::share::Hit;
+use crate::types::Address;
+
+/// One torrent of `bt.get_torrents`.
+pub(super) fn torrent(status: &TorrentStatus) -> types::Torrent {
+    let (done, total_size) = bytes(status);
+    types::Torrent {
+        hash: status.info_hash.to_string(),
+        name: status.name.clone(),
+        total_size,
+        done,
+        files: status.metainfo.as_deref().map(files).unwrap_or_default(),
+    }
+}
+
+fn files(metainfo: &Metainfo) -> Vec<types::TorrentFile> {
+    let info = &metainfo.info;
+    let files = info.files.iter().zip(info.file_paths()).filter(|(file, _)| !file.pad);
+    files.map(|(file, path)| types::TorrentFile { path: path.display().to_string(), size: file.len }).collect()
+}
+
+/// Verified bytes and all bytes, without padding.
+fn bytes(status: &TorrentStatus) -> (u64, u64) {
+    let Some(metainfo) = &status.metainfo else { return (0, 0) };
+    let total = metainfo.info.files.iter().filter(|file| !file.pad).map(|file| file.len).sum();
+    let done = if status.is_complete() { total } else { status.done.min(total) };
+    (done, total)
+}
+
+/// One torrent of `bt.status`.
+pub(super) fn torrent_status(status: &TorrentStatus) -> types::TorrentStatus {
+    let (done, total_size) = bytes(status);
+    let (state, error) = match &status.state {
+        TorrentState::Metadata => (types::TorrentState::Metadata, None),
+        TorrentState::Checking { .. } => (types::TorrentState::Checking, None),
+        TorrentState::Downloading => (types::TorrentState::Downloading, None),
+        TorrentState::Seeding => (types::TorrentState::Seeding, None),
+        TorrentState::Paused => (types::TorrentState::Paused, None),
+        TorrentState::Error(reason) => (types::TorrentState::Error, Some(reason.clone())),
+    };
+    let done = match status.state {
+        TorrentState::Checking { checked, .. } => checked.min(total_size),
+        _ => done,
+    };
+    let is_moving = matches!(status.state, TorrentState::Downloading);
+    types::TorrentStatus {
+        hash: status.info_hash.to_string(),
+        name: status.name.clone(),
+        state,
+        error,
+        total_size,
+        done,
+        complete: status.is_complete() && state != types::TorrentState::Error,
+        shared: status.shared,
+        save_path: status.dir.display().to_string(),
+        download_rate: status.download_rate.0,
+        upload_rate: status.upload_rate.0,
+        downloaded: status.downloaded,
+        uploaded: status.uploaded,
+        peers: count(status.peers),
+        seeds: count(status.seeds),
+        eta: status.seconds_left().filter(|_| is_moving),
+    }
+}
+
+/// All torrents, by name, so that the order stays the same from call to call.
+pub(super) fn sorted(torrents: &Torrents) -> Vec<&TorrentStatus> {
+    let mut list: Vec<&TorrentStatus> = torrents.list.values().map(AsRef::as_ref).collect();
+    list.sort_by(|a, b| (&a.name, a.info_hash).cmp(&(&b.name, b.info_hash)));
+    list
+}
+
+/// One peer of `bt.peers`. `pieces` is the torrent's number of pieces.
+pub(super) fn peer(stats: &PeerStats, pieces: u32, contacts: &Contacts) -> types::Peer {
+    types::Peer {
+        address: stats.addr.to_string(),
+        client: stats.client.clone(),
+        contact: contact_at(contacts, stats.addr, stats.incoming),
+        incoming: stats.incoming,
+        progress: if pieces == 0 { 0.0 } else { f64::from(stats.pieces) / f64::from(pieces) },
+        download_rate: stats.download_rate.0,
+        upload_rate: stats.upload_rate.0,
+        downloaded: stats.downloaded,
+        uploaded: stats.uploaded,
+        choking_us: stats.peer_choking,
+        choked: stats.am_choking,
+    }
+}
+
+/// Whose address it is, as far as can be told: of who connected to us only the IP address means something.
+fn contact_at(contacts: &Contacts, addr: SocketAddr, incoming: bool) -> Option<String> {
+    let ip = addr.ip().to_canonical();
+    let fits = |address: &Address| {
+        address.socket.ip().to_canonical() == ip && (incoming || address.socket.port() == addr.port())
+    };
+    let mut found = contacts
+        .shares
+        .iter()
+        .filter(|(_, contact)| contact.resources().any(|(_, resource)| resource.addresses().iter().any(fits)));
+    match (found.next(), found.next()) {
+        (Some((jid, _)), None) => Some(jid.to_owned()),
+        _ => None,
+    }
+}
+
+/// `xmpp.get_shares`.
+pub(super) fn shares(contacts: &Contacts) -> types::Shares {
+    let resource = |resource: &crate::share::Resource| {
+        let addresses = resource.addresses();
+        let (ip_v4, ip_v6) = addresses.iter().map(|address| pair(address.socket)).partition(|(ip, _)| ip.is_ipv4());
+        let entry = |share: &crate::types::Share| {
+            let hash = share.info_hash.to_string();
+            (hash.clone(), types::Share { hash, name: share.name.clone(), size: share.size, files: Vec::new() })
+        };
+        let shares = resource.shares().map(entry).collect();
+        types::ResourceShares { ip_v4, ip_v6, shares, online: resource.is_available() }
+    };
+    let by_resource = |contact: &crate::share::Contact| -> BTreeMap<String, types::ResourceShares> {
+        contact.resources().map(|(name, known)| (name.to_owned(), resource(known))).collect()
+    };
+    types::Shares {
+        shares: contacts.shares.iter().map(|(jid, contact)| (jid.to_owned(), by_resource(contact))).collect(),
+    }
+}
+
+/// `xmpp.get_hashes`.
+pub(super) fn hashes(contacts: &Contacts) -> types::Hashes {
+    let known = contacts.shares.hashes().into_iter();
+    types::Hashes {
+        hashes: known.map(|(hash, sockets)| (hash.to_string(), sockets.into_iter().map(pair).collect())).collect(),
+    }
+}
+
+fn pair(socket: SocketAddr) -> (IpAddr, u16) {
+    (socket.ip().to_canonical(), socket.port())
+}
+
+/// One row of `xmpp.list_shares` and `xmpp.search`.
+pub(super) fn share_entry(hit: Hit, torrents: &Torrents) -> types::ShareEntry {
+    let available = hit.is_available();
+    let owner = |owner: crate::share::Owner| types::ShareOwner {
+        jid: owner.jid,
+        resource: owner.resource,
+        online: owner.available,
+    };
+    types::ShareEntry {
+        hash: hit.share.info_hash.to_string(),
+        mine: torrents.list.contains_key(&hit.share.info_hash),
+        name: hit.share.name,
+        size: hit.share.size,
+        file_count: (hit.share.files > 0).then(|| u64::from(hit.share.files)),
+        available,
+        owners: hit.owners.into_iter().map(owner).collect(),
+    }
+}
+
+/// `xmpp.contacts`.
+pub(super) fn contacts(contacts: &Contacts) -> types::Contacts {
+    let shares = |jid: &str| {
+        let known = contacts.shares.contact(jid);
+        count(known.map_or(0, |contact| contact.resources().map(|(_, resource)| resource.share_count()).sum()))
+    };
+    let mut list: Vec<types::Contact> = contacts
+        .roster
+        .iter()
+        .map(|entry| types::Contact {
+            jid: entry.jid.clone(),
+            name: entry.name.clone(),
+            subscription: entry.subscription.clone(),
+            asked: entry.pending,
+            asks: contacts.requests.contains(&entry.jid),
+            online: !entry.resources.is_empty(),
+            resources: entry.resources.clone(),
+            shares: shares(&entry.jid),
+        })
+        .collect();
+    for jid in &contacts.requests {
+        if list.iter().all(|contact| contact.jid != *jid) {
+            let subscription = "none".to_owned();
+            list.push(types::Contact { jid: jid.clone(), subscription, asks: true, ..types::Contact::default() });
+        }
+    }
+    list.sort_by(|a, b| a.jid.cmp(&b.jid));
+    types::Contacts { contacts: list }
+}
+
+/// A number of things, for JSON.
+pub(super) fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// A path, for JSON.
+pub(super) fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{AddressKind, Announcement, Endpoint, InfoHash, Share};
+
+    fn bob() -> Contacts {
+        let mut contacts = Contacts::default();
+        let shares =
+            vec![Share { info_hash: InfoHash::new([1; 20]), name: "film".into(), size: 9, files: 0, complete: true }];
+        let address = |text: &str| Address { socket: text.parse().unwrap(), kind: AddressKind::Local };
+        let addresses = vec![address("192.0.2.1:7"), address("[2001:db8::1]:8")];
+        let endpoint = Endpoint { addresses, ..Endpoint::default() };
+        let _ = contacts.shares.online("bob@x", "r");
+        let _ = contacts.shares.apply("bob@x", Announcement::Endpoint { resource: "r".into(), endpoint });
+        let _ = contacts.shares.apply("bob@x", Announcement::Shares { resource: "r".into(), shares, truncated: false });
+        contacts
+    }
+
+    #[test]
+    fn shares_have_the_originals_shape() {
+        let hash = InfoHash::new([1; 20]).to_string();
+        assert_eq!(
+            serde_json::to_value(shares(&bob())).unwrap(),
+            serde_json::json!({"shares": {"bob@x": {"r": {
+                "ip_v4": [["192.0.2.1", 7]], "ip_v6": [["2001:db8::1", 8]], "online": true,
+                "shares": {hash.clone(): {"hash": hash, "name": "film", "size": 9, "files": []}}}}}})
+        );
+        assert_eq!(
+            serde_json::to_value(hashes(&bob())).unwrap(),
+            serde_json::json!({"hashes": {hash: [["192.0.2.1", 7], ["2001:db8::1", 8]]}})
+        );
+    }
+
+    #[test]
+    fn rows_tell_who_has_it_and_whether_it_can_be_had() {
+        let mut contacts = bob();
+        let row = |contacts: &Contacts| share_entry(contacts.shares.search("", 1).remove(0), &Torrents::default());
+        let entry = row(&contacts);
+        assert!(entry.available && !entry.mine && entry.file_count.is_none());
+        assert_eq!(entry.owners[0].jid, "bob@x");
+        let _ = contacts.shares.offline("bob@x", "r");
+        assert!(!row(&contacts).available);
+    }
+
+    #[test]
+    fn peers_are_recognised_by_announced_addresses() {
+        let contacts = bob();
+        let at = |text: &str, incoming| contact_at(&contacts, text.parse().unwrap(), incoming);
+        assert_eq!(at("192.0.2.1:7", false).as_deref(), Some("bob@x"));
+        assert_eq!(at("192.0.2.1:9", false), None);
+        assert_eq!(at("[::ffff:192.0.2.1]:9", true).as_deref(), Some("bob@x"));
+    }
+
+    #[test]
+    fn people_who_ask_are_listed_without_being_in_the_roster() {
+        let known = Contacts { requests: vec!["eve@x".into()], ..bob() };
+        let list = contacts(&known).contacts;
+        assert_eq!((list.len(), list[0].jid.as_str(), list[0].asks), (1, "eve@x", true));
+    }
+}

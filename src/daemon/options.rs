@@ -1,0 +1,143 @@
+//! From the configuration to each component's own small options. Nobody below sees the whole of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::component::bt::BtOptions;
+use crate::component::event;
+use crate::component::rpc::ServerOptions;
+use crate::config::{self, Config, ConfigError, Secret, StorageChoice, TlsMode};
+use crate::proto::http::Limits;
+use crate::storage::BackendChoice;
+
+use super::remembered;
+
+/// SQLite file with what is known of the torrents' pieces.
+const RESUME_FILE: &str = "resume.sqlite";
+/// SQLite file with the list of torrents.
+pub(super) const LIST_FILE: &str = "torrents.sqlite";
+
+/// For the network thread.
+pub(super) fn bittorrent(config: &Config) -> BtOptions {
+    let section = &config.bittorrent;
+    let wanted = |ip: &std::net::IpAddr| if ip.is_ipv4() { section.ipv4 } else { section.ipv6 };
+    let defaults = BtOptions::default();
+    BtOptions {
+        bind: section.bind.iter().copied().filter(wanted).collect(),
+        port: section.port,
+        last_port: remembered::last_port(&config.data_dir),
+        piece_buffer: section.piece_buffer.0,
+        storage: match section.storage {
+            StorageChoice::Auto => BackendChoice::Auto,
+            StorageChoice::Mapped => BackendChoice::Mapped,
+            StorageChoice::Positional => BackendChoice::Positional,
+        },
+        disk_threads: if section.disk_threads == 0 { defaults.disk_threads } else { section.disk_threads },
+        state: Some(config.data_dir.join(RESUME_FILE)),
+        max_connections: section.max_connections,
+        max_peers: section.max_peers,
+        upload_slots: section.upload_slots,
+        max_requests: section.max_requests,
+    }
+}
+
+/// For the JSON-RPC server. Reads the token, or makes it.
+pub(super) fn rpc(config: &Config) -> Result<ServerOptions, ConfigError> {
+    let section = &config.api;
+    let token = section.token_file.as_deref().map(Secret::load_or_create_token).transpose()?;
+    let body = usize::try_from(section.max_body.0).unwrap_or(usize::MAX);
+    Ok(ServerOptions {
+        allowed_hosts: section.allowed_hosts.clone(),
+        token: token.map(|token| token.expose().to_owned()),
+        limits: Limits { body, ..Limits::default() },
+        max_connections: section.max_connections,
+        workers: section.workers,
+        ..ServerOptions::new(section.address())
+    })
+}
+
+/// For the XMPP thread; `None` without a password.
+pub(super) fn account(
+    account: &config::Account,
+    data_dir: &Path,
+    allow_plain: bool,
+) -> Result<Option<Arc<event::Account>>, ConfigError> {
+    let Some(password) = &account.password else { return Ok(None) };
+    let resource = match account.jid.resource() {
+        Some(resource) => resource.to_owned(),
+        None => remembered::resource(data_dir)?,
+    };
+    Ok(Some(Arc::new(event::Account {
+        jid: account.jid.to_string(),
+        resource,
+        password: password.expose().to_owned().into(),
+        server: account.server.as_ref().map(ToString::to_string),
+        direct_tls: account.tls.map(|tls| tls == TlsMode::Direct),
+        ca_file: account.ca_file.clone(),
+        allow_plain,
+    })))
+}
+
+/// For the XMPP thread: everything but the account.
+#[cfg(feature = "xmpp")]
+pub(super) fn xmpp(config: &Config, account: Option<Arc<event::Account>>) -> crate::component::xmpp::XmppThreadOptions {
+    use crate::share::{AddressOptions, ExtraAddress};
+    let section = &config.xmpp;
+    let extra = section.extra_addresses.iter().map(|address| ExtraAddress { ip: address.ip, port: address.port });
+    crate::component::xmpp::XmppThreadOptions {
+        account,
+        publish_original: section.publish_original,
+        addresses: AddressOptions {
+            ipv4: config.bittorrent.ipv4,
+            ipv6: config.bittorrent.ipv6,
+            loopback: section.allow_loopback_peers,
+            extra: extra.collect(),
+        },
+        allow_loopback: section.allow_loopback_peers,
+        allow_low_ports: section.allow_privileged_ports,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+
+    fn config(dir: &Path, text: &str) -> Config {
+        Config::from_text(text, None, &Overrides { data_dir: Some(dir.to_owned()), ..Overrides::default() }).unwrap()
+    }
+
+    #[test]
+    fn the_engine_gets_what_the_file_says_and_the_port_of_the_last_run() {
+        let dir = tempfile::tempdir().unwrap();
+        remembered::keep_port(dir.path(), 7000);
+        let options =
+            bittorrent(&config(dir.path(), "[bittorrent]\nipv6 = false\nmax_requests = 9\nstorage = 'mapped'"));
+        assert_eq!((options.port, options.last_port, options.max_requests), (0, 7000, 9));
+        assert!(options.bind.iter().all(std::net::IpAddr::is_ipv4) && !options.bind.is_empty());
+        assert!(options.disk_threads > 0);
+        assert_eq!(options.storage, BackendChoice::Mapped);
+        assert_eq!(options.state, Some(dir.path().join("resume.sqlite")));
+    }
+
+    #[test]
+    fn an_account_without_a_resource_gets_one_that_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), "[xmpp]\njid = 'a@b'\npassword = 'x'\ntls = 'direct'");
+        let make = || account(&config.account().unwrap().unwrap(), dir.path(), true).unwrap().unwrap();
+        let first = make();
+        assert_eq!((first.jid.as_str(), first.direct_tls, first.allow_plain), ("a@b", Some(true), true));
+        assert!(first.resource.starts_with("bitween-"));
+        assert_eq!(first.resource, make().resource);
+    }
+
+    #[test]
+    fn the_token_is_made_when_its_file_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let text = format!("[api]\ntoken_file = '{}'\nmax_body = '2MiB'", path.display());
+        let options = rpc(&config(dir.path(), &text)).unwrap();
+        assert_eq!(options.token.unwrap(), std::fs::read_to_string(path).unwrap().trim());
+        assert_eq!(options.limits.body, 2 << 20);
+    }
+}

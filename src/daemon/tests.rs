@@ -1,0 +1,60 @@
+//! A whole daemon in this process, without XMPP: components that end are started anew.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::component::ask::ask;
+use crate::component::event::Part;
+use crate::config::Overrides;
+
+fn config(dir: &Path) -> Config {
+    let overrides = Overrides { data_dir: Some(dir.join("data")), port: Some(0), ..Overrides::default() };
+    let text = format!("download_dir = '{}'\n[bittorrent]\nbind = ['127.0.0.1']", dir.join("downloads").display());
+    Config::from_text(&text, None, &overrides).unwrap()
+}
+
+#[test]
+fn components_that_end_are_started_anew_and_not_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(config(dir.path())).unwrap();
+    let port = daemon.port();
+    for part in [Part::Library, Part::Bt] {
+        daemon.bus().publish(Event::Stop(part)).unwrap();
+        heal_until_new(&mut daemon, part);
+        let answer = ask(daemon.bus(), "the list", Duration::from_secs(10), |reply| Event::SyncLibrary { reply });
+        assert!(answer.is_ok(), "{part:?}");
+    }
+    assert_eq!(daemon.port(), port, "contacts know us by it");
+    for _ in 0..2 {
+        daemon.bus().publish(Event::Stop(Part::Library)).unwrap();
+        heal_until_new(&mut daemon, Part::Library);
+    }
+    daemon.bus().publish(Event::Stop(Part::Library)).unwrap();
+    let error = daemon.wait().unwrap_err();
+    assert!(matches!(error, DaemonError::Unstable { times: 3, .. }), "{error}");
+    assert!(!dir.path().join("data").join(crate::config::DAEMON_FILE).exists());
+}
+
+/// Lets the supervisor look until nobody is missing and the topic that stopped the part has a listener again.
+fn heal_until_new(daemon: &mut Daemon, part: Part) {
+    for _ in 0..200 {
+        std::thread::sleep(Duration::from_millis(20));
+        let before = daemon.parts.restarted();
+        daemon.parts.heal().unwrap();
+        if daemon.parts.restarted() > before {
+            return;
+        }
+    }
+    panic!("{part:?} was not started anew");
+}
+
+#[test]
+fn exit_on_the_bus_ends_it_and_frees_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(config(dir.path())).unwrap();
+    assert!(matches!(Daemon::start(config(dir.path())), Err(DaemonError::Config(_))));
+    daemon.bus().publish(Event::Exit).unwrap();
+    daemon.wait().unwrap();
+    Daemon::start(config(dir.path())).unwrap().stop();
+}
