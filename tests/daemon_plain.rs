@@ -1,0 +1,310 @@
+//! The daemon as a plain BitTorrent client, without XMPP: the real program, driven through its command line and API.
+#![cfg(feature = "cli")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that fails should say where"
+)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use common::daemon::{Home, STOP_LIMIT};
+use common::data::Sample;
+use common::{START_LIMIT, TRANSFER_LIMIT, text, wait_for};
+
+#[test]
+fn a_share_lives_through_all_commands() {
+    let home = Home::new();
+    let mut daemon = home.start();
+    assert!(daemon.program.stderr().contains("no XMPP account"), "it says that it runs without one");
+    let hash = home.share(&home.file("film.mkv", 300_000));
+    assert_eq!(home.share(&home.path("film.mkv")), hash, "sharing twice is no mistake");
+    assert_eq!(home.state(&hash), "seeding", "it is served when `share` returns");
+    let mine = home.ok(&["shares", "--mine"]);
+    assert!(mine.contains(&hash) && mine.contains("film.mkv"), "{mine}");
+    assert!(home.ok(&["status"]).contains("no XMPP account"));
+    home.ok(&["pause", &hash[..8]]);
+    assert_eq!(home.state(&hash), "paused");
+    home.ok(&["resume", &hash]);
+    assert_eq!(home.state(&hash), "seeding");
+    home.ok(&["unshare", &hash]);
+    assert_eq!(home.state(&hash), "gone");
+    assert!(home.path("film.mkv").exists());
+    assert!(home.fails(&["unshare", &hash]).contains(&hash));
+    let hash = home.share(&home.path("film.mkv"));
+    home.ok(&["remove", &hash, "--with-data"]);
+    assert!(!home.path("film.mkv").exists());
+    assert_eq!(home.ok(&["stop"]), "stopped");
+    assert!(daemon.wait().0.success());
+    assert_eq!(home.run(&["status"]).status.code(), Some(3), "nobody is there any more");
+    assert!(!home.data("daemon.json").exists());
+}
+
+#[test]
+fn the_originals_methods_answer_in_its_shapes() {
+    let home = Home::new();
+    let daemon = home.start();
+    fs::create_dir_all(home.path("dir/deep")).unwrap();
+    home.file("dir/deep/a", 70_000);
+    home.file("dir/empty", 0);
+    assert_eq!(daemon.call("bt.add_path", &json!([text(&home.path("dir"))])), Ok(json!(true)));
+    let torrents = wait_for("the share", START_LIMIT, || {
+        let torrents = daemon.call("bt.get_torrents", &json!([])).unwrap();
+        (torrents["torrents"][0]["done"] == 70_000).then_some(torrents)
+    });
+    let hash = torrents["torrents"][0]["hash"].as_str().unwrap().to_owned();
+    assert_eq!(
+        torrents,
+        json!({"torrents": [{"hash": hash, "name": "dir", "total_size": 70_000, "done": 70_000,
+            "files": [{"path": "dir/deep/a", "size": 70_000}, {"path": "dir/empty", "size": 0}]}]})
+    );
+    assert_eq!(daemon.call("xmpp.get_hashes", &json!([])), Ok(json!({"hashes": {}})));
+    assert_eq!(daemon.call("xmpp.get_shares", &json!([])), Ok(json!({"shares": {}})));
+    let unknown = "0".repeat(40);
+    let error = daemon.call("bt.add_torrent_by_hash", &json!([unknown, text(&home.path("dir"))])).unwrap_err();
+    assert_eq!(error["code"], -32001, "{error}");
+    assert_eq!(daemon.call("bt.del_torrent", &json!([hash])), Ok(json!(true)));
+    assert_eq!(daemon.call("bt.del_torrent", &json!([hash])).unwrap_err()["code"], -32001);
+    assert_eq!(daemon.call("bt.get_torrents", &json!([])), Ok(json!({"torrents": []})));
+}
+
+#[test]
+fn mistakes_get_one_line_and_cost_nothing() {
+    let home = Home::new();
+    let daemon = home.start();
+    assert!(home.fails(&["share", "nothing"]).contains("nothing does not exist"));
+    fs::create_dir(home.path("void")).unwrap();
+    assert!(home.fails(&["share", "void"]).contains("no file"));
+    fs::write(home.path("broken.torrent"), "d4:infod").unwrap();
+    home.fails(&["get", "broken.torrent"]);
+    home.fails(&["get", "magnet:?xt=urn:btih:nonsense"]);
+    assert!(home.fails(&["get", &"1".repeat(40)]).contains("no contact shares"));
+    let sample = Sample::file(100_000, &[]);
+    let missing = home.path("a/b");
+    assert!(home.fails(&["get", text(&sample.torrent), "--dir", text(&missing)]).contains("does not exist"));
+    home.fails(&["pause", "123456"]);
+    let error = daemon.call("bt.share_progress", &json!({"job": 99})).unwrap_err();
+    assert_eq!(error["code"], -32008);
+    let error = daemon.call("bt.add_torrent", &json!({"hash": "1", "magnet": "x"})).unwrap_err();
+    assert_eq!(error["code"], -32001, "{error}");
+    assert!(home.torrents().is_empty());
+    if fs::read_dir("/root").is_err() {
+        assert!(home.fails(&["share", "/root"]).contains("permission"));
+    }
+}
+
+#[test]
+fn the_list_and_the_port_survive_stops_and_kills() {
+    let home = Home::new();
+    let mut daemon = home.start();
+    let port = daemon.port;
+    let kept = home.share(&home.file("kept", 200_000));
+    let paused = home.share(&home.file("paused", 100_000));
+    let removed = home.share(&home.file("removed", 50_000));
+    home.ok(&["pause", &paused]);
+    home.ok(&["remove", &removed]);
+    daemon.program.kill();
+    assert_eq!(home.run(&["status"]).status.code(), Some(3), "a note without a daemon misleads nobody");
+
+    let mut daemon = home.start();
+    assert_eq!(daemon.port, port);
+    assert_eq!(home.torrents().len(), 2, "all is there when it says that it is ready");
+    home.wait_for_state(&kept, "seeding");
+    home.wait_for_state(&paused, "paused");
+    daemon.program.signal("TERM");
+    let (status, took) = daemon.wait();
+    assert!(status.success() && took < STOP_LIMIT, "{status} after {took:?}");
+
+    let daemon = home.start();
+    home.wait_for_state(&kept, "seeding");
+    assert!(daemon.program.stderr().contains("(0 were checked)"), "after an orderly stop nothing is hashed again");
+}
+
+#[test]
+fn a_second_daemon_is_refused_in_one_line() {
+    let home = Home::new();
+    let daemon = home.start();
+    let (code, said) = home.refused_at("0");
+    assert_eq!(code, 1);
+    assert!(said.contains("another bitween daemon") && said.contains(&daemon.program.id().to_string()), "{said}");
+    assert_eq!(said.lines().count(), 1);
+    assert_eq!(daemon.call("Api.status", &json!({})).unwrap()["torrents"], 0, "the first one still answers");
+}
+
+#[test]
+fn ports_that_are_taken_are_named_with_the_setting() {
+    let home = Home::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    home.configure(&format!("[bittorrent]\nbind = ['127.0.0.1']\nport = {port}\n"));
+    let (code, said) = home.refused_at("0");
+    assert!(code == 1 && said.contains(&format!("cannot listen on port {port}")), "{said}");
+    home.configure("[bittorrent]\nbind = ['127.0.0.1']\n");
+    let (code, said) = home.refused_at(&port);
+    assert!(code == 1 && said.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{said}");
+    assert!(said.contains("--port"), "{said}");
+}
+
+#[test]
+fn damaged_files_stop_the_start_and_stay_as_they_are() {
+    for name in ["torrents.sqlite", "resume.sqlite"] {
+        let home = Home::new();
+        fs::create_dir_all(home.data("")).unwrap();
+        fs::write(home.data(name), "this is no database, and has been none for long".repeat(100)).unwrap();
+        let before = fs::read(home.data(name)).unwrap();
+        let (code, said) = home.refused_at("0");
+        assert!(code == 1 && said.contains(name) && said.contains("damaged"), "{said}");
+        assert_eq!(said.lines().count(), 1);
+        assert_eq!(fs::read(home.data(name)).unwrap(), before);
+        assert!(!home.data("daemon.json").exists());
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_wrong_use() {
+    let home = Home::new();
+    home.configure("[bittorrent]\nprot = 1\n");
+    let (code, said) = home.refused_at("0");
+    assert_eq!(code, 2);
+    assert!(said.contains("line 2") && said.contains("bittorrent.prot") && said.contains("bittorrent.port"), "{said}");
+    home.configure("[xmpp]\njid = 'alice@example.org'\npassword_file = 'missing'\n");
+    let (code, said) = home.refused_at("0");
+    assert!(code == 1 && said.contains("missing"), "{said}");
+}
+
+#[test]
+fn only_its_owner_reads_the_daemons_files() {
+    let home = Home::new();
+    let token = home.path("token");
+    home.configure(&format!("[api]\ntoken_file = '{}'\n[bittorrent]\nbind = ['127.0.0.1']\n", token.display()));
+    let _daemon = home.start();
+    for path in [token, home.data("daemon.json"), home.data("port")] {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+    }
+    assert_eq!(fs::metadata(home.data("")).unwrap().permissions().mode() & 0o777, 0o700);
+    home.ok(&["status"]);
+}
+
+#[test]
+fn a_busy_daemon_stops_fifty_times() {
+    let home = Home::new();
+    for round in 0..50 {
+        let mut daemon = home.start();
+        home.share(&home.file(&format!("share {round}"), 20_000 + round));
+        // Something that is still being hashed, and somebody who never answers.
+        let large = home.path("large");
+        if round == 0 {
+            fs::File::create(&large).unwrap().set_len(3 << 30).unwrap();
+        }
+        daemon.call("bt.share", &json!({"path": text(&large)})).unwrap();
+        let magnet = format!("magnet:?xt=urn:btih:{round:040}&tr=http://127.0.0.1:9/announce");
+        daemon.call("bt.add_torrent", &json!({"magnet": magnet, "peers": ["127.0.0.1:9"]})).unwrap();
+        let start = Instant::now();
+        assert_eq!(daemon.call("Api.exit", &json!([])), Ok(json!(true)), "the answer is still sent");
+        let (status, _) = daemon.wait();
+        assert!(status.success() && start.elapsed() < STOP_LIMIT, "round {round}: {status}, {:?}", start.elapsed());
+    }
+    let _daemon = home.start();
+    assert!(home.torrents().len() >= 100);
+}
+
+#[test]
+fn signals_end_it_in_order() {
+    for signal in ["TERM", "INT"] {
+        let home = Home::new();
+        let mut daemon = home.start();
+        daemon.program.signal(signal);
+        let (status, took) = daemon.wait();
+        assert!(status.success() && took < STOP_LIMIT, "{signal}: {status}, {took:?}");
+        assert!(daemon.program.stderr().contains("stopped"));
+        assert!(!home.data("daemon.json").exists());
+    }
+}
+
+#[test]
+fn signals_in_one_breath_are_one() {
+    let home = Home::new();
+    let mut daemon = home.start();
+    daemon.program.signal("TERM");
+    std::thread::sleep(Duration::from_millis(5));
+    daemon.program.signal("TERM");
+    assert!(daemon.wait().0.success());
+    assert!(daemon.program.stderr().contains("stopped"));
+}
+
+#[test]
+fn two_torrents_never_share_a_file() {
+    let home = Home::new();
+    let _daemon = home.start();
+    let film = home.file("film", 100_000);
+    let before = fs::read(&film).unwrap();
+    let hash = home.share(&film);
+    // The same name with other content, as a contact may share it.
+    fs::create_dir(home.path("other")).unwrap();
+    home.file("other/film", 50_000);
+    let torrent = home.path("film.torrent");
+    home.ok(&["create", text(&home.path("other/film")), "-o", text(&torrent)]);
+    let place = text(film.parent().unwrap()).to_owned();
+    let refusal = home.fails(&["get", text(&torrent), "--dir", &place]);
+    assert!(refusal.contains(&hash) && refusal.contains("--dir"), "{refusal}");
+    let link = format!("magnet:?xt=urn:btih:{}&dn=film", "1".repeat(40));
+    assert!(home.fails(&["get", &link, "--dir", &place]).contains(&hash));
+    assert_eq!(fs::read(&film).unwrap(), before);
+    home.ok(&["get", text(&torrent), "--dir", text(&home.path("other"))]);
+}
+
+#[test]
+fn two_daemons_exchange_a_folder() {
+    let (giver, taker) = (Home::new(), Home::new());
+    let sample = Sample::folder(&[]);
+    let giving = giver.start();
+    let taking = taker.start();
+    let hash = giver.share(&sample.path);
+    assert_ne!(hash, sample.hash(), "the sample has pieces of another size");
+    // By its hash alone: the description comes from the peer too.
+    let peers = [format!("127.0.0.1:{}", giving.port)];
+    let added = taking.call("bt.add_torrent", &json!({"hash": hash, "peers": peers})).unwrap();
+    assert_eq!((&added["hash"], &added["existing"]), (&json!(hash), &json!(false)));
+    wait_for("the folder", TRANSFER_LIMIT, || {
+        let torrents = taker.torrents();
+        (torrents[0]["complete"] == true).then_some(())
+    });
+    sample.assert_same_in(&taker.path("Downloads"));
+    // A torrent file without peers waits; `bt.add_peer` gives it one.
+    let other = Sample::file(400_000, &[]);
+    let again = giver.ok(&["get", text(&other.torrent), "--dir", text(&other.dir)]);
+    giver.wait_for_state(&again, "seeding");
+    let dir = taker.path("elsewhere");
+    assert_eq!(taker.ok(&["get", text(&other.torrent), "--dir", text(&dir)]), again);
+    std::thread::sleep(Duration::from_millis(300));
+    taking.call("bt.add_peer", &json!([again, peers[0]])).unwrap();
+    taker.ok(&["get", text(&other.torrent), "--wait"]);
+    other.assert_same_in(&dir);
+    let known = taking.call("bt.add_torrent", &json!({"hash": again})).unwrap();
+    assert_eq!(known["existing"], true);
+}
+
+#[test]
+fn a_share_that_moved_is_mended_by_sharing_it_again() {
+    let home = Home::new();
+    let daemon = home.start();
+    let hash = home.share(&home.file("here/film", 100_000));
+    home.ok(&["stop"]);
+    drop(daemon);
+    fs::create_dir(home.path("there")).unwrap();
+    fs::rename(home.path("here/film"), home.path("there/film")).unwrap();
+    let _daemon = home.start();
+    home.wait_for_state(&hash, "error");
+    assert_eq!(home.share(&home.path("there/film")), hash);
+    home.wait_for_state(&hash, "seeding");
+    assert_eq!(home.torrents()[0]["save_path"], text(&home.path("there").canonicalize().unwrap()));
+}
