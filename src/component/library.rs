@@ -15,6 +15,7 @@ use super::ask::{SOON, ask};
 use super::event::{
     Bus, ControlError, Event, HashProgress, Lifecycle, NewTorrent, Part, Topic, TorrentControl, TorrentSource,
 };
+use super::running::Running;
 use super::snapshot::{Contacts, Published, TorrentState, Torrents};
 use crate::bus::{RecvError, Reply, Subscriber};
 use crate::proto::metainfo::{Magnet, Metainfo};
@@ -29,10 +30,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// The running thread, as its owner sees it.
 #[derive(Debug)]
-pub struct LibraryThread {
-    thread: Option<JoinHandle<()>>,
-    bus: Bus,
-}
+pub struct LibraryThread(Running);
 
 impl LibraryThread {
     /// Opens the list and starts the thread, which adds every listed torrent.
@@ -57,29 +55,18 @@ impl LibraryThread {
             cancel: Arc::default(),
             hashing: HashMap::new(),
         };
-        let thread = std::thread::Builder::new().name("library".to_owned()).spawn(move || library.run(&inbox))?;
-        Ok(Self { thread: Some(thread), bus })
+        Ok(Self(Running::start("library", Part::Library, bus, move || library.run(&inbox))?))
     }
 
     /// True while the thread runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.0.is_alive()
     }
 
     /// Ends the thread. Everything it heard before is written down.
     pub fn stop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        let _ = self.bus.publish(Event::Stop(Part::Library));
-        if thread.join().is_err() {
-            log::error!("the library thread panicked");
-        }
-    }
-}
-
-impl Drop for LibraryThread {
-    fn drop(&mut self) {
-        self.stop();
+        self.0.stop();
     }
 }
 

@@ -6,6 +6,7 @@ pub mod event;
 pub mod library;
 #[cfg(feature = "web")]
 pub mod rpc;
+mod running;
 pub mod snapshot;
 pub mod tracker;
 #[cfg(feature = "xmpp")]

@@ -20,7 +20,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use options::BtOptions;
@@ -28,6 +27,7 @@ pub use options::BtOptions;
 use self::peers::Peer;
 use self::torrent::Torrent;
 use super::event::{Bus, Event, Part, Topic};
+use super::running::Running;
 use super::snapshot::{Contacts, Published, Torrents};
 use crate::bus::Subscriber;
 use crate::proto::peer;
@@ -77,10 +77,9 @@ fn hint(port: u16, error: &io::Error) -> String {
 /// The running thread, as its owner sees it.
 #[derive(Debug)]
 pub struct BtThread {
-    thread: Option<JoinHandle<()>>,
+    running: Running,
     torrents: Published<Torrents>,
     port: u16,
-    bus: Bus,
 }
 
 impl BtThread {
@@ -104,8 +103,8 @@ impl BtThread {
         )?;
         let inbox = bus.subscribe_with_wake("bt", TOPICS, INBOX, wake);
         let bt = Bt::new(options, port, bus.clone(), inbox, disk, torrents.clone(), contacts);
-        let thread = std::thread::Builder::new().name("reactor".to_owned()).spawn(move || bt.run(reactor))?;
-        Ok(Self { thread: Some(thread), torrents, port, bus })
+        let running = Running::start("reactor", Part::Bt, bus, move || bt.run(reactor))?;
+        Ok(Self { running, torrents, port })
     }
 
     /// The TCP port that peers connect to.
@@ -123,24 +122,12 @@ impl BtThread {
     /// True while the thread runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.running.is_alive()
     }
 
     /// Tells trackers, writes the resume data and ends the thread.
     pub fn stop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        if self.bus.publish(Event::Stop(Part::Bt)).is_err() {
-            log::debug!("the network thread has ended already");
-        }
-        if thread.join().is_err() {
-            log::error!("the network thread panicked");
-        }
-    }
-}
-
-impl Drop for BtThread {
-    fn drop(&mut self) {
-        self.stop();
+        self.running.stop();
     }
 }
 

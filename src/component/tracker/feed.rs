@@ -2,21 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use super::{AnnounceReply, TrackerOptions, TrackerPool};
 use crate::bus::{RecvError, Subscriber};
 use crate::component::event::{Bus, Event, Part, Topic};
+use crate::component::running::Running;
 
 /// Announces that may wait to be taken.
 const INBOX: usize = 4096;
 
 /// The running threads, as their owner sees them.
 #[derive(Debug)]
-pub struct TrackerThreads {
-    thread: Option<JoinHandle<()>>,
-    bus: Bus,
-}
+pub struct TrackerThreads(Running);
 
 impl TrackerThreads {
     /// Starts the pool and the thread that feeds it.
@@ -30,29 +27,18 @@ impl TrackerThreads {
         let inbox = bus.subscribe("tracker", &[Topic::Announce, Topic::StopTracker], INBOX);
         let replies = bus.clone();
         let run = move || feed(&pool, &inbox, &replies);
-        let thread = std::thread::Builder::new().name("tracker".to_owned()).spawn(run)?;
-        Ok(Self { thread: Some(thread), bus })
+        Ok(Self(Running::start("tracker", Part::Tracker, bus, run)?))
     }
 
     /// True while the thread runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.0.is_alive()
     }
 
     /// Ends the threads in less than two seconds. Farewells that were said before are still sent.
     pub fn stop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        let _ = self.bus.publish(Event::Stop(Part::Tracker));
-        if thread.join().is_err() {
-            log::error!("the tracker thread panicked");
-        }
-    }
-}
-
-impl Drop for TrackerThreads {
-    fn drop(&mut self) {
-        self.stop();
+        self.0.stop();
     }
 }
 
