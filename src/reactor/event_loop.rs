@@ -60,6 +60,8 @@ pub struct Reactor<T> {
     /// The wake hook was called and the handler has not been told yet.
     woken: Arc<AtomicBool>,
     listeners: Vec<TcpListener>,
+    /// Listeners that used their accept budget up.
+    crowded: Vec<usize>,
     scratch: Vec<u8>,
     net: Net<T>,
 }
@@ -80,6 +82,7 @@ impl<T> Reactor<T> {
             waker,
             woken: Arc::default(),
             listeners: Vec::new(),
+            crowded: Vec::new(),
             scratch: vec![0; SCRATCH],
             net: Net::new(registry, Instant::now()),
         })
@@ -118,6 +121,7 @@ impl<T> Reactor<T> {
 
     /// Stops listening. Connections stay.
     pub fn stop_listening(&mut self) {
+        self.crowded.clear();
         for mut listener in self.listeners.drain(..) {
             let _ = self.poll.registry().deregister(&mut listener);
         }
@@ -141,6 +145,8 @@ impl<T> Reactor<T> {
         }
         self.net.now = Instant::now();
         let mut woken = false;
+        // Taken before the events, which add to it for the next turn.
+        let crowded = std::mem::take(&mut self.crowded);
         // Taken out so that the handler may use the rest of the reactor; put back below.
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
@@ -151,6 +157,9 @@ impl<T> Reactor<T> {
             }
         }
         self.events = events;
+        for index in crowded {
+            self.accept(handler, index);
+        }
         for key in std::mem::take(&mut self.net.ready) {
             if let Some(conn) = self.net.conn_mut(key) {
                 conn.ready = false;
@@ -168,7 +177,7 @@ impl<T> Reactor<T> {
     }
 
     fn wait(&self) -> Option<Duration> {
-        if !self.net.ready.is_empty() || !self.net.dirty.is_empty() {
+        if !self.net.ready.is_empty() || !self.net.dirty.is_empty() || !self.crowded.is_empty() {
             return Some(Duration::ZERO);
         }
         #[expect(clippy::disallowed_methods, reason = "the reactor is where the clock is read")]
@@ -349,8 +358,8 @@ impl<T> Reactor<T> {
                 }
             }
         }
-        // More may wait, and the edge is used up.
-        self.net.timers.arm(self.net.now, Deadline::Listener(index));
+        // More may wait, and the edge is used up: the next turn goes on.
+        self.crowded.push(index);
     }
 
     fn fire<H: Handler<Data = T>>(&mut self, handler: &mut H) {
@@ -390,6 +399,43 @@ impl<T> Reactor<T> {
                     Err(why) => self.lose(handler, key, why),
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts who comes and takes nobody.
+    #[derive(Default)]
+    struct Door(usize);
+
+    impl Handler for Door {
+        type Data = ();
+
+        fn incoming(&mut self, _: &mut Net<()>, _: SocketAddr) -> Option<()> {
+            self.0 += 1;
+            None
+        }
+        fn event(&mut self, _: &mut Net<()>, _: PeerKey, _: Event<'_>) {}
+        fn burst_end(&mut self, _: &mut Net<()>, _: PeerKey) {}
+        fn sent(&mut self, _: &mut Net<()>, _: PeerKey, _: usize) {}
+        fn closed(&mut self, _: &mut Net<()>, _: PeerKey, _: SocketAddr, (): (), _: CloseCause) {}
+        fn woken(&mut self, _: &mut Net<()>) {}
+        fn timer(&mut self, _: &mut Net<()>, _: u64) {}
+    }
+
+    #[test]
+    fn a_crowd_at_the_door_gets_in_over_several_turns() {
+        let mut reactor = Reactor::new().unwrap();
+        let addr = reactor.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let crowd: Vec<_> = (0..ACCEPT_BUDGET * 3).map(|_| std::net::TcpStream::connect(addr).unwrap()).collect();
+        let mut door = Door::default();
+        while door.0 < crowd.len() {
+            let before = door.0;
+            reactor.turn(&mut door).unwrap();
+            assert!((1..=ACCEPT_BUDGET).contains(&(door.0 - before)), "{} in one turn", door.0 - before);
         }
     }
 }
