@@ -61,7 +61,9 @@ impl Engine {
         contacts: Published<Contacts>,
         torrents: Published<Torrents>,
     ) -> Result<Self, EngineError> {
-        let tracker = TrackerThreads::start(TrackerOptions::default(), bus.clone())?;
+        let allow_loopback = options.allow_loopback_trackers;
+        let tracker =
+            TrackerThreads::start(TrackerOptions { allow_loopback, ..TrackerOptions::default() }, bus.clone())?;
         let bt = BtThread::start(options, bus.clone(), contacts.clone(), torrents)?;
         Ok(Self { bus, bt, tracker, contacts })
     }

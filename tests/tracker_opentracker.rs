@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bitween::component::event::{AnnounceError, AnnounceReply, AnnounceRequest};
 use bitween::component::tracker::{TrackerOptions, TrackerPool};
-use bitween::proto::tracker::{Announce, AnnounceEvent, Announced};
+use bitween::proto::tracker::{Announce, AnnounceEvent, Announced, NamedBy};
 use bitween::types::{InfoHash, PeerId, TorrentKey};
 use common::opentracker::Opentracker;
 
@@ -55,7 +55,8 @@ impl Announcer {
         let [high, low] = port.to_be_bytes();
         let peer_id = PeerId::ours([high, low, 0, 0xFF, b' ', b'%', b'&', b'+', b'=', b'a', b'~', b'\n']);
         let announce = Announce { event, ..Announce::new(info_hash, peer_id, port, left) };
-        self.pool.submit(AnnounceRequest { torrent: TorrentKey(1), url: url.into(), announce }).unwrap();
+        let request = AnnounceRequest { torrent: TorrentKey(1), url: url.into(), named_by: NamedBy::User, announce };
+        self.pool.submit(request).unwrap();
         self.replies.recv_timeout(SOON).unwrap().result
     }
 }
@@ -105,7 +106,12 @@ fn stopping_the_pool_leaves_no_peer_behind() {
         let bye = Announce { event: Some(AnnounceEvent::Stopped), ..Announce::new(hash(number), peer_id, 7001, 1) };
         leaver
             .pool
-            .submit(AnnounceRequest { torrent: TorrentKey(1), url: url.as_str().into(), announce: bye })
+            .submit(AnnounceRequest {
+                torrent: TorrentKey(1),
+                url: url.as_str().into(),
+                named_by: NamedBy::User,
+                announce: bye,
+            })
             .unwrap();
         leaver.pool.stop();
         let after = Announcer::new().announce(&url, hash(number), 7002, 1, None).unwrap();

@@ -54,7 +54,13 @@ pub fn run(transfer: &Transfer) -> Result<(), CliError> {
     let interrupted = Arc::clone(&stop);
     let _signals = Signals::listen(move || interrupted.store(true, Ordering::Relaxed))
         .map_err(|error| CliError::failed(format_args!("cannot listen to signals: {error}")))?;
-    let options = BtOptions { port: transfer.port, state: state_file(), ..BtOptions::default() };
+    let options = BtOptions {
+        port: transfer.port,
+        state: state_file(),
+        // Who opens one torrent by hand may well run its tracker too.
+        allow_loopback_trackers: true,
+        ..BtOptions::default()
+    };
     let mut engine = Engine::start(options).map_err(|error| CliError::failed(error.to_string()))?;
     let events = engine.events();
     let dir = std::path::absolute(&transfer.dir).map_err(|error| CliError::failed(error.to_string()))?;

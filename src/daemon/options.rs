@@ -38,6 +38,7 @@ pub(super) fn bittorrent(config: &Config) -> BtOptions {
         max_peers: section.max_peers,
         upload_slots: section.upload_slots,
         max_requests: section.max_requests,
+        allow_loopback_trackers: config.xmpp.allow_loopback_peers,
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use thiserror::Error;
 
-use crate::types::{Address, MAX_ADDRESSES_PER_RESOURCE};
+use crate::types::{Address, MAX_ADDRESSES_PER_RESOURCE, embedded_v4};
 
 /// Ports below this one belong to the system's services and are refused unless allowed.
 const FIRST_USER_PORT: u16 = 1024;
@@ -156,16 +156,6 @@ impl AddressFilter {
 
     fn is_near(&self, ip: IpAddr) -> bool {
         self.subnets.iter().any(|net| net.contains(ip))
-    }
-}
-
-/// The IPv4 address a router would send to: mapped (RFC 4291), compatible, NAT64 (RFC 6052), 6to4 (RFC 3056).
-fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
-    match ip.segments() {
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(join(high, low)),
-        [0x2002, high, low, ..] => Some(join(high, low)),
-        _ => None,
     }
 }
 

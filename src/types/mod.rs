@@ -5,6 +5,7 @@
 mod bitfield;
 mod geometry;
 mod hash;
+mod ip;
 mod key;
 mod peer_id;
 mod printable;
@@ -14,6 +15,7 @@ mod share;
 pub use bitfield::{Bitfield, BitfieldError};
 pub use geometry::{BLOCK_LEN, Block, Geometry, GeometryError, MAX_PIECE_LENGTH, PieceIndex};
 pub use hash::{HashParseError, InfoHash, InfoHashV2, PieceHash};
+pub use ip::embedded_v4;
 pub use key::{PeerKey, TorrentKey};
 pub use peer_id::PeerId;
 pub use printable::{Printable, is_unprintable};

@@ -8,7 +8,7 @@ use super::Bt;
 use super::peers::Peer;
 use crate::component::event::{AnnounceReply, AnnounceRequest, Event, NewTorrent, TorrentSource};
 use crate::engine::Source;
-use crate::proto::tracker::{Announce, Order, Tiers};
+use crate::proto::tracker::{Announce, NamedBy, Order, Tiers};
 use crate::reactor::Net;
 use crate::types::TorrentKey;
 
@@ -89,7 +89,9 @@ impl Bt {
                 downloaded: stats.as_ref().map_or(0, |stats| stats.downloaded),
                 ..Announce::new(torrent.info_hash, self.peer_id, self.port, left)
             };
-            let request = AnnounceRequest { torrent: key, url: Arc::clone(&order.url), announce };
+            let by_hand = torrent.new.trackers.iter().any(|url| **url == *order.url);
+            let named_by = if by_hand { NamedBy::User } else { NamedBy::Torrent };
+            let request = AnnounceRequest { torrent: key, url: Arc::clone(&order.url), named_by, announce };
             if self.bus.publish(Event::Announce(Arc::new(request))).is_err() {
                 torrent.announcer.tiers.failed(now, &order.url, "no tracker thread takes it", None);
             }

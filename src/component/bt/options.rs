@@ -30,6 +30,8 @@ pub struct BtOptions {
     pub upload_slots: usize,
     /// Blocks asked of one peer at once at most; the real depth follows the measured rate.
     pub max_requests: u32,
+    /// Ask trackers on this machine also when it was a torrent that named them. Those named by hand are asked always.
+    pub allow_loopback_trackers: bool,
 }
 
 impl Default for BtOptions {
@@ -47,6 +49,7 @@ impl Default for BtOptions {
             upload_slots: 8,
             // 8 MiB, enough for 1 GB/s at 8 ms.
             max_requests: 512,
+            allow_loopback_trackers: false,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::proto::tracker::http::HttpReplyError;
 use crate::proto::tracker::udp::UdpError;
-use crate::proto::tracker::{Announce, AnnounceEvent, Announced, UrlError};
+use crate::proto::tracker::{Announce, AnnounceEvent, Announced, Forbidden, NamedBy, UrlError};
 use crate::types::TorrentKey;
 
 /// An announce to be made.
@@ -15,6 +15,8 @@ pub struct AnnounceRequest {
     pub torrent: TorrentKey,
     /// The tracker; comes back in the reply.
     pub url: Arc<str>,
+    /// Whose wish it is; decides which addresses the tracker may have.
+    pub named_by: NamedBy,
     /// What to tell it.
     pub announce: Announce,
 }
@@ -39,6 +41,9 @@ pub enum AnnounceError {
     /// The URL is unusable.
     #[error(transparent)]
     Url(#[from] UrlError),
+    /// A tracker at that address is not asked.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// Too many announces wait already.
     #[error("too many announces are waiting")]
     Busy,

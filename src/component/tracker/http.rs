@@ -1,15 +1,19 @@
 //! Announces over HTTP and HTTPS. Blocks until the tracker has answered or the time is up.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 
+use super::deadline::Deadline;
+use super::guard::Guard;
+use super::look_up::LookUp;
+use super::stream::TcpConnect;
 use super::{AnnounceError, MAX_REPLY_LEN};
-use crate::bus::{Clock, SystemClock};
 use crate::proto::tracker::http::{HttpReplyError, announce_url, parse_reply};
-use crate::proto::tracker::{Announce, Announced};
+use crate::proto::tracker::{Access, Announce, Announced};
 
 /// Certificates that HTTPS servers are checked against.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,14 +28,15 @@ pub enum Roots {
 
 /// An HTTP client. Usable from several threads.
 pub(super) struct HttpClient {
-    agent: OnceLock<Agent>,
+    tls: OnceLock<TlsConfig>,
     user_agent: String,
     roots: Roots,
+    look_up: LookUp,
 }
 
 impl HttpClient {
-    pub(super) fn new(user_agent: String, roots: Roots) -> Self {
-        Self { agent: OnceLock::new(), user_agent, roots }
+    pub(super) fn new(user_agent: String, roots: Roots, look_up: LookUp) -> Self {
+        Self { tls: OnceLock::new(), user_agent, roots, look_up }
     }
 
     /// Makes one announce. An error with a bencoded reason tells the reason, whatever the HTTP status.
@@ -39,13 +44,14 @@ impl HttpClient {
         &self,
         url: &str,
         announce: &Announce,
-        deadline: Instant,
+        access: Access,
+        deadline: &Deadline,
     ) -> Result<Announced, AnnounceError> {
-        let left = deadline.saturating_duration_since(SystemClock.now());
-        if left.is_zero() {
-            return Err(AnnounceError::Timeout);
-        }
-        let request = self.agent().get(announce_url(url, announce)).config().timeout_global(Some(left)).build();
+        let left = deadline.left()?;
+        let agent = self.agent(access, deadline);
+        let request = agent.get(announce_url(url, announce)).config().timeout_global(Some(left)).build();
+        // Whatever came of it: when the time is over, that is why.
+        let failure = |error| deadline.left().err().unwrap_or_else(|| failure(error));
         let mut response = request.call().map_err(failure)?;
         let status = response.status();
         let body = response.body_mut().with_config().limit(MAX_REPLY_LEN).read_to_vec().map_err(failure)?;
@@ -56,28 +62,35 @@ impl HttpClient {
         }
     }
 
+    /// The client of one announce. Nothing is worth keeping for the next one: announces are far apart, and a connection
+    /// that the tracker closes just as it is used again would look like a dead tracker.
+    fn agent(&self, access: Access, deadline: &Deadline) -> Agent {
+        let config = Agent::config_builder()
+            .tls_config(self.tls().clone())
+            .user_agent(&self.user_agent)
+            .http_status_as_error(false)
+            .max_idle_connections(0)
+            .max_redirects(MAX_REDIRECTS)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .max_response_header_size(MAX_HEADER_LEN)
+            .input_buffer_size(BUFFER_LEN)
+            .output_buffer_size(BUFFER_LEN)
+            .build();
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(TcpConnect(deadline.clone()))
+                .chain(RustlsConnector::default());
+        Agent::with_parts(config, connector, Guard::new(self.look_up.clone(), access, deadline.clone()))
+    }
+
     /// Built at the first use: reading the system's certificates takes tens of milliseconds.
-    fn agent(&self) -> &Agent {
-        self.agent.get_or_init(|| {
-            // Both are set, always: the client would panic at the first HTTPS URL, which a redirect may bring too.
-            let tls = TlsConfig::builder()
+    fn tls(&self) -> &TlsConfig {
+        // Both are set, always: the client would panic at the first HTTPS URL, which a redirect may bring too.
+        self.tls.get_or_init(|| {
+            TlsConfig::builder()
                 .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
                 .root_certs(root_certs(&self.roots))
-                .build();
-            Agent::config_builder()
-                .tls_config(tls)
-                .user_agent(&self.user_agent)
-                .http_status_as_error(false)
-                // Announces are far apart, and a connection that the tracker closes just as it is used again would look
-                // like a dead tracker.
-                .max_idle_connections(0)
-                .max_redirects(MAX_REDIRECTS)
-                .timeout_connect(Some(CONNECT_TIMEOUT))
-                .max_response_header_size(MAX_HEADER_LEN)
-                .input_buffer_size(BUFFER_LEN)
-                .output_buffer_size(BUFFER_LEN)
                 .build()
-                .into()
         })
     }
 }
@@ -121,6 +134,10 @@ fn failure(error: ureq::Error) -> AnnounceError {
             // What TLS reports while it reads comes wrapped in an I/O error.
             ErrorKind::InvalidData => AnnounceError::Tls(error.to_string()),
             kind => AnnounceError::Unreachable(kind.to_string()),
+        },
+        E::Other(error) => match error.downcast::<AnnounceError>() {
+            Ok(ours) => *ours,
+            Err(_) => AnnounceError::Http("unexpected failure"),
         },
         _ => AnnounceError::Http("unexpected failure"),
     }

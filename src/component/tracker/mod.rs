@@ -7,9 +7,13 @@
 //!
 //! Threads: `tracker-N`, and for the moment of stopping some more that say good-bye.
 
+mod deadline;
 mod feed;
+mod guard;
 mod http;
+mod look_up;
 mod queue;
+mod stream;
 mod udp;
 
 use crate::component::event::{AnnounceError, AnnounceReply, AnnounceRequest};
@@ -26,8 +30,10 @@ use std::{io, iter};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::bus::{Clock, SystemClock};
-use crate::proto::tracker::{Announce, AnnounceEvent, Announced, Scheme};
+use crate::proto::tracker::{Access, AnnounceEvent, Announced, Scheme};
+use deadline::Deadline;
 use http::HttpClient;
+use look_up::LookUp;
 use queue::{Job, Queue};
 use udp::UdpClient;
 
@@ -42,6 +48,8 @@ pub struct TrackerOptions {
     pub user_agent: String,
     /// Certificates that HTTPS trackers are checked against.
     pub roots: Roots,
+    /// Ask trackers on this machine also when it was a torrent that named them.
+    pub allow_loopback: bool,
 }
 
 impl Default for TrackerOptions {
@@ -51,6 +59,7 @@ impl Default for TrackerOptions {
             timeout: Duration::from_secs(20),
             user_agent: concat!("bitween/", env!("CARGO_PKG_VERSION")).into(),
             roots: Roots::System,
+            allow_loopback: false,
         }
     }
 }
@@ -75,12 +84,15 @@ impl TrackerPool {
     pub fn start(options: TrackerOptions, deliver: Deliver) -> io::Result<Self> {
         let (alive, ended) = crossbeam_channel::bounded(0);
         let threads = options.threads.max(1);
+        let look_up = LookUp::default();
         let worker = Arc::new(Worker {
             queue: Queue::new(MAX_QUEUED),
-            stop_by: OnceLock::new(),
+            stop_by: Arc::default(),
             timeout: options.timeout,
-            http: HttpClient::new(options.user_agent, options.roots),
-            udp: UdpClient::new(),
+            allow_loopback: options.allow_loopback,
+            http: HttpClient::new(options.user_agent, options.roots, look_up.clone()),
+            udp: UdpClient::new(look_up.clone()),
+            look_up,
             deliver,
         });
         let pool = Self { worker, threads: Mutex::default(), ended, alive: Mutex::new(Some(alive)) };
@@ -101,8 +113,8 @@ impl TrackerPool {
     /// Ends all threads, in less than two seconds whatever the trackers do.
     ///
     /// Announces of `stopped` that were submitted before are still made as far as [`FAREWELL_TIME`] allows, all others
-    /// are dropped. A thread that hangs inside a name look-up or an HTTP request cannot be interrupted: it is left
-    /// behind and ends at that request's time-out, without delivering.
+    /// are dropped or broken off. Only a name look-up cannot be broken off: its thread is left behind, with a line in the
+    /// log, and ends by itself without delivering anything.
     pub fn stop(&self) {
         let stop_by = SystemClock.now() + FAREWELL_TIME;
         if self.worker.stop_by.set(stop_by).is_err() {
@@ -125,8 +137,12 @@ impl TrackerPool {
                 // Its panic, if any, was reported by the hook already.
                 let _ = thread.join();
             } else {
-                log::debug!("a tracker hangs; its thread is left behind");
+                log::warn!("a tracker thread does not end; it is left behind");
             }
+        }
+        match self.worker.look_up.under_way() {
+            0 => {}
+            count => log::info!("{count} name look-ups of trackers hang; their threads are left behind"),
         }
     }
 
@@ -156,8 +172,10 @@ impl Drop for TrackerPool {
 struct Worker {
     queue: Queue,
     /// Set when stopping: when the last good-bye must be over.
-    stop_by: OnceLock<Instant>,
+    stop_by: Arc<OnceLock<Instant>>,
     timeout: Duration,
+    allow_loopback: bool,
+    look_up: LookUp,
     http: HttpClient,
     udp: UdpClient,
     deliver: Deliver,
@@ -172,7 +190,7 @@ impl Worker {
 
     fn say_goodbye(&self) {
         while let Some(job) = self.queue.take_farewell() {
-            if self.is_over(&job.request.announce) {
+            if self.deadline(&job).left().is_err() {
                 break;
             }
             self.handle(&job);
@@ -198,33 +216,26 @@ impl Worker {
             return; // a late one: stop() has returned
         }
         for job in iter::once(job).chain(&companions) {
-            let AnnounceRequest { torrent, url, announce } = &job.request;
+            let AnnounceRequest { torrent, url, announce, .. } = &job.request;
             let (url, event) = (url.clone(), announce.event);
             (self.deliver)(AnnounceReply { torrent: *torrent, url, event, result: result.clone() });
         }
     }
 
     fn announce(&self, job: &Job) -> Result<Announced, AnnounceError> {
-        let announce = &job.request.announce;
-        let deadline = self.deadline(announce, SystemClock.now() + self.timeout);
+        let AnnounceRequest { url, announce, named_by, .. } = &job.request;
+        let deadline = self.deadline(job);
+        let access = Access { named_by: *named_by, allow_loopback: self.allow_loopback };
         match job.url.scheme() {
-            Scheme::Http | Scheme::Https => self.http.announce(&job.request.url, announce, deadline),
-            Scheme::Udp => self.udp.announce(&job.url, announce, &|| self.deadline(announce, deadline)),
+            Scheme::Http | Scheme::Https => self.http.announce(url, announce, access, &deadline),
+            Scheme::Udp => self.udp.announce(&job.url, announce, access, &deadline),
         }
     }
 
-    /// Until when an announce may go on, given its own limit.
-    fn deadline(&self, announce: &Announce, own: Instant) -> Instant {
-        match self.stop_by.get() {
-            None => own,
-            Some(stop_by) if announce.event == Some(AnnounceEvent::Stopped) => own.min(*stop_by),
-            Some(stop_by) => own.min(*stop_by - FAREWELL_TIME), // when stopping began
-        }
-    }
-
-    fn is_over(&self, announce: &Announce) -> bool {
-        let now = SystemClock.now();
-        self.deadline(announce, now + self.timeout) <= now
+    /// The limit of an announce that begins now.
+    fn deadline(&self, job: &Job) -> Deadline {
+        let farewell = job.request.announce.event == Some(AnnounceEvent::Stopped);
+        Deadline::new(SystemClock.now() + self.timeout, farewell, Arc::clone(&self.stop_by))
     }
 }
 

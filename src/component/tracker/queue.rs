@@ -152,12 +152,13 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::tracker::Announce;
+    use crate::proto::tracker::{Announce, NamedBy};
     use crate::types::{InfoHash, PeerId, TorrentKey};
 
     fn job(torrent: u64, url: &str, event: Option<AnnounceEvent>) -> Job {
         let announce = Announce { event, ..Announce::new(InfoHash::new([0; 20]), PeerId::new([0; 20]), 1, 1) };
-        Job::new(AnnounceRequest { torrent: TorrentKey(torrent), url: url.into(), announce }).ok().unwrap()
+        let torrent = TorrentKey(torrent);
+        Job::new(AnnounceRequest { torrent, url: url.into(), named_by: NamedBy::User, announce }).ok().unwrap()
     }
 
     fn filled(jobs: &[(u64, &str)]) -> Queue {

@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use super::*;
-use crate::proto::tracker::UrlError;
 use crate::proto::tracker::http::HttpReplyError;
+use crate::proto::tracker::{Announce, NamedBy, UrlError};
 use crate::types::TorrentKey;
 use crate::types::{InfoHash, PeerId};
 
@@ -112,7 +112,8 @@ fn pool() -> (TrackerPool, Receiver<AnnounceReply>) {
 
 fn request(torrent: u64, url: &str, event: Option<AnnounceEvent>) -> AnnounceRequest {
     let announce = Announce::new(InfoHash::new([0xAB; 20]), PeerId::ours([b'x'; 12]), 6881, 100);
-    AnnounceRequest { torrent: TorrentKey(torrent), url: url.into(), announce: Announce { event, ..announce } }
+    let announce = Announce { event, ..announce };
+    AnnounceRequest { torrent: TorrentKey(torrent), url: url.into(), named_by: NamedBy::User, announce }
 }
 
 /// The result of one announce.
@@ -336,3 +337,6 @@ fn https_trackers_must_have_a_trusted_certificate() {
     assert_eq!(replies.recv_timeout(SOON).unwrap().result.unwrap().peers.len(), 1);
     assert!(matches!(announce(&url), Err(AnnounceError::Tls(_))), "the system does not know the certificate");
 }
+
+mod access;
+mod slow;

@@ -4,23 +4,26 @@
 //! the family it was asked through (BEP 15).
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::AnnounceError;
+use super::deadline::{Deadline, SLICE};
+use super::look_up::LookUp;
 use crate::bus::{Clock, SystemClock};
 use crate::proto::tracker::udp::{Connection, Family, UdpAnnounce};
-use crate::proto::tracker::{Announce, Announced, MAX_PEERS, TrackerUrl};
+use crate::proto::tracker::{Access, Announce, Announced, Hop, MAX_PEERS, TrackerUrl};
 
-/// Tells until when an announce may go on. Asked again and again, because stopping brings the end nearer.
-type Deadline<'a> = &'a (dyn Fn() -> Instant + Sync);
+/// Tells until when one address may be asked.
+type Until<'a> = &'a (dyn Fn() -> Instant + Sync);
 
 /// Sockets with connections that can be used again. Usable from several threads.
 pub(super) struct UdpClient {
     /// Oldest first.
     connected: Mutex<Vec<Connected>>,
+    look_up: LookUp,
 }
 
 /// A tracker knows a connection by our port, so both are kept together.
@@ -31,8 +34,8 @@ struct Connected {
 }
 
 impl UdpClient {
-    pub(super) fn new() -> Self {
-        Self { connected: Mutex::default() }
+    pub(super) fn new(look_up: LookUp) -> Self {
+        Self { connected: Mutex::default(), look_up }
     }
 
     /// Makes one announce to each family of addresses of the tracker, and merges what they answer.
@@ -40,20 +43,25 @@ impl UdpClient {
         &self,
         url: &TrackerUrl,
         announce: &Announce,
-        deadline: Deadline<'_>,
+        access: Access,
+        deadline: &Deadline,
     ) -> Result<Announced, AnnounceError> {
         let first_answer = OnceLock::new();
         let ask = |tracker| {
             // When one family has answered, the other one gets a little time, not all of it: it may lead nowhere.
-            let until =
-                || first_answer.get().map_or(deadline(), |at: &Instant| deadline().min(*at + SECOND_FAMILY_TIME));
+            let until = || match first_answer.get() {
+                Some(at) => deadline.at().min(*at + SECOND_FAMILY_TIME),
+                None => deadline.at(),
+            };
             let reply = self.exchange(tracker, url.path_and_query(), announce, &until);
             if reply.is_ok() {
                 let _ = first_answer.set(SystemClock.now());
             }
             reply
         };
-        match resolve(url)? {
+        let found = self.look_up.addresses(url.host(), url.port(), deadline)?;
+        let (usable, _) = access.usable(Hop { path: None, redirected_from: None }, &found)?;
+        match first_of_each_family(&usable) {
             (Some(v4), Some(v6)) => {
                 let (v4, v6) = thread::scope(|scope| {
                     let v6 = thread::Builder::new().name("tracker-v6".into()).spawn_scoped(scope, || ask(v6));
@@ -73,7 +81,7 @@ impl UdpClient {
         tracker: SocketAddr,
         url_data: &str,
         announce: &Announce,
-        deadline: Deadline<'_>,
+        until: Until<'_>,
     ) -> Result<Announced, AnnounceError> {
         let Connected { socket, connection, .. } = match self.take(tracker) {
             Some(connected) => connected,
@@ -83,7 +91,7 @@ impl UdpClient {
         // Transaction ids keep strangers from answering in the tracker's place.
         let seed = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
         let mut exchange = UdpAnnounce::new(announce.clone(), url_data, family, connection, seed);
-        let reply = drive(&socket, &mut exchange, deadline)?;
+        let reply = drive(&socket, &mut exchange, until)?;
         self.put(Connected { tracker, socket, connection: exchange.connection() });
         Ok(reply)
     }
@@ -118,19 +126,19 @@ impl Connected {
 }
 
 /// Carries datagrams between the state machine and the socket until one of them has had enough.
-fn drive(socket: &UdpSocket, exchange: &mut UdpAnnounce, deadline: Deadline<'_>) -> Result<Announced, AnnounceError> {
+fn drive(socket: &UdpSocket, exchange: &mut UdpAnnounce, until: Until<'_>) -> Result<Announced, AnnounceError> {
     let mut buffer = vec![0; MAX_DATAGRAM_LEN];
     loop {
         let now = SystemClock.now();
-        let deadline = deadline();
+        let deadline = until();
         if now >= deadline {
             return Err(AnnounceError::Timeout);
         }
         if let Some(datagram) = exchange.poll_transmit(now)? {
             socket.send(&datagram).map_err(|error| unreachable(&error))?;
         }
-        let until = exchange.poll_timeout().unwrap_or(now).min(deadline);
-        let wait = until.saturating_duration_since(now).clamp(Duration::from_millis(1), LONGEST_WAIT);
+        let next = exchange.poll_timeout().unwrap_or(now).min(deadline);
+        let wait = next.saturating_duration_since(now).clamp(Duration::from_millis(1), SLICE);
         let received = socket.set_read_timeout(Some(wait)).and_then(|()| socket.recv(&mut buffer));
         match received {
             Ok(len) => {
@@ -146,11 +154,9 @@ fn drive(socket: &UdpSocket, exchange: &mut UdpAnnounce, deadline: Deadline<'_>)
     }
 }
 
-/// The first address of each family.
-fn resolve(url: &TrackerUrl) -> Result<(Option<SocketAddr>, Option<SocketAddr>), AnnounceError> {
-    let addresses = (url.host(), url.port()).to_socket_addrs().map_err(|_| AnnounceError::Resolve)?;
-    let (v4, v6): (Vec<_>, Vec<_>) = addresses.partition(SocketAddr::is_ipv4);
-    Ok((v4.first().copied(), v6.first().copied()))
+fn first_of_each_family(addrs: &[SocketAddr]) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    let first = |wanted: fn(&SocketAddr) -> bool| addrs.iter().copied().find(wanted);
+    (first(SocketAddr::is_ipv4), first(SocketAddr::is_ipv6))
 }
 
 /// What both families answered; a failure counts only if both failed, and then the first one's is told.
@@ -179,8 +185,6 @@ fn unreachable(error: &io::Error) -> AnnounceError {
 
 /// Longest datagram that is read, in bytes: 900 peers with IPv6 addresses; trackers keep below 1,500.
 const MAX_DATAGRAM_LEN: usize = 16 * 1024;
-/// Longest wait for a datagram before the deadline is looked at again.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// What is left for the other family of addresses after one has answered.
 const SECOND_FAMILY_TIME: Duration = Duration::from_secs(2);
 /// Sockets kept for further announces.

@@ -5,10 +5,12 @@
 //! the two protocols, and both fill the same [`Announced`].
 
 pub mod http;
+mod reach;
 mod tiers;
 mod tracker_url;
 pub mod udp;
 
+pub use reach::{Access, Forbidden, Hop, NamedBy, Reach};
 pub use tiers::{Order, Tiers, TrackerStatus};
 pub use tracker_url::{MAX_URL_LEN, Scheme, TrackerUrl, UrlError};
 
