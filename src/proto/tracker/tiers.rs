@@ -133,9 +133,9 @@ impl Tiers {
     pub fn succeeded(&mut self, now: Instant, url: &str, reply: &Announced) {
         let in_flight = self.take_in_flight(url);
         let running = self.running;
-        let Some((tier, place)) = self.find(url) else { return };
-        let Some(tier) = self.tiers.get_mut(tier) else { return };
-        let Some(tracker) = tier.get_mut(place) else { return };
+        let Some((number, place)) = self.find(url) else { return };
+        let tracker = self.tiers.get_mut(number).and_then(|tier| tier.get_mut(place));
+        let Some(tracker) = tracker else { return };
         tracker.failures = 0;
         tracker.message.clone_from(&reply.warning);
         tracker.swarm = reply.seeders.zip(reply.leechers).or(tracker.swarm);
@@ -143,13 +143,17 @@ impl Tiers {
             tracker.tracker_id.clone_from(&reply.tracker_id);
         }
         tracker.not_before = now + reply.min_interval;
+        tracker.expected = now + reply.interval;
         if let Some(in_flight) = in_flight.filter(|_| running) {
             tracker.joined = true;
             tracker.told_completed |= in_flight.completed;
-            self.due = now + reply.interval;
+            // One that was asked in between must not put off those before it: they would forget us.
+            let before = self.tiers.iter().take(number).flatten();
+            let expected = before.filter(|tracker| tracker.joined && tracker.failures == 0).map(|one| one.expected);
+            self.due = expected.fold(now + reply.interval, Instant::min);
         }
         // BEP 12: the one that answers is asked first from now on.
-        if let Some(upto) = tier.get_mut(..=place) {
+        if let Some(upto) = self.tiers.get_mut(number).and_then(|tier| tier.get_mut(..=place)) {
             upto.rotate_right(1);
         }
     }
@@ -250,6 +254,8 @@ struct Tracker {
     /// No announce without event sooner: after a success because of its minimum interval, after a failure of any
     /// kind because of the back-off.
     not_before: Instant,
+    /// When it expects to hear of us again, as of its last answer.
+    expected: Instant,
     failures: u32,
     tracker_id: Option<Vec<u8>>,
     message: Option<String>,
@@ -263,6 +269,7 @@ impl Tracker {
             joined: false,
             told_completed: false,
             not_before: now,
+            expected: now,
             failures: 0,
             tracker_id: None,
             message: None,

@@ -236,6 +236,25 @@ fn hunger_for_peers_asks_the_later_tiers_meanwhile() {
 }
 
 #[test]
+fn a_later_tier_does_not_put_off_the_first_one() {
+    let now = Instant::now();
+    let mut tiers = tiers(now, &[&[A], &[B]]);
+    let rare = Announced { min_interval: secs(300), ..reply(86_400) };
+    due(&mut tiers, now);
+    tiers.succeeded(now, A, &reply(1800));
+    tiers.need_peers(now + secs(10));
+    assert_eq!(due(&mut tiers, now + secs(10)), started(B));
+    tiers.succeeded(now + secs(10), B, &rare);
+    assert_eq!(tiers.next_due(), Some(now + secs(1800)), "the first tracker still knows us");
+    assert_eq!(due(&mut tiers, now + secs(1800)), Some((A.into(), None)));
+    // Unless it is gone: then the second one's interval counts, and nobody is asked sooner than that.
+    tiers.failed(now + secs(1800), A, "no route", None);
+    assert_eq!(due(&mut tiers, now + secs(1800)), Some((B.into(), None)));
+    tiers.succeeded(now + secs(1800), B, &rare);
+    assert_eq!(tiers.next_due(), Some(now + secs(1800 + 86_400)));
+}
+
+#[test]
 fn an_outcome_that_is_never_reported_counts_as_a_failure() {
     let now = Instant::now();
     let mut tiers = tiers(now, &[&[A], &[B]]);
