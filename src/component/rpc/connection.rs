@@ -192,10 +192,11 @@ impl Connection {
         if len == 0 {
             return Ok(Some(Progress::Close));
         }
-        if !self.reader.is_mid_request() {
+        let was_idle = !self.reader.is_mid_request();
+        self.reader.push(buffer.get(..len).unwrap_or_default());
+        if was_idle && self.reader.is_mid_request() {
             self.deadline = Some(now + self.timing.request);
         }
-        self.reader.push(buffer.get(..len).unwrap_or_default());
         Ok(None)
     }
 

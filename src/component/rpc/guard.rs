@@ -112,12 +112,15 @@ impl Guard {
     }
 }
 
-/// `Host` without its port and without the brackets of IPv6.
+/// `Host` without its port and without the brackets of IPv6; nothing, which is nobody's name, if it is malformed.
 fn host_name(host: &str) -> &str {
-    if let Some((v6, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return v6;
-    }
-    host.rsplit_once(':').map_or(host, |(name, _)| name)
+    let v6 = host.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (name, port) = match v6 {
+        Some((name, "")) => return name,
+        Some((name, rest)) => (name, rest.strip_prefix(':').unwrap_or("?")),
+        None => host.split_once(':').unwrap_or((host, "")),
+    };
+    if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { "" }
 }
 
 /// A foreign text, short enough for an answer.
@@ -152,8 +155,18 @@ mod tests {
 
     #[test]
     fn foreign_names_are_refused_with_the_settings_name() {
-        for host in ["evil.example", "127.0.0.1.evil.example", "192.168.1.6", "localhost.evil", "0.0.0.0", "[::]:1", ""]
-        {
+        for host in [
+            "[::1]evil.example",
+            "localhost:evil.example",
+            "localhost:1:evil.example",
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "192.168.1.6",
+            "localhost.evil",
+            "0.0.0.0",
+            "[::]:1",
+            "",
+        ] {
             let refusal = source(&format!("Host: {host}")).unwrap_err();
             assert!(refusal.to_string().contains("allowed_hosts"), "{host}");
         }

@@ -42,7 +42,7 @@ pub enum Method {
 }
 
 /// One whole request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// What to do.
     pub method: Method,
@@ -146,8 +146,12 @@ impl RequestReader {
     }
 
     /// Takes bytes from the connection.
+    ///
+    /// Empty lines before a request are to be ignored (RFC 9112 section 2.2), so no request begins with them.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.input.extend(bytes);
+        let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let from = if self.is_mid_request() { 0 } else { blank };
+        self.input.extend(bytes.get(from..).unwrap_or_default());
     }
 
     /// Has a request begun that is not complete?
@@ -208,7 +212,7 @@ impl RequestReader {
     }
 
     fn read_head(&mut self) -> Result<Option<Pending>, RequestError> {
-        // Empty lines before a request are to be ignored (RFC 9112 section 2.2).
+        // As `push` does, where a request was in front of them.
         while matches!(self.input.front(), Some(b'\r' | b'\n')) {
             self.input.pop_front();
         }
@@ -235,7 +239,8 @@ impl RequestReader {
         let headers: Vec<_> = parsed
             .headers
             .iter()
-            .map(|h| (h.name.to_ascii_lowercase(), String::from_utf8_lossy(h.value).trim().to_owned()))
+            // Blanks only (RFC 9110 section 5.5): what another reader would keep must not turn a value into another.
+            .map(|h| (h.name.to_ascii_lowercase(), String::from_utf8_lossy(h.value.trim_ascii()).into_owned()))
             .collect();
         let version_1_1 = parsed.version == Some(1);
         let hosts = find(&headers, "host").count();

@@ -127,3 +127,21 @@ proptest! {
         let _ = post("Transfer-Encoding: chunked\r\n", &String::from_utf8_lossy(&bytes));
     }
 }
+
+#[test]
+fn empty_lines_are_no_request_that_has_begun() {
+    let mut reader = RequestReader::new(Limits::default());
+    reader.push(b"\r\n\r\n");
+    assert!(!reader.is_mid_request(), "or they would keep a connection open");
+    reader.push(b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n\r\n");
+    assert!(reader.is_mid_request());
+    assert!(reader.next_request().unwrap().is_some());
+    assert!(reader.next_request().unwrap().is_none() && !reader.is_mid_request());
+}
+
+#[test]
+fn a_coding_with_a_blank_that_is_none_in_http_is_another_coding() {
+    let mut reader = RequestReader::new(Limits::default());
+    reader.push("POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\u{a0}\r\n\r\n0\r\n\r\n".as_bytes());
+    assert!(matches!(reader.next_request(), Err(RequestError::UnknownCoding)));
+}
