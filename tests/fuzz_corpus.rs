@@ -1,15 +1,23 @@
 //! Replays the inputs of the fuzz targets, so that plain `cargo test` finds what a fuzzer found before.
 //!
 //! A file under `fuzz/corpus/TARGET/` whose name begins with `valid_` has to be accepted, one with `broken_` has to be
-//! refused, and none may panic. A new target is a new row in the table.
+//! refused, and none may panic. A new target is a new row in the table, a file in `tests/fuzz_entries` with what has to
+//! hold, and one in `fuzz/fuzz_targets` that calls it.
 
 #![allow(clippy::expect_used, reason = "clippy's exception for tests does not reach helper functions")]
 
 use std::fs;
 use std::path::Path;
 
-use bitween::proto::bencode::{Limits, Node, raw};
-use bitween::proto::metainfo::Metainfo;
+#[path = "fuzz_entries/bencode.rs"]
+mod bencode;
+#[cfg(feature = "web")]
+#[path = "fuzz_entries/http_request.rs"]
+mod http_request;
+#[path = "fuzz_entries/metainfo.rs"]
+mod metainfo;
+#[path = "fuzz_entries/tracker_reply.rs"]
+mod tracker_reply;
 
 struct Target {
     /// Name of the folder with its inputs.
@@ -18,31 +26,13 @@ struct Target {
     accepts: fn(&[u8]) -> bool,
 }
 
-const TARGETS: &[Target] =
-    &[Target { name: "bencode", accepts: bencode }, Target { name: "metainfo", accepts: metainfo }];
-
-fn bencode(input: &[u8]) -> bool {
-    let span = raw::value_span(input);
-    if let Ok((node, used)) = Node::parse_prefix_with(input, Limits::FILE) {
-        assert_eq!(span, Ok(used), "tree and span disagree");
-        let canonical = node.encode();
-        let again = Node::parse_with(&canonical, Limits::FILE).expect("what was encoded can be read");
-        assert_eq!(again.encode(), canonical, "canonical bytes change");
-    }
-    Node::parse(input).is_ok()
-}
-
-fn metainfo(input: &[u8]) -> bool {
-    let Ok(metainfo) = Metainfo::parse(input) else { return false };
-    let again = Metainfo::parse(&metainfo.to_bytes()).expect("what was written can be read");
-    assert_eq!((again.info_hash, &again.info), (metainfo.info_hash, &metainfo.info));
-    let from_peers = Metainfo::from_info(metainfo.raw_info().clone(), metainfo.info_hash, Vec::new());
-    assert_eq!(from_peers.expect("peers send the same").info, metainfo.info);
-    for path in metainfo.info.file_paths() {
-        assert!(path.components().all(|part| matches!(part, std::path::Component::Normal(_))), "{path:?}");
-    }
-    true
-}
+const TARGETS: &[Target] = &[
+    Target { name: "bencode", accepts: bencode::bencode },
+    #[cfg(feature = "web")]
+    Target { name: "http_request", accepts: http_request::http_request },
+    Target { name: "metainfo", accepts: metainfo::metainfo },
+    Target { name: "tracker_reply", accepts: tracker_reply::tracker_reply },
+];
 
 #[test]
 fn every_input_of_the_fuzz_corpus_is_handled() {
