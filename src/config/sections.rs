@@ -52,7 +52,7 @@ pub struct XmppConfig {
     pub allow_plain: bool,
     /// Also speak the original program's node.
     pub publish_original: bool,
-    /// Use contacts' loopback addresses and publish own ones.
+    /// Use contacts' loopback addresses, publish own ones, and ask trackers on this machine that a torrent names.
     pub allow_loopback_peers: bool,
     /// Use contacts' addresses with ports below 1024.
     pub allow_privileged_ports: bool,

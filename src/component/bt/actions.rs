@@ -201,9 +201,11 @@ impl Bt {
         }
         torrent.keep_totals(net.now());
         torrent.announcer.stop();
+        // While the engine is there: trackers are told what was transferred.
+        self.drain_announces(net, key);
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
         torrent.phase = Phase::Failed(reason.clone());
         let info_hash = torrent.info_hash;
-        self.drain_announces(net, key);
         self.drop_connections(net, key);
         self.drop_windows(net, key);
         self.announce_change(info_hash, Lifecycle::Failed(reason.into()));
