@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bitween::storage::{
-    BackendChoice, CheckMode, Disk, DiskOptions, Done, Job, Layout, LayoutFile, Verified, WriteWindow,
+    BackendChoice, CheckMode, Disk, DiskOptions, Done, Job, Layout, LayoutFile, Verified, WriteWindow, Writing,
 };
 use bitween::types::{BLOCK_LEN, Geometry, InfoHash, PieceHash, PieceIndex, TorrentKey};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -48,7 +48,7 @@ impl Bench {
             dir: dir.path().to_path_buf(),
             hashes: vec![hash; PIECES as usize].into(),
             check: CheckMode::TrustResume,
-            create: true,
+            writing: Writing::Repair,
         });
         let bench = Self { disk, woken, geometry, _dir: dir };
         assert!(matches!(bench.next(), Done::Opened { result: Ok(_), .. }));

@@ -253,6 +253,8 @@ pub struct NewTorrent {
     pub shared: bool,
     /// How much is believed of what is on disk.
     pub check: CheckMode,
+    /// It was here before, and nobody has asked for it just now: complete files that were changed since stay so.
+    pub restored: bool,
 }
 
 impl NewTorrent {
@@ -269,6 +271,7 @@ impl NewTorrent {
             paused: false,
             shared: false,
             check: CheckMode::TrustResume,
+            restored: false,
         }
     }
 

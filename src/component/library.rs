@@ -277,12 +277,7 @@ impl ShareJob {
         loop {
             match steps.recv_timeout(LOOK) {
                 Ok(Event::Lifecycle { info_hash: other, change }) if other == info_hash => match change {
-                    Lifecycle::Started(true) => return Ok(info_hash),
-                    Lifecycle::Started(false) => {
-                        self.forget(info_hash)?;
-                        let text = format!("{} changed while it was hashed; share it again", self.path.display());
-                        return Err(ControlError::Refused(text));
-                    }
+                    Lifecycle::Started(_) => return Ok(info_hash),
                     Lifecycle::Failed(reason) => {
                         self.forget(info_hash)?;
                         return Err(ControlError::Refused(reason.to_string()));
@@ -329,5 +324,5 @@ fn revive(torrent: ListedTorrent) -> Result<NewTorrent, ControlError> {
         TorrentSource::Metainfo(metainfo) if torrent.seed => NewTorrent::seed(metainfo, torrent.dir),
         source => NewTorrent::download(source, torrent.dir),
     };
-    Ok(NewTorrent { paused: torrent.paused, shared: torrent.shared, ..new })
+    Ok(NewTorrent { paused: torrent.paused, shared: torrent.shared, restored: true, ..new })
 }

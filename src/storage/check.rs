@@ -1,8 +1,9 @@
 //! Opening a torrent: what is there, what can be believed, what has to be hashed.
 //!
-//! [`begin`] looks at the files, reads the resume data and reserves space; the [`Check`] it makes then hashes what is
-//! left to know. All disk threads work on one check, a slice at a time with other jobs in between: each takes the next
-//! run of neighbouring pieces, so that the disk reads nearly straight on. Whoever finishes last ends the open.
+//! [`begin`] looks at the files and reads the resume data; the [`Check`] it makes then hashes what is left to know. All
+//! disk threads work on one check, a slice at a time with other jobs in between: each takes the next run of neighbouring
+//! pieces, so that the disk reads nearly straight on. [`Check::finish`] ends the open: it sees to it that nobody else's
+//! files are written, and only then makes files, cuts them to their length and reserves space.
 //!
 //! What need not be hashed: pieces that the resume data names, unless their files were touched since; after a clean
 //! stop, everything in untouched files; and pieces that were never written. Those are known by the holes of their files
@@ -19,10 +20,12 @@ use crossbeam_channel::Receiver;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
+use super::claims::Claims;
 use super::error::StorageError;
 use super::files::{self, FileStamp, FileState, Reserved};
 use super::job::CheckMode;
 use super::layout::Span;
+use super::ownership::Doubts;
 use super::resume::{Record, ResumeDb};
 use super::torrent::Torrent;
 use super::verify::{PieceReader, hash_zeros};
@@ -38,12 +41,15 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 pub(super) struct Check {
     pub(super) torrent: Arc<Torrent>,
     /// The folder as the resume data names it.
-    pub(super) state_dir: PathBuf,
-    /// What the file system can do about space.
-    pub(super) reserved: Reserved,
-    /// What the resume data says now.
+    state_dir: PathBuf,
+    /// What the resume data says.
     record: Option<Record>,
-    stamps: Vec<Option<FileStamp>>,
+    /// Pieces it names that may still be believed.
+    kept: Bitfield,
+    /// The files as they were when the open began.
+    states: Vec<Option<FileState>>,
+    /// Files whose owner is not known yet.
+    doubts: Doubts,
     /// Pieces to look at, in order, and the position of the next one to take.
     candidates: Vec<PieceIndex>,
     next: AtomicUsize,
@@ -58,6 +64,8 @@ struct Found {
     checked: u64,
     hashed: u32,
     failure: Option<StorageError>,
+    /// Why this torrent must not write, although it is a download: it does well enough if it is complete.
+    rival: Option<StorageError>,
     /// Threads that still work on it.
     workers: usize,
 }
@@ -72,49 +80,69 @@ pub(super) enum Slice {
     Last,
 }
 
-/// Looks at the files and prepares the check.
-pub(super) fn begin(torrent: &Arc<Torrent>, resume: Option<&ResumeDb>, workers: usize) -> Result<Check, StorageError> {
+/// What an open found out.
+pub(super) struct Outcome {
+    /// Pieces that are there and good.
+    pub(super) have: Bitfield,
+    /// Those that the resume data named before: they were synced.
+    pub(super) synced: Option<Bitfield>,
+    /// The folder as the resume data names it.
+    pub(super) state_dir: PathBuf,
+    /// What the file system can do about space.
+    pub(super) reserved: Reserved,
+    /// The files as they were when the open began, if the resume data must be told what the open found so that the next
+    /// one need not find it again.
+    pub(super) news: Option<Vec<Option<FileStamp>>>,
+}
+
+/// Looks at the files and prepares the check. Changes nothing but that the download folder is made.
+pub(super) fn begin(
+    torrent: &Arc<Torrent>,
+    resume: Option<&ResumeDb>,
+    claims: &Claims,
+    workers: usize,
+) -> Result<Check, StorageError> {
     let place = &torrent.place;
     if torrent.create {
         fs::create_dir_all(&place.dir).map_err(|error| StorageError::io(&place.dir, "create", error))?;
     }
-    let states = torrent.look();
+    let state_dir = fs::canonicalize(&place.dir).or_else(|_| std::path::absolute(&place.dir));
+    let state_dir = state_dir.map_err(|error| StorageError::io(&place.dir, "look at", error))?;
+    let rival = match claims.claim(torrent, &state_dir) {
+        Some(error) if !torrent.create => return Err(error),
+        rival => rival,
+    };
+    let writes = torrent.create && rival.is_none();
+    let states = if writes { torrent.look_plain()? } else { torrent.look() };
     if !torrent.create {
         something_is_there(torrent, &states)?;
     }
-    let state_dir = fs::canonicalize(&place.dir).or_else(|_| std::path::absolute(&place.dir));
-    let state_dir = state_dir.map_err(|error| StorageError::io(&place.dir, "look at", error))?;
 
     let pieces = place.layout.geometry().piece_count();
     let load = |resume: &ResumeDb| resume.load(&torrent.info_hash, &state_dir, pieces, place.layout.files().len());
-    let mut record = resume.map(load).transpose()?.flatten();
-    let (believed, candidates) = plan(torrent, record.as_ref(), &states);
-    if let (Some(old), Some(resume)) = (&record, resume)
-        && believed.count_ones() < old.have.count_ones()
-    {
-        // Before a missing file is made anew: a piece of it would look like one we had.
-        let fewer = Record { have: believed.clone(), clean: None };
-        resume.save(&torrent.info_hash, &state_dir, &fewer)?;
-        record = Some(fewer);
+    let record = resume.map(load).transpose()?.flatten();
+    let Plan { believed, kept, candidates } = plan(torrent, record.as_ref(), &states);
+    let mut doubts = Doubts::default();
+    if writes {
+        doubts = Doubts::raise(torrent, record.as_ref(), &states)?;
+        files::check_space(place, &states)?;
     }
-    let (stamps, reserved) = if torrent.create && needs_space(torrent, &states) {
-        let reserved = files::reserve(place, &states)?;
-        (torrent.stamps(), reserved)
-    } else {
-        (states.iter().map(|state| state.map(|state| state.stamp)).collect(), Reserved::Yes)
-    };
+    if doubts.is_empty() && (writes || !torrent.create) {
+        torrent.own(&state_dir);
+    }
     let workers = if candidates.is_empty() { 1 } else { workers };
     let have = if torrent.check == CheckMode::Full { Bitfield::empty(pieces) } else { believed };
     Ok(Check {
         torrent: Arc::clone(torrent),
         state_dir,
-        reserved,
         record,
-        stamps,
+        kept,
+        states,
+        doubts,
         candidates,
         next: AtomicUsize::new(0),
         zeros: OnceLock::new(),
-        found: Mutex::new(Found { have, checked: 0, hashed: 0, failure: None, workers }),
+        found: Mutex::new(Found { have, checked: 0, hashed: 0, failure: None, rival, workers }),
         ticks: crossbeam_channel::tick(PROGRESS_EVERY),
     })
 }
@@ -124,6 +152,10 @@ fn something_is_there(torrent: &Torrent, states: &[Option<FileState>]) -> Result
     let dir = &torrent.place.dir;
     let wanted = torrent.place.layout.files().iter().find(|file| !file.pad && file.len > 0);
     match wanted {
+        // Something is, but no file.
+        Some(file) if states.iter().all(Option::is_none) && dir.join(&file.path).exists() => {
+            Err(files::not_plain(dir.join(&file.path)))
+        }
         Some(file) if states.iter().all(Option::is_none) => {
             let top = file.path.iter().next().map_or_else(|| dir.clone(), |name| dir.join(name));
             Err(StorageError::Missing { path: if dir.is_dir() { top } else { dir.clone() } })
@@ -132,13 +164,18 @@ fn something_is_there(torrent: &Torrent, states: &[Option<FileState>]) -> Result
     }
 }
 
-fn needs_space(torrent: &Torrent, states: &[Option<FileState>]) -> bool {
-    let mut files = torrent.place.layout.files().iter().zip(states);
-    files.any(|(file, state)| !files::is_reserved(file, state.as_ref()))
+/// What has to be done to know which pieces are good.
+struct Plan {
+    /// Pieces that need not be looked at.
+    believed: Bitfield,
+    /// Those of them that the resume data names.
+    kept: Bitfield,
+    /// Pieces to look at.
+    candidates: Vec<PieceIndex>,
 }
 
 /// Which pieces of the resume data still stand, and which pieces have to be looked at.
-fn plan(torrent: &Torrent, record: Option<&Record>, states: &[Option<FileState>]) -> (Bitfield, Vec<PieceIndex>) {
+fn plan(torrent: &Torrent, record: Option<&Record>, states: &[Option<FileState>]) -> Plan {
     let layout = &torrent.place.layout;
     let geometry = layout.geometry();
     let stamps = record.and_then(|record| record.clean.as_ref());
@@ -149,6 +186,7 @@ fn plan(torrent: &Torrent, record: Option<&Record>, states: &[Option<FileState>]
         stamps.is_some_and(|stamps| stamps.get(file) == Some(&now))
     };
     let mut believed = Bitfield::empty(geometry.piece_count());
+    let mut kept = believed.clone();
     let mut candidates = Vec::new();
     let trusted = torrent.check == CheckMode::Trusted;
     for piece in geometry.pieces() {
@@ -161,12 +199,15 @@ fn plan(torrent: &Torrent, record: Option<&Record>, states: &[Option<FileState>]
         if believe {
             believed.insert(piece);
         }
+        if believe && had {
+            kept.insert(piece);
+        }
         let ask = torrent.check == CheckMode::Full || !(believe || known);
         if complete && ask {
             candidates.push(piece);
         }
     }
-    (believed, candidates)
+    Plan { believed, kept, candidates }
 }
 
 impl Check {
@@ -248,25 +289,74 @@ impl Check {
         Ok(false)
     }
 
-    /// Ends the open after [`Slice::Last`]: what is there, and how many pieces were hashed to know.
-    pub(super) fn finish(&self) -> (Result<Bitfield, StorageError>, u32) {
-        let mut found = self.found();
-        match found.failure.take() {
-            Some(failure) => (Err(failure), found.hashed),
-            None => (Ok(found.have.clone()), found.hashed),
+    /// Pieces that were hashed to know.
+    pub(super) fn hashed(&self) -> u32 {
+        self.found().hashed
+    }
+
+    /// Ends the open after [`Slice::Last`]. May take its time; `cancelled` is asked now and then.
+    pub(super) fn finish(
+        &self,
+        resume: Option<&ResumeDb>,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Outcome, StorageError> {
+        let torrent = &self.torrent;
+        let (have, rival) = {
+            let mut found = self.found();
+            if let Some(failure) = found.failure.take() {
+                return Err(failure);
+            }
+            (found.have.clone(), found.rival.take())
+        };
+        let reserved = match rival {
+            Some(rival) if !have.is_full() => return Err(rival),
+            None if torrent.create => self.take_over(&have, resume, cancelled)?,
+            _ => Reserved::Yes,
+        };
+        let stamps: Vec<_> = (0..self.states.len()).map(|file| self.stamp(file, &have)).collect();
+        let said = |record: &Record| record.have == have && record.clean.as_ref() == Some(&stamps);
+        let news = (!self.record.as_ref().is_some_and(said)).then_some(stamps);
+        let synced = self.record.as_ref().map(|_| self.kept.clone());
+        Ok(Outcome { have, synced, state_dir: self.state_dir.clone(), reserved, news })
+    }
+
+    /// Makes the files and reserves their space, if they are the torrent's.
+    fn take_over(
+        &self,
+        have: &Bitfield,
+        resume: Option<&ResumeDb>,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Reserved, StorageError> {
+        let torrent = &self.torrent;
+        self.doubts.settle(torrent, have, cancelled)?;
+        torrent.own(&self.state_dir);
+        let to_make = (0..self.states.len()).any(|file| !self.is_made(file));
+        let new = self.record.as_ref().is_none_or(|record| record.have != self.kept);
+        if let (Some(resume), true) = (resume, new && (to_make || !have.is_full())) {
+            // Before the first byte, so that the files are known again if we are killed; and before a missing file is
+            // made anew, for a piece of it would look like one we had.
+            resume.save(&torrent.info_hash, &self.state_dir, &Record { have: self.kept.clone(), clean: None })?;
         }
+        if to_make { files::reserve(&torrent.place, &self.states) } else { Ok(Reserved::Yes) }
     }
 
-    /// Pieces that the resume data names now.
-    pub(super) fn remembered(&self) -> Option<&Bitfield> {
-        self.record.as_ref().map(|record| &record.have)
+    /// True if the file was whole in size when the open began.
+    fn is_made(&self, file: usize) -> bool {
+        let state = self.states.get(file).and_then(Option::as_ref);
+        self.torrent.place.layout.files().get(file).is_none_or(|file| files::is_reserved(file, state))
     }
 
-    /// The files as they were when the open began, if the resume data must be told what the open found so that the next
-    /// one need not find it again.
-    pub(super) fn news(&self, have: &Bitfield) -> Option<Vec<Option<FileStamp>>> {
-        let said = |record: &Record| record.have == *have && record.clean.as_ref() == Some(&self.stamps);
-        (!self.record.as_ref().is_some_and(said)).then(|| self.stamps.clone())
+    /// What the resume data is to say of a file: how it was when the open began, unless the open made it.
+    fn stamp(&self, file: usize, have: &Bitfield) -> Option<FileStamp> {
+        let torrent = &self.torrent;
+        let state = self.states.get(file).copied().flatten();
+        let now = match torrent.create {
+            true if self.is_made(file) => state,
+            true => files::look(&torrent.place.path(file)),
+            // One that holds nothing good may be anything: no later download shall take it for its own.
+            false => state.filter(|_| torrent.place.layout.pieces_of(file).any(|piece| have.contains(piece))),
+        };
+        now.map(|state| state.stamp)
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {

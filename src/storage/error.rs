@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::layout::LayoutError;
+use crate::types::InfoHash;
 
 /// A fault of the machine, seen by the storage of one torrent or by the resume data.
 #[derive(Debug, thiserror::Error)]
@@ -52,11 +53,46 @@ pub enum StorageError {
         /// The file.
         path: PathBuf,
     },
-    /// A symbolic link, or something that is neither file nor folder, stands where a download wants to write.
-    #[error("will not write through {}: not a plain file or folder", path.display())]
+    /// A symbolic link, a folder or a device stands where a torrent has a file, or a file where it has a folder.
+    #[error("{} is {found}, and the torrent has something else there; move it away or choose another folder", path.display())]
     NotPlain {
         /// The offending path.
         path: PathBuf,
+        /// What it is: "a folder".
+        found: &'static str,
+    },
+    /// A file of this name was there before the torrent, and none of its bytes are the torrent's.
+    #[error("{} exists already and is not a part of this torrent; move it away or choose another folder", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of this name was there before the torrent, with bytes behind the end that the torrent knows.
+    #[error(
+        "{} exists already and is longer than in this torrent, {found} bytes instead of {expected}; move it away or \
+         choose another folder", path.display()
+    )]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that the torrent has of it.
+        expected: u64,
+        /// Bytes that it has.
+        found: u64,
+    },
+    /// A file that was complete was changed by somebody else, who may want to keep it so.
+    #[error("{} was changed since it was complete; to fetch it again, move it away and resume the torrent", path.display())]
+    Edited {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another torrent of this process uses the file, and one of the two would write to it.
+    #[error("{} belongs to torrent {by}; choose another folder, or remove that one first", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The other torrent.
+        by: InfoHash,
     },
     /// Any other answer of the system.
     #[error("cannot {action} {}: {source}", path.display())]

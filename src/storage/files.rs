@@ -3,7 +3,7 @@
 //! Symbolic links: the download folder itself may be one, and what is only read may lie behind one. A file that is
 //! made or written is reached without following any link below the download folder, because a torrent (or an earlier
 //! one) could otherwise name its way out. Nothing but plain files is ever opened for writing. Files are made 0666 and
-//! folders 0777, less the umask.
+//! folders 0777, less the umask. Whether a file that is there may be written at all is a matter of `ownership`.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
@@ -56,12 +56,28 @@ pub(super) struct FileState {
     pub(super) allocated: u64,
 }
 
-/// Looks at a file without opening it. `None` if it is not there, or is no plain file.
+/// Looks at a file that is only read. `None` if it is not there, or is no plain file.
 pub(super) fn look(path: &Path) -> Option<FileState> {
-    let meta = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-    let mtime_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
-    let allocated = meta.blocks().saturating_mul(STAT_BLOCK);
-    Some(FileState { stamp: FileStamp { size: meta.len(), mtime_ns }, allocated })
+    fs::metadata(path).ok().filter(fs::Metadata::is_file).as_ref().map(FileState::of)
+}
+
+/// Looks at a file that is to be written, without following a link below the download folder. `None` if nothing is
+/// there; anything but a plain file is an error.
+pub(super) fn look_plain(place: &Place, below: &Path) -> Result<Option<FileState>, StorageError> {
+    match open_plain(&place.dir, below, OFlags::PATH, "look at").map(|file| file.metadata()) {
+        Ok(Ok(meta)) => Ok(Some(FileState::of(&meta))),
+        Ok(Err(error)) => Err(StorageError::io(&place.dir.join(below), "look at", error)),
+        Err(StorageError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl FileState {
+    fn of(meta: &fs::Metadata) -> Self {
+        let mtime_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
+        let allocated = meta.blocks().saturating_mul(STAT_BLOCK);
+        Self { stamp: FileStamp { size: meta.len(), mtime_ns }, allocated }
+    }
 }
 
 /// The open files of all torrents, least recently used first out.
@@ -118,18 +134,12 @@ impl FileCache {
 }
 
 fn open_file(place: &Place, index: usize, access: Access) -> Result<File, StorageError> {
-    let path = place.path(index);
     let (Some(entry), true) = (place.layout.files().get(index), access != Access::Read) else {
+        let path = place.path(index);
         return File::open(&path).map_err(|error| StorageError::io(&path, "read", error));
     };
     let (action, flags) = if access == Access::Write { ("write", OFlags::RDWR) } else { ("read", OFlags::RDONLY) };
-    let file = open_plain(&place.dir, &entry.path, flags, action)?;
-    let size = file.metadata().map_err(|error| StorageError::io(&path, action, error))?.len();
-    if access == Access::Write && size > entry.len {
-        // What stood there before was longer; its tail is no part of the torrent.
-        file.set_len(entry.len).map_err(|error| StorageError::io(&path, action, error))?;
-    }
-    Ok(file)
+    open_plain(&place.dir, &entry.path, flags, action)
 }
 
 /// Opens a plain file below `dir` without following a link. With `CREATE`, folders on the way are made, too.
@@ -142,7 +152,7 @@ fn open_plain(dir: &Path, below: &Path, flags: OFlags, action: &'static str) -> 
     let file = File::from(fd.map_err(|errno| fault(&path, action, errno))?);
     match file.metadata() {
         Ok(meta) if meta.is_file() => Ok(file),
-        Ok(_) => Err(StorageError::NotPlain { path }),
+        Ok(_) => Err(not_plain(path)),
         Err(error) => Err(StorageError::io(&path, action, error)),
     }
 }
@@ -174,21 +184,34 @@ fn open_parent<'p>(
         }
         folder = next.map_err(|errno| fault(&path, action, errno))?;
     }
-    Err(StorageError::NotPlain { path }) // A layout has no empty path.
+    Err(not_plain(path)) // A layout has no empty path.
 }
 
 /// Like [`StorageError::io`], for calls that were told not to follow links.
 fn fault(path: &Path, action: &'static str, errno: Errno) -> StorageError {
     match errno {
         // A link, a file where a folder should be, a folder or a device where a file should be.
-        Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NXIO => StorageError::NotPlain { path: path.to_path_buf() },
+        Errno::EXIST => StorageError::Foreign { path: path.to_path_buf() },
+        Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NXIO => not_plain(path.to_path_buf()),
         errno => StorageError::io(path, action, io::Error::from(errno)),
     }
 }
 
-/// True if there is nothing left to make or to reserve.
+/// Says what stands where a plain file, or a folder on the way to one, should be.
+pub(super) fn not_plain(path: PathBuf) -> StorageError {
+    let kind = fs::symlink_metadata(&path).map(|meta| meta.file_type());
+    let found = match kind {
+        Ok(kind) if kind.is_symlink() => "a symbolic link",
+        Ok(kind) if kind.is_dir() => "a folder",
+        Ok(kind) if kind.is_file() => "a file",
+        _ => "neither a file nor a folder",
+    };
+    StorageError::NotPlain { path, found }
+}
+
+/// True if there is nothing left to make, to cut off or to reserve.
 pub(super) fn is_reserved(file: &LayoutFile, state: Option<&FileState>) -> bool {
-    file.pad || state.is_some_and(|state| state.stamp.size >= file.len && state.allocated >= file.len)
+    file.pad || state.is_some_and(|state| state.stamp.size == file.len && state.allocated >= file.len)
 }
 
 /// What [`reserve`] found the file system to be able to.
@@ -200,9 +223,10 @@ pub(super) enum Reserved {
     LengthOnly,
 }
 
-/// Makes every file of the torrent and reserves its space, before anything is written. Leaves alone what is there.
+/// Makes every file of the torrent and reserves its space, before anything is written. Leaves alone what is there, but
+/// for what a file has beyond its length: the caller knows that the files are the torrent's.
 ///
-/// `states` is what [`look`] said of each file. If the space does not do, nothing is made.
+/// `states` is what [`look_plain`] said of each file. If the space does not do, nothing is made.
 pub(super) fn reserve(place: &Place, states: &[Option<FileState>]) -> Result<Reserved, StorageError> {
     fs::create_dir_all(&place.dir).map_err(|error| StorageError::io(&place.dir, "create", error))?;
     check_space(place, states)?;
@@ -217,7 +241,7 @@ pub(super) fn reserve(place: &Place, states: &[Option<FileState>]) -> Result<Res
 }
 
 /// Compares what the files still need with what the disk has.
-fn check_space(place: &Place, states: &[Option<FileState>]) -> Result<(), StorageError> {
+pub(super) fn check_space(place: &Place, states: &[Option<FileState>]) -> Result<(), StorageError> {
     let disk = rustix::fs::statvfs(&place.dir).map_err(|errno| fault(&place.dir, "look at", errno))?;
     if disk.f_blocks == 0 {
         return Ok(()); // Some network file systems do not say.
@@ -237,7 +261,12 @@ fn check_space(place: &Place, states: &[Option<FileState>]) -> Result<(), Storag
 fn reserve_file(place: &Place, index: usize, len: u64, before: Option<&FileState>) -> Result<Reserved, StorageError> {
     let path = place.path(index);
     let below = path.strip_prefix(&place.dir).unwrap_or(&path);
-    let file = open_plain(&place.dir, below, OFlags::RDWR | OFlags::CREATE, "create")?;
+    // What nobody has looked at may be somebody else's.
+    let only_new = if before.is_none() { OFlags::EXCL } else { OFlags::empty() };
+    let file = open_plain(&place.dir, below, OFlags::RDWR | OFlags::CREATE | only_new, "create")?;
+    if before.is_some_and(|state| state.stamp.size > len) {
+        file.set_len(len).map_err(|error| StorageError::io(&path, "shorten", error))?;
+    }
     if len == 0 {
         return Ok(Reserved::Yes);
     }

@@ -32,6 +32,18 @@ pub enum CheckMode {
     Trusted,
 }
 
+/// What may be done to a torrent's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// Nothing: what is there is served, and no file is made or changed.
+    Never,
+    /// What is missing is fetched. A file that was complete, and was changed by somebody else since, is an error: people
+    /// edit their files, and a program that starts by itself must not undo that.
+    Missing,
+    /// What is missing or damaged is fetched: somebody has just asked for it.
+    Repair,
+}
+
 /// What becomes of a torrent's files and resume data when it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -39,7 +51,8 @@ pub enum Ending {
     Clean,
     /// Nothing more is remembered: something is wrong with the files.
     Broken,
-    /// The files, the folders that are then empty, and the resume data are removed.
+    /// The files, the folders that are then empty, and the resume data are removed. Files that an open refused to take
+    /// for the torrent's stay.
     Delete,
 }
 
@@ -57,7 +70,8 @@ pub struct DiskOptions {
 /// One request to the disk threads.
 #[derive(Debug)]
 pub enum Job {
-    /// Finds out what is there; with `create`, makes folders and files and reserves their space.
+    /// Finds out what is there; to write, also makes folders and files and reserves their space. Files of other people
+    /// or other torrents are an error, and are left as they are.
     Open {
         /// Name of the torrent in all further jobs.
         torrent: TorrentKey,
@@ -71,8 +85,8 @@ pub enum Job {
         hashes: Arc<[PieceHash]>,
         /// How much is believed.
         check: CheckMode,
-        /// True to download; false to seed what is there, without making or changing any file.
-        create: bool,
+        /// What may be done to the files.
+        writing: Writing,
     },
     /// Makes room for a piece that is about to be received.
     OpenWindow {

@@ -10,6 +10,7 @@
 
 mod backend;
 mod check;
+mod claims;
 pub mod create;
 mod database;
 mod error;
@@ -19,6 +20,7 @@ pub mod inspect;
 mod job;
 mod layout;
 mod mapping;
+mod ownership;
 mod piece_buffer;
 mod resume;
 #[cfg(test)]
@@ -30,7 +32,7 @@ mod worker;
 
 pub use create::{CreateError, CreateOptions, create_torrent};
 pub use error::StorageError;
-pub use job::{BackendChoice, CheckMode, DiskOptions, Done, Ending, Job, Verified};
+pub use job::{BackendChoice, CheckMode, DiskOptions, Done, Ending, Job, Verified, Writing};
 pub use layout::{Layout, LayoutError, LayoutFile, Span};
 pub use mapping::{ReadWindow, WriteWindow};
 pub use piece_buffer::PieceBuffer;

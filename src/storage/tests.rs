@@ -3,6 +3,7 @@
 
 mod faults;
 mod opening;
+mod owners;
 mod transfer;
 
 use std::fs;
@@ -111,14 +112,19 @@ impl Torrent {
     }
 
     fn open_job(&self, check: CheckMode, create: bool) -> Job {
+        self.open_as(KEY, check, if create { Writing::Repair } else { Writing::Never })
+    }
+
+    fn open_as(&self, key: TorrentKey, check: CheckMode, writing: Writing) -> Job {
+        let [.., number] = key.0.to_be_bytes();
         Job::Open {
-            torrent: KEY,
-            info_hash: InfoHash::new([9; 20]),
+            torrent: key,
+            info_hash: InfoHash::new([number; 20]),
             layout: Arc::clone(&self.layout),
             dir: self.dir(),
             hashes: Arc::clone(&self.hashes),
             check,
-            create,
+            writing,
         }
     }
 }
@@ -143,9 +149,13 @@ impl Running {
 
     /// Opens; answers with the pieces that are there and how many were hashed to know.
     fn open(&self, torrent: &Torrent, check: CheckMode, create: bool) -> (Result<Bitfield, StorageError>, u32) {
-        self.disk.submit(torrent.open_job(check, create));
+        self.opened(torrent.open_job(check, create))
+    }
+
+    fn opened(&self, job: Job) -> (Result<Bitfield, StorageError>, u32) {
+        self.disk.submit(job);
         match self.next() {
-            Done::Opened { torrent: KEY, result, hashed } => (result, hashed),
+            Done::Opened { result, hashed, .. } => (result, hashed),
             other => panic!("{other:?}"),
         }
     }

@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::backend::Backend;
 use super::error::StorageError;
 use super::files::{self, Access, FileCache, FileStamp};
-use super::job::{CheckMode, Ending};
+use super::job::{CheckMode, Ending, Writing};
 use super::layout::Place;
 use super::resume::{Record, ResumeDb};
 use crate::types::{Bitfield, InfoHash, PieceHash, PieceIndex, TorrentKey};
@@ -28,11 +28,15 @@ pub(super) struct Torrent {
     pub(super) check: CheckMode,
     /// It may be written.
     pub(super) create: bool,
+    /// But not over a complete file that somebody changed.
+    pub(super) keep_edits: bool,
     pub(super) files: Arc<FileCache>,
     /// A close was submitted: a check need not go on.
     pub(super) closing: AtomicBool,
     /// Set when an open succeeded.
     pub(super) opened: OnceLock<Opened>,
+    /// Set when the files turned out to be the torrent's own: its folder as the resume data names it.
+    owned: OnceLock<PathBuf>,
     jobs: Mutex<Jobs>,
     written: Mutex<Written>,
     row: Mutex<Row>,
@@ -78,7 +82,7 @@ impl Torrent {
         info_hash: InfoHash,
         place: Place,
         hashes: Arc<[PieceHash]>,
-        mode: (CheckMode, bool),
+        mode: (CheckMode, Writing),
         files: Arc<FileCache>,
     ) -> Self {
         Self {
@@ -87,10 +91,12 @@ impl Torrent {
             place: Arc::new(place),
             hashes,
             check: mode.0,
-            create: mode.1,
+            create: mode.1 != Writing::Never,
+            keep_edits: mode.1 == Writing::Missing,
             files,
             closing: AtomicBool::new(false),
             opened: OnceLock::new(),
+            owned: OnceLock::new(),
             jobs: Mutex::default(),
             written: Mutex::new(Written { have: Bitfield::empty(0), unsynced: HashMap::new(), writes: 0 }),
             row: Mutex::default(),
@@ -110,6 +116,21 @@ impl Torrent {
     /// What the open found out; [`StorageError::NotOpen`] before it succeeded.
     pub(super) fn opened(&self) -> Result<&Opened, StorageError> {
         self.opened.get().ok_or(StorageError::NotOpen)
+    }
+
+    /// Notes that the files are the torrent's own.
+    pub(super) fn own(&self, state_dir: &Path) {
+        let _ = self.owned.set(state_dir.to_path_buf());
+    }
+
+    /// The folder as the resume data names it, if the files are the torrent's own.
+    pub(super) fn owned(&self) -> Option<&Path> {
+        self.owned.get().map(PathBuf::as_path)
+    }
+
+    /// True if every piece is verified.
+    pub(super) fn is_complete(&self) -> bool {
+        lock(&self.written).have.is_full()
     }
 
     /// The hash that a piece must have.
@@ -163,13 +184,14 @@ impl Torrent {
     }
 
     /// Syncs what was written, then remembers it. `clean`: nothing is written after this, so that the next open need
-    /// not look at the files' bytes.
+    /// not look at the files' bytes. That is so when it is complete, too.
     pub(super) fn commit(&self, resume: Option<&ResumeDb>, clean: bool) -> Result<(), StorageError> {
         if lock(&self.row).clean {
             // Nothing was written since the open, which said all there is to say. Above all not how the files look
             // now: somebody else may have changed them since.
             return Ok(());
         }
+        let clean = clean || self.is_complete();
         let (have, writes) = self.sync_written(clean)?;
         let Some(resume) = resume else { return Ok(()) };
         let stamps = clean.then(|| self.stamps());
@@ -237,6 +259,14 @@ impl Torrent {
     /// Every file as it is now.
     pub(super) fn stamps(&self) -> Vec<Option<FileStamp>> {
         self.look().into_iter().map(|state| state.map(|state| state.stamp)).collect()
+    }
+
+    /// The state of every file that is to be written; see [`files::look_plain`].
+    pub(super) fn look_plain(&self) -> Result<Vec<Option<files::FileState>>, StorageError> {
+        let look = |file: &super::LayoutFile| {
+            if file.pad { Ok(None) } else { files::look_plain(&self.place, &file.path) }
+        };
+        self.place.layout.files().iter().map(look).collect()
     }
 
     /// The state of every file; `None` for those that are not there and for padding.

@@ -16,9 +16,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select, unbounded};
 
 use super::backend::{self, Backend, Mapped, Positional};
-use super::check::{self, Check, Slice};
+use super::check::{self, Check, Outcome, Slice};
+use super::claims::Claims;
 use super::error::StorageError;
-use super::files::{self, FileCache, FileStamp, Reserved};
+use super::files::{self, FileCache, Reserved};
 use super::job::{BackendChoice, DiskOptions, Done, Ending, Job, Verified};
 use super::layout::Place;
 use super::mapping::{BufferPool, ReadWindow, WriteWindow};
@@ -47,6 +48,7 @@ struct Shared {
     mapped: Arc<dyn Backend>,
     positional: Arc<dyn Backend>,
     files: Arc<FileCache>,
+    claims: Claims,
     urgent: Sender<Task>,
     slow: Sender<Task>,
     checks: Sender<Arc<Check>>,
@@ -71,7 +73,7 @@ enum Work {
     Populate(PieceIndex),
     Probe(Vec<ReadWindow>),
     /// The end of an open.
-    Remember(Vec<Option<FileStamp>>),
+    Conclude(Arc<Check>),
     Commit,
     Close(Ending),
 }
@@ -98,6 +100,7 @@ impl Disk {
             mapped: Arc::new(Mapped::new(pool.clone())),
             positional: Arc::new(Positional::new(pool)),
             files: Arc::new(FileCache::new()),
+            claims: Claims::default(),
             urgent,
             slow,
             checks,
@@ -128,10 +131,10 @@ impl Disk {
         match job {
             Job::Release(windows) => self.send(&self.shared.urgent, Task::Release(windows)),
             Job::ReleaseWrite(window) => self.send(&self.shared.urgent, Task::ReleaseWrite(window)),
-            Job::Open { torrent: key, info_hash, layout, dir, hashes, check, create } => {
+            Job::Open { torrent: key, info_hash, layout, dir, hashes, check, writing } => {
                 let place = Place { dir, layout };
                 let files = Arc::clone(&self.shared.files);
-                let torrent = Arc::new(Torrent::new(key, info_hash, place, hashes, (check, create), files));
+                let torrent = Arc::new(Torrent::new(key, info_hash, place, hashes, (check, writing), files));
                 if self.torrents().contains_key(&key) {
                     self.shared.answer(Done::Opened { torrent: key, result: Err(StorageError::NotOpen), hashed: 0 });
                     return;
@@ -206,19 +209,19 @@ impl Disk {
 
 impl Work {
     const fn is_slow(&self) -> bool {
-        matches!(self, Self::Open | Self::Probe(_) | Self::Remember(_) | Self::Commit | Self::Close(_))
+        matches!(self, Self::Open | Self::Conclude(_) | Self::Probe(_) | Self::Commit | Self::Close(_))
     }
 
     /// The answer for a torrent that is not open.
     fn refused(self, torrent: TorrentKey) -> Done {
         let error = StorageError::NotOpen;
         match self {
-            Self::Open => Done::Opened { torrent, result: Err(error), hashed: 0 },
+            Self::Open | Self::Conclude(_) => Done::Opened { torrent, result: Err(error), hashed: 0 },
             Self::OpenWindow(piece) => Done::WindowOpened { torrent, piece, result: Err(error) },
             Self::Verify(piece, ..) => Done::Verified { torrent, piece, result: Err(error), digests: Vec::new() },
             Self::Populate(piece) => Done::Populated { torrent, piece, result: Err(error) },
             Self::Probe(_) => Done::Probed { torrent, result: Err(error) },
-            Self::Remember(_) | Self::Commit => Done::Committed { torrent, result: Err(error) },
+            Self::Commit => Done::Committed { torrent, result: Err(error) },
             Self::Close(_) => Done::Closed { torrent, result: Err(error) },
         }
     }
@@ -275,10 +278,11 @@ impl Shared {
         let key = torrent.key;
         let resume = self.resume.as_ref();
         match work {
-            Work::Open => match check::begin(torrent, resume, self.workers) {
+            Work::Open => match check::begin(torrent, resume, &self.claims, self.workers) {
                 Ok(check) => return self.start_check(check), // The job ends with the check.
-                Err(error) => self.answer(Done::Opened { torrent: key, result: Err(error), hashed: 0 }),
+                Err(error) => self.open_failed(torrent, error, 0),
             },
+            Work::Conclude(check) => self.conclude(torrent, &check),
             Work::OpenWindow(piece) => {
                 let result = self.open_window(torrent, piece);
                 self.answer(Done::WindowOpened { torrent: key, piece, result });
@@ -295,13 +299,6 @@ impl Shared {
             Work::Probe(windows) => {
                 let result = windows.iter().try_for_each(ReadWindow::probe);
                 self.answer(Done::Probed { torrent: key, result });
-            }
-            Work::Remember(stamps) => {
-                let result = resume.map_or(Ok(()), |resume| torrent.remember(resume, stamps));
-                self.files.forget(key);
-                if result.is_err() {
-                    self.answer(Done::Committed { torrent: key, result });
-                }
             }
             Work::Commit => {
                 let result = torrent.commit(resume, false);
@@ -351,26 +348,37 @@ impl Shared {
             Slice::Done => reader.shrink(),
             Slice::Last => {
                 reader.shrink();
-                let (result, hashed) = check.finish();
-                // An idle torrent has no open file.
-                self.files.forget(torrent.key);
-                let mut news = None;
-                if let Ok(have) = &result {
-                    let backend = self.backend_for(torrent, check.reserved);
-                    let opened = Opened { backend, state_dir: check.state_dir.clone() };
-                    torrent.set_opened(opened, have.clone(), check.remembered());
-                    news = self.resume.as_ref().and_then(|_| check.news(have));
-                }
-                self.answer(Done::Opened { torrent: torrent.key, result, hashed });
-                match news {
-                    // Nobody need wait for that, and this thread may be the one that never syncs.
-                    Some(stamps) => {
-                        let _ = self.slow.send(Task::Of(Arc::clone(torrent), Work::Remember(stamps)));
-                    }
-                    None => self.job_ends(torrent),
-                }
+                // Files may have to be made and synced, and this thread may be the one that never does that.
+                let _ = self.slow.send(Task::Of(Arc::clone(torrent), Work::Conclude(Arc::clone(check))));
             }
         }
+    }
+
+    /// Ends an open whose check is through.
+    fn conclude(&self, torrent: &Torrent, check: &Check) {
+        let cancelled = || self.stopping.load(Ordering::Relaxed) || torrent.closing.load(Ordering::Relaxed);
+        let outcome = check.finish(self.resume.as_ref(), &cancelled);
+        // An idle torrent has no open file.
+        self.files.forget(torrent.key);
+        let Outcome { have, synced, state_dir, reserved, news } = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return self.open_failed(torrent, error, check.hashed()),
+        };
+        let opened = Opened { backend: self.backend_for(torrent, reserved), state_dir };
+        torrent.set_opened(opened, have.clone(), synced.as_ref());
+        self.answer(Done::Opened { torrent: torrent.key, result: Ok(have), hashed: check.hashed() });
+        if let (Some(stamps), Some(resume)) = (news, &self.resume) {
+            let result = torrent.remember(resume, stamps);
+            self.files.forget(torrent.key);
+            if result.is_err() {
+                self.answer(Done::Committed { torrent: torrent.key, result });
+            }
+        }
+    }
+
+    fn open_failed(&self, torrent: &Torrent, error: StorageError, hashed: u32) {
+        self.claims.release(torrent.key);
+        self.answer(Done::Opened { torrent: torrent.key, result: Err(error), hashed });
     }
 
     fn backend_for(&self, torrent: &Torrent, reserved: Reserved) -> Arc<dyn Backend> {
@@ -397,13 +405,19 @@ impl Shared {
             Ending::Delete => self.delete(torrent),
         };
         self.files.forget(torrent.key);
+        self.claims.release(torrent.key);
         self.answer(Done::Closed { torrent: torrent.key, result });
     }
 
     fn delete(&self, torrent: &Torrent) -> Result<(), StorageError> {
+        let dir = torrent.place.dir.display();
+        let Some(state_dir) = torrent.owned() else {
+            log::info!("nothing was deleted in {dir}: no file there is the torrent's own");
+            return Ok(());
+        };
         // The row first: it must not outlive the files.
-        if let (Some(resume), Ok(opened)) = (&self.resume, torrent.opened()) {
-            resume.remove(&torrent.info_hash, &opened.state_dir)?;
+        if let Some(resume) = &self.resume {
+            resume.remove(&torrent.info_hash, state_dir)?;
         }
         files::remove(&torrent.place)
     }

@@ -185,7 +185,14 @@ impl Bt {
             return;
         }
         torrent.suspect |= error.is_loss();
-        self.fail(net, key, error.to_string());
+        let mut reason = error.to_string();
+        if let StorageError::InUse { path, by } = error
+            && let Some(other) = self.torrent_of(*by)
+        {
+            let (path, name) = (path.display(), &other.name);
+            reason = format!("{path} belongs to {name} ({by}); choose another folder, or remove that one first");
+        }
+        self.fail(net, key, reason);
     }
 
     /// A machine's fault: this torrent stops with a reason that people can read, everything else goes on.

@@ -120,6 +120,7 @@ impl Bt {
         match what {
             TorrentControl::Pause => self.pause(net, key),
             TorrentControl::Recheck if torrent.metainfo.is_some() => {
+                torrent.repair = true;
                 return self.close_torrent(net, key, Closing::Reopen(CheckMode::Full, reply), Ending::Clean);
             }
             TorrentControl::Recheck => {
@@ -127,10 +128,9 @@ impl Bt {
                 return;
             }
             TorrentControl::Resume => {
-                torrent.paused = false;
                 self.announce_change(info_hash, Lifecycle::Paused(false));
-                if let Some(check) = self.resume(net, key) {
-                    return self.close_torrent(net, key, Closing::Reopen(check, reply), Ending::Broken);
+                if let Some((check, ending)) = self.resume(net, key) {
+                    return self.close_torrent(net, key, Closing::Reopen(check, reply), ending);
                 }
             }
         }
@@ -140,12 +140,17 @@ impl Bt {
         reply.send(Ok(()));
     }
 
-    /// Lets a torrent go on. `Some` if it had failed and has to be opened anew for that: the machine's fault may be
-    /// mended.
-    fn resume(&mut self, net: &mut Net<Peer>, key: TorrentKey) -> Option<CheckMode> {
+    /// Lets a torrent go on. `Some` if it has to be opened anew for that: because it had failed, and the machine's fault
+    /// may be mended; or because its files are not ours alone.
+    fn resume(&mut self, net: &mut Net<Peer>, key: TorrentKey) -> Option<(CheckMode, Ending)> {
         let now = net.now();
         let torrent = self.torrents.get_mut(&key)?;
+        let was_paused = std::mem::take(&mut torrent.paused);
         match &mut torrent.phase {
+            // Somebody may have changed the files meanwhile; if not, it takes no time.
+            Phase::Running(_) if was_paused && torrent.new.seed => {
+                return Some((CheckMode::TrustResume, Ending::Clean));
+            }
             Phase::Running(engine) => {
                 engine.resume(now);
                 let complete = engine.is_complete();
@@ -156,8 +161,8 @@ impl Bt {
                 torrent.phase = Phase::Metadata(Box::new(MetadataFetch::new(torrent.info_hash)));
                 torrent.announcer.start(now, false);
             }
-            Phase::Failed(_) if torrent.suspect => return Some(CheckMode::Full),
-            Phase::Failed(_) => return Some(CheckMode::TrustResume),
+            Phase::Failed(_) if torrent.suspect => return Some((CheckMode::Full, Ending::Broken)),
+            Phase::Failed(_) => return Some((CheckMode::TrustResume, Ending::Broken)),
             Phase::Opening { .. } | Phase::Closing => {}
         }
         None

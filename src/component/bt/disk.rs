@@ -9,16 +9,19 @@ use super::torrent::{Closing, Phase, Torrent, Totals};
 use crate::component::event::{ControlError, Lifecycle};
 use crate::engine::{self, PieceOutcome, Source, TorrentOptions};
 use crate::reactor::Net;
-use crate::storage::{CheckMode, Done, Ending, Job, Layout, LayoutFile, StorageError, Verified, WriteWindow};
+use crate::storage::{CheckMode, Done, Ending, Job, Layout, LayoutFile, StorageError, Verified, WriteWindow, Writing};
 use crate::types::{Bitfield, PieceIndex, TorrentKey};
 
 /// Share of the piece buffer that one torrent's pieces in progress may take. The rest serves finished ones.
 const OPEN_SHARE: u64 = 2;
 
+/// What became of an own share that is not as it was when it was shared.
+const CHANGED_SHARE: &str = "files changed on disk; share it again";
+
 impl Bt {
     /// Lets the disk threads look what is there of a torrent whose description is known.
     pub(super) fn open(&mut self, net: &mut Net<Peer>, key: TorrentKey, check: CheckMode) {
-        let Some(layout) = self.torrents.get(&key).map(|torrent| self.layout_of(torrent)) else { return };
+        let Some(layout) = self.torrents.get(&key).map(layout_of) else { return };
         let layout = match layout {
             Ok(layout) => Arc::new(layout),
             Err(reason) => return self.fail(net, key, reason),
@@ -27,6 +30,11 @@ impl Bt {
         let Some(metainfo) = &torrent.metainfo else { return };
         torrent.phase = Phase::Opening { checked: 0, total: 0 };
         torrent.suspect = false;
+        let writing = match std::mem::take(&mut torrent.repair) {
+            _ if torrent.new.seed => Writing::Never,
+            true => Writing::Repair,
+            false => Writing::Missing,
+        };
         self.disk.submit(Job::Open {
             torrent: key,
             info_hash: torrent.info_hash,
@@ -34,29 +42,9 @@ impl Bt {
             dir: torrent.dir.clone(),
             hashes: Arc::clone(&metainfo.info.pieces),
             check,
-            create: !torrent.new.seed,
+            writing,
         });
         self.mark_stale(net, key);
-    }
-
-    /// Where the torrent's files lie; or why they cannot, in words for the user.
-    fn layout_of(&self, torrent: &Torrent) -> Result<Layout, String> {
-        let Some(metainfo) = &torrent.metainfo else { return Err("its description is not known yet".to_owned()) };
-        let info = &metainfo.info;
-        let is_there = |other: &Torrent| {
-            other.key != torrent.key
-                && !matches!(other.phase, Phase::Failed(_))
-                && other.metainfo.as_ref().is_some_and(|other| other.info.name == info.name)
-                && other.dir == torrent.dir
-        };
-        if !torrent.new.seed && self.torrents.values().any(is_there) {
-            let path = torrent.dir.join(&info.name);
-            return Err(format!("{} belongs to another torrent; choose another folder", path.display()));
-        }
-        let paths = torrent.new.paths.clone().unwrap_or_else(|| info.file_paths());
-        let files = info.files.iter().zip(paths);
-        let files = files.map(|(file, path)| LayoutFile { path, len: file.len, pad: file.pad });
-        Layout::new(info.geometry, files.collect()).map_err(|error| error.to_string())
     }
 
     pub(super) fn disk_answers(&mut self, net: &mut Net<Peer>) {
@@ -104,7 +92,12 @@ impl Bt {
         let Some(metainfo) = torrent.metainfo.clone() else { return };
         let now = net.now();
         let (count, pieces) = (have.count_ones(), have.len());
-        log::info!("{}: {count} of {pieces} pieces are there ({hashed} were checked)", torrent.name);
+        let plural = if pieces == 1 { "" } else { "s" };
+        log::info!("{}: {count} of {pieces} piece{plural} there, {hashed} checked", torrent.name);
+        if torrent.new.seed && torrent.new.shared && count < pieces {
+            // What people do to their own files is never undone, and it makes another torrent.
+            return self.fail(net, key, CHANGED_SHARE.to_owned());
+        }
         let options = TorrentOptions {
             max_peers: self.options.max_peers,
             upload_slots: self.options.upload_slots,
@@ -297,6 +290,16 @@ impl Bt {
             }
         }
     }
+}
+
+/// Where the torrent's files lie; or why they cannot, in words for the user.
+fn layout_of(torrent: &Torrent) -> Result<Layout, String> {
+    let Some(metainfo) = &torrent.metainfo else { return Err("its description is not known yet".to_owned()) };
+    let info = &metainfo.info;
+    let paths = torrent.new.paths.clone().unwrap_or_else(|| info.file_paths());
+    let files = info.files.iter().zip(paths);
+    let files = files.map(|(file, path)| LayoutFile { path, len: file.len, pad: file.pad });
+    Layout::new(info.geometry, files.collect()).map_err(|error| error.to_string())
 }
 
 impl Torrent {

@@ -57,6 +57,8 @@ pub(super) struct Torrent {
     pub(super) closing: Option<Closing>,
     /// Bytes that were there are gone: believe nothing at the next open.
     pub(super) suspect: bool,
+    /// The next open may write over what is damaged: somebody has asked for just that.
+    pub(super) repair: bool,
     /// Kept over a pause or a fault, which end the engine that counted.
     pub(super) totals: Totals,
 }
@@ -107,6 +109,7 @@ impl Torrent {
             warning: None,
             closing: None,
             suspect: false,
+            repair: !new.restored,
             totals: Totals::default(),
             new,
         }

@@ -128,22 +128,6 @@ fn a_download_folder_that_is_a_link_is_fine() {
 }
 
 #[test]
-fn a_longer_file_loses_its_tail_when_it_is_written_not_before() {
-    for backend in BACKENDS {
-        let torrent = Torrent::single(64 * 1024, 100_000);
-        fs::create_dir_all(torrent.dir()).unwrap();
-        fs::write(torrent.path(0), vec![5; 150_000]).unwrap();
-        let running = torrent.start(backend);
-        assert_eq!(running.download(&torrent).count_ones(), 0);
-        assert_eq!(fs::metadata(torrent.path(0)).unwrap().len(), 150_000);
-        running.receive(&torrent, torrent.piece(0));
-        running.receive(&torrent, torrent.piece(1));
-        torrent.assert_files();
-        running.close(Ending::Clean).unwrap();
-    }
-}
-
-#[test]
 fn a_close_comes_after_the_jobs_before_it_and_refuses_those_behind() {
     let torrent = Torrent::single(256 * 1024, 50 * 256 * 1024);
     let running = torrent.start(BackendChoice::Auto);
