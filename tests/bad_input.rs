@@ -145,6 +145,24 @@ fn something_in_the_way() {
 }
 
 #[test]
+fn somebody_elses_file_of_the_same_name() {
+    let scene = Scene::new();
+    let refusal = ["dir/sample", "exists already", "choose another folder"];
+    for content in [b"precious".to_vec(), vec![b'x'; 16 << 20], vec![b'x'; 17 << 20]] {
+        let file = scene.write("dir/sample", &content);
+        for _ in 0..2 {
+            refused(&scene.run(&["download", scene.torrent(), "--dir", "dir"]), &refusal);
+            assert!(fs::read(&file).unwrap() == content);
+        }
+    }
+    fs::remove_file(scene.home.path().join("dir/sample")).unwrap();
+    fs::create_dir(scene.home.path().join("dir/sample")).unwrap();
+    let folder = ["dir/sample is a folder", "move it away"];
+    refused(&scene.run(&["download", scene.torrent(), "--dir", "dir"]), &folder);
+    refused(&scene.run(&["seed", scene.torrent(), "--dir", "dir"]), &folder);
+}
+
+#[test]
 fn a_port_that_is_taken() {
     let scene = Scene::new();
     let taken = TcpListener::bind("0.0.0.0:0").unwrap();
@@ -160,6 +178,8 @@ fn damaged_resume_data() {
     refused(&scene.run(&["download", scene.torrent()]), &["resume.sqlite", "move"]);
     refused(&scene.run(&["seed", scene.torrent(), "--dir", scene.data()]), &["resume.sqlite", "move"]);
     assert!(fs::read(&state).unwrap().starts_with(b"no database"), "it is left for whoever can mend it");
+    scene.write(".local/share/bitween/resume.sqlite", "");
+    refused(&scene.run(&["download", scene.torrent()]), &["the resume data in", "empty", "move"]);
 }
 
 /// Runs `bitween` as somebody who may not do everything. `None` where that is impossible.

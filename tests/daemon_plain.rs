@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use common::daemon::{Home, STOP_LIMIT};
+use common::daemon::{Daemon, Home, STOP_LIMIT};
 use common::data::Sample;
 use common::{START_LIMIT, TRANSFER_LIMIT, text, wait_for};
 
@@ -126,7 +126,7 @@ fn the_list_and_the_port_survive_stops_and_kills() {
 
     let daemon = home.start();
     home.wait_for_state(&kept, "seeding");
-    assert!(daemon.program.stderr().contains("(0 were checked)"), "after an orderly stop nothing is hashed again");
+    assert!(daemon.program.stderr().contains("there, 0 checked"), "after an orderly stop nothing is hashed again");
 }
 
 #[test]
@@ -156,13 +156,17 @@ fn ports_that_are_taken_are_named_with_the_setting() {
 
 #[test]
 fn damaged_files_stop_the_start_and_stay_as_they_are() {
-    for name in ["torrents.sqlite", "resume.sqlite"] {
+    let nonsense = "this is no database, and has been none for long".repeat(100);
+    let list = ("torrents.sqlite", "the list of torrents");
+    let resume = ("resume.sqlite", "the resume data");
+    for ((name, what), content) in [(list, &nonsense), (resume, &nonsense), (list, &String::new())] {
         let home = Home::new();
         fs::create_dir_all(home.data("")).unwrap();
-        fs::write(home.data(name), "this is no database, and has been none for long".repeat(100)).unwrap();
+        fs::write(home.data(name), content).unwrap();
         let before = fs::read(home.data(name)).unwrap();
         let (code, said) = home.refused_at("0");
         assert!(code == 1 && said.contains(name) && said.contains("damaged"), "{said}");
+        assert!(said.contains(what) && !said.contains("\\n"), "{said}");
         assert_eq!(said.lines().count(), 1);
         assert_eq!(fs::read(home.data(name)).unwrap(), before);
         assert!(!home.data("daemon.json").exists());
@@ -187,7 +191,9 @@ fn only_its_owner_reads_the_daemons_files() {
     let token = home.path("token");
     home.configure(&format!("[api]\ntoken_file = '{}'\n[bittorrent]\nbind = ['127.0.0.1']\n", token.display()));
     let _daemon = home.start();
-    for path in [token, home.data("daemon.json"), home.data("port")] {
+    for path in
+        [token, home.data("daemon.json"), home.data("port"), home.data("torrents.sqlite"), home.data("resume.sqlite")]
+    {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
     }
     assert_eq!(fs::metadata(home.data("")).unwrap().permissions().mode() & 0o777, 0o700);
@@ -307,4 +313,133 @@ fn a_share_that_moved_is_mended_by_sharing_it_again() {
     assert_eq!(home.share(&home.path("there/film")), hash);
     home.wait_for_state(&hash, "seeding");
     assert_eq!(home.torrents()[0]["save_path"], text(&home.path("there").canonicalize().unwrap()));
+}
+
+#[test]
+fn a_share_that_was_edited_is_an_error_and_stays_as_it_is() {
+    let home = Home::new();
+    let taker = Home::new();
+    let taking = taker.start();
+    let file = home.file("film", 300_000);
+    let daemon = home.start();
+    let hash = home.share(&file);
+    let peers = [format!("127.0.0.1:{}", daemon.port)];
+    taking.call("bt.add_torrent", &json!({"hash": hash, "peers": peers})).unwrap();
+    taker.wait_for_state(&hash, "seeding");
+
+    let edit = |content: &[u8]| fs::write(&file, content).unwrap();
+    let mut edited = fs::read(&file).unwrap();
+    edited[..4].copy_from_slice(b"mine");
+    let assert_error = |daemon: &Daemon| {
+        home.wait_for_state(&hash, "error");
+        let peers = json!([hash, format!("127.0.0.1:{}", taking.port)]);
+        daemon.call("bt.add_peer", &peers).unwrap();
+        assert!(home.ok(&["status"]).contains("files changed on disk; share it again"));
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!((home.state(&hash).as_str(), &fs::read(&file).unwrap()), ("error", &edited));
+    };
+    // While it was paused.
+    home.ok(&["pause", &hash]);
+    let original = fs::read(&file).unwrap();
+    edit(&edited);
+    home.ok(&["resume", &hash]);
+    assert_error(&daemon);
+    edit(&original);
+    home.ok(&["resume", &hash]);
+    home.wait_for_state(&hash, "seeding");
+    // While the daemon was not there.
+    home.ok(&["stop"]);
+    drop(daemon);
+    edit(&edited);
+    let daemon = home.start();
+    assert_error(&daemon);
+    home.ok(&["resume", &hash]);
+    assert_error(&daemon);
+    let again = home.share(&file);
+    assert_ne!(again, hash);
+    home.wait_for_state(&again, "seeding");
+}
+
+#[test]
+fn a_download_that_was_edited_is_not_fetched_anew_by_a_restart() {
+    let (giver, taker) = (Home::new(), Home::new());
+    let giving = giver.start();
+    let taking = taker.start();
+    let hash = giver.share(&giver.file("film", 300_000));
+    let peers = json!({"hash": hash, "peers": [format!("127.0.0.1:{}", giving.port)]});
+    taking.call("bt.add_torrent", &peers).unwrap();
+    taker.wait_for_state(&hash, "seeding");
+    taker.ok(&["stop"]);
+    drop(taking);
+    let file = taker.path("Downloads/film");
+    let mut edited = fs::read(&file).unwrap();
+    edited[..4].copy_from_slice(b"mine");
+    fs::write(&file, &edited).unwrap();
+
+    let taking = taker.start();
+    taker.wait_for_state(&hash, "error");
+    assert!(taker.ok(&["status"]).contains("was changed since it was complete"));
+    taker.ok(&["resume", &hash]);
+    taker.wait_for_state(&hash, "error");
+    assert!(fs::read(&file).unwrap() == edited);
+    fs::rename(&file, taker.path("edited")).unwrap();
+    taker.ok(&["resume", &hash]);
+    taking.call("bt.add_peer", &json!([hash, format!("127.0.0.1:{}", giving.port)])).unwrap();
+    taker.wait_for_state(&hash, "seeding");
+    assert_eq!(fs::read(&file).unwrap(), fs::read(giver.path("film")).unwrap());
+}
+
+#[test]
+fn what_is_in_the_download_folder_already_is_not_written_over() {
+    let (giver, taker) = (Home::new(), Home::new());
+    let giving = giver.start();
+    let taking = taker.start();
+    let hash = giver.share(&giver.file("film", 300_000));
+    let precious = taker.file("Downloads/film", 1000);
+    let before = fs::read(&precious).unwrap();
+    let peers = [format!("127.0.0.1:{}", giving.port)];
+    // Only the description says where it would go.
+    taking.call("bt.add_torrent", &json!({"hash": hash, "peers": peers})).unwrap();
+    taker.wait_for_state(&hash, "error");
+    assert!(taker.ok(&["status"]).contains("exists already and is not a part of this torrent"));
+    taker.ok(&["remove", &hash, "--with-data"]);
+    assert!(fs::read(&precious).unwrap() == before);
+    // Nor is what another torrent of the same daemon has there, under whatever name the link gave it.
+    let own = taker.share(&precious);
+    taking.call("bt.add_torrent", &json!({"magnet": format!("magnet:?xt=urn:btih:{hash}"), "peers": peers})).unwrap();
+    taker.wait_for_state(&hash, "error");
+    let status = taker.ok(&["status"]);
+    assert!(status.contains(&format!("belongs to film ({own})")), "{status}");
+    assert!(fs::read(&precious).unwrap() == before);
+    assert_eq!(taker.state(&own), "seeding");
+}
+
+#[test]
+fn a_full_disk_stops_one_torrent_until_there_is_room() {
+    let (giver, taker) = (Home::new(), Home::new());
+    let giving = giver.start();
+    let other = taker.file("other", 100_000);
+    let film = giver.share(&giver.file("film", 16 << 20));
+    fs::create_dir(taker.path("Downloads")).unwrap();
+    // In a namespace of its own, so that everybody may mount and nobody has to unmount.
+    let script = "mount -t tmpfs -o size=24m none Downloads && head -c 12M /dev/zero >Downloads/filler || exit 77
+                  exec \"$0\" daemon --port 0";
+    let wrapped = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script];
+    let Some(taking) = taker.start_in(&wrapped) else { return println!("SKIPPED: may not mount a tmpfs") };
+    let own = taker.share(&other);
+    let peers = [format!("127.0.0.1:{}", giving.port)];
+    taking.call("bt.add_torrent", &json!({"hash": film, "peers": peers})).unwrap();
+    taker.wait_for_state(&film, "error");
+    let status = taker.ok(&["status"]);
+    assert!(status.contains("disk full: ") && status.contains("more bytes"), "{status}");
+    assert_eq!(taker.state(&own), "seeding");
+    taker.ok(&["resume", &film]);
+    taker.wait_for_state(&film, "error");
+
+    let inside = format!("/proc/{}/root{}", taking.program.id(), text(&taker.path("Downloads")));
+    fs::remove_file(format!("{inside}/filler")).unwrap();
+    taker.ok(&["resume", &film]);
+    taking.call("bt.add_peer", &json!([film, peers[0]])).unwrap();
+    taker.wait_for_state(&film, "seeding");
+    assert!(fs::read(format!("{inside}/film")).unwrap() == fs::read(giver.path("film")).unwrap());
 }

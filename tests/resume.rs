@@ -38,7 +38,7 @@ fn leecher(sample: &Sample, into: &Path, home: &Path, seeder: &Node) -> Program 
     Program::start("bitween", command, home)
 }
 
-/// "N of M pieces are there (H were checked)": N and H.
+/// "N of M pieces there, H checked": N and H.
 fn found(leecher: &mut Program) -> (u32, u32) {
     let line = leecher.wait_for_line("sample: ", START_LIMIT);
     let mut numbers = line.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());

@@ -1,8 +1,14 @@
-//! Opening a SQLite file of ours: checked, versioned, in WAL mode; and sorting what can go wrong with it.
+//! Opening a SQLite file of ours: private, checked, versioned, in WAL mode; and sorting what can go wrong with it.
 //!
-//! `synchronous=NORMAL`: a power cut may lose the last rows, never the file.
+//! `synchronous=NORMAL`: a power cut may lose the last rows, never the file. A new file gets its name only when its
+//! tables are in it, so an empty one has lost what was in it, and is reported like any other damaged one. A damaged file
+//! is never repaired or removed.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
@@ -12,42 +18,166 @@ use super::error::StorageError;
 /// How long to wait for another process that uses the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Opens the file, or makes it with `schema`, which has to set `user_version` to `version`.
-pub(super) fn open(path: &Path, schema: &str, version: i64) -> Result<Connection, StorageError> {
-    let failed = |error| sort(path, "open", error);
-    let connection = Connection::open(path).map_err(failed)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
-    if verdict != "ok" {
-        return Err(StorageError::StateDamaged { path: path.to_path_buf(), reason: verdict });
-    }
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
-    // Two processes may make the file at once: look and make under one write lock.
-    connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
-    match found {
-        0 if tables == 0 => connection.execute_batch(schema).map_err(failed)?,
-        0 => {
-            let reason = "it is another program's database".to_owned();
-            return Err(StorageError::StateDamaged { path: path.to_path_buf(), reason });
-        }
-        found if found == version => {}
-        version => return Err(StorageError::StateTooNew { path: path.to_path_buf(), version }),
-    }
-    connection.execute_batch("COMMIT").map_err(failed)?;
-    Ok(connection)
+/// Readable for its owner only: names of files and of people are in it. SQLite gives its other files the same mode.
+const PRIVATE: u32 = 0o600;
+
+/// What SQLite keeps beside a file.
+const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+
+/// A kind of database.
+#[derive(Debug)]
+pub(super) struct Kind {
+    /// What is in it, as messages say it: "the resume data".
+    pub(super) what: &'static str,
+    /// Statements that make its tables and set `user_version` to `version`.
+    pub(super) schema: &'static str,
+    /// Version of the tables.
+    pub(super) version: i64,
 }
 
-/// Tells a damaged file from a disk or a lock that says no.
-pub(super) fn sort(path: &Path, action: &'static str, error: rusqlite::Error) -> StorageError {
-    let path = path.to_path_buf();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            StorageError::StateDamaged { path, reason: error.to_string() }
+impl Kind {
+    /// Opens the file, or makes it.
+    pub(super) fn open(&self, path: &Path) -> Result<Connection, StorageError> {
+        match fs::metadata(path) {
+            Ok(meta) if meta.is_file() && meta.len() == 0 => return Err(self.damaged(path, "it is empty")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make(path)?,
+            _ => {}
         }
-        _ => StorageError::State { path, action, source: error },
+        keep_private(path);
+        let failed = |error| self.sort(path, "open", error);
+        let connection = Connection::open(path).map_err(failed)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+        if verdict != "ok" {
+            return Err(self.damaged(path, &verdict));
+        }
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+        match version {
+            0 => Err(self.damaged(path, "it is another program's database")),
+            version if version == self.version => Ok(connection),
+            version => Err(StorageError::StateTooNew { path: path.to_path_buf(), what: self.what, version }),
+        }
+    }
+
+    /// Makes the file under another name first, so that nobody ever sees a half-made one.
+    fn make(&self, path: &Path) -> Result<(), StorageError> {
+        let failed = |error| StorageError::io(path, "create", error);
+        let fresh = beside(path, &format!(".new-{}", std::process::id()));
+        let _ = fs::remove_file(&fresh);
+        OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&fresh).map_err(failed)?;
+        let filled = Connection::open(&fresh).and_then(|connection| {
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.execute_batch(self.schema)?;
+            connection.close().map_err(|(_, error)| error)
+        });
+        let named = filled.map_err(|error| self.sort(path, "create", error)).and_then(|()| {
+            for companion in COMPANIONS {
+                // Left behind by a file that was moved away: it would be taken for a part of the new one.
+                let _ = fs::rename(beside(path, companion), beside(path, &format!("{companion}.old")));
+            }
+            match fs::hard_link(&fresh, path) {
+                // Another process was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                // Not every file system has links.
+                Err(_) => fs::rename(&fresh, path).map_err(failed),
+                Ok(()) => Ok(()),
+            }
+        });
+        let _ = fs::remove_file(&fresh);
+        named
+    }
+
+    /// Tells a damaged file from a disk or a lock that says no.
+    pub(super) fn sort(&self, path: &Path, action: &'static str, source: rusqlite::Error) -> StorageError {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => self.damaged(path, &source.to_string()),
+            _ => StorageError::State { path: path.to_path_buf(), what: self.what, action, source },
+        }
+    }
+
+    fn damaged(&self, path: &Path, reason: &str) -> StorageError {
+        // SQLite may say more than one line, the first of them a headline.
+        let lines = reason.lines().filter(|line| !line.starts_with("***") && !line.is_empty());
+        let reason = lines.collect::<Vec<_>>().join("; ");
+        StorageError::StateDamaged { path: path.to_path_buf(), what: self.what, reason }
+    }
+}
+
+/// Closes a file of an earlier version to everybody else. It may be another user's to do so.
+fn keep_private(path: &Path) {
+    for path in [path.to_path_buf()].into_iter().chain(COMPANIONS.map(|companion| beside(path, companion))) {
+        if fs::metadata(&path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+            && let Err(error) = fs::set_permissions(&path, Permissions::from_mode(PRIVATE))
+        {
+            log::warn!("others can read {}: {error}", path.display());
+        }
+    }
+}
+
+/// The path with something behind its name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: Kind =
+        Kind { what: "the test's data", schema: "CREATE TABLE t (n); PRAGMA user_version = 3;", version: 3 };
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn only_the_owner_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data.sqlite");
+        for _ in 0..2 {
+            let connection = KIND.open(&path).unwrap();
+            connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+            for path in [path.clone(), beside(&path, "-wal"), beside(&path, "-shm")] {
+                assert_eq!(mode(&path), 0o600, "{}", path.display());
+            }
+            drop(connection);
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+            // As an earlier version left it.
+            fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_a_damaged_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data.sqlite");
+        fs::write(&path, "").unwrap();
+        let error = KIND.open(&path).unwrap_err().to_string();
+        assert!(error.contains("the test's data in") && error.contains("damaged (it is empty)"), "{error}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), 0, "left as it is");
+    }
+
+    #[test]
+    fn what_a_file_that_was_moved_away_left_behind_is_not_taken_for_the_new_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, old) = (dir.path().join("data.sqlite"), dir.path().join("old"));
+        let connection = KIND.open(&path).unwrap();
+        connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        fs::rename(&path, &old).unwrap();
+        let fresh = KIND.open(&path).unwrap();
+        assert_eq!(fresh.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_message_has_one_line() {
+        let error = KIND.damaged(Path::new("/x"), "*** in database main ***\nTree 2 page 2: bad\nTree 3: worse");
+        assert_eq!(
+            error.to_string(),
+            "the test's data in /x is damaged (Tree 2 page 2: bad; Tree 3: worse); move the file away to start without it"
+        );
     }
 }

@@ -104,27 +104,33 @@ pub enum StorageError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file with the resume data is damaged or is something else. It is left as it is.
-    #[error("the resume data in {} is damaged ({reason}); move the file away to start without it", path.display())]
+    /// A database of ours is damaged or is something else. It is left as it is.
+    #[error("{what} in {} is damaged ({reason}); move the file away to start without it", path.display())]
     StateDamaged {
         /// The database file.
         path: PathBuf,
+        /// What is in it: "the resume data".
+        what: &'static str,
         /// What is wrong with it.
         reason: String,
     },
-    /// The resume data was written by a later version.
-    #[error("the resume data in {} has version {version}, newer than this program", path.display())]
+    /// A database was written by a later version.
+    #[error("{what} in {} has version {version}, newer than this program", path.display())]
     StateTooNew {
         /// The database file.
         path: PathBuf,
+        /// What is in it.
+        what: &'static str,
         /// Its version.
         version: i64,
     },
-    /// The resume data could not be read or written for another reason.
-    #[error("cannot {action} the resume data in {}: {source}", path.display())]
+    /// A database could not be read or written for another reason.
+    #[error("cannot {action} {what} in {}: {source}", path.display())]
     State {
         /// The database file.
         path: PathBuf,
+        /// What is in it.
+        what: &'static str,
         /// What was tried, as a verb.
         action: &'static str,
         /// What the database said.

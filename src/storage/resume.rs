@@ -2,18 +2,18 @@
 //!
 //! One row per torrent and folder. `have` only ever names pieces whose files were synced before. `clean` says that
 //! nothing was written since, and then `files` has each file's length and time of change, by which the next open sees
-//! that nobody else wrote either. A damaged file is reported, never repaired or removed.
+//! that nobody else wrote either. A row that is not clean says that a download is writing there: see `ownership`.
 //!
-//! WAL with `synchronous=NORMAL`: a power cut may lose the last rows, not the file. An older row names fewer pieces, so
-//! it costs hashing, never truth. Any disk thread may call; the connection's lock is held for one statement.
+//! A power cut may lose the last rows (see `database`). An older row names fewer pieces, so it costs hashing, never
+//! truth. Any disk thread may call; the connection's lock is held for one statement.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
+use super::database::Kind;
 use super::error::StorageError;
 use super::files::FileStamp;
 use crate::types::{Bitfield, InfoHash};
@@ -32,8 +32,7 @@ const SCHEMA: &str = "
     ) WITHOUT ROWID;
     PRAGMA user_version = 1;";
 
-/// How long to wait for another process that uses the same file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const RESUME: Kind = Kind { what: "the resume data", schema: SCHEMA, version: SCHEMA_VERSION };
 
 /// Bytes of one file's stamp in the `files` column.
 const STAMP_LEN: usize = 16;
@@ -59,37 +58,8 @@ pub(super) struct ResumeDb {
 impl ResumeDb {
     /// Opens the file, or makes it.
     pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
-        let connection = Connection::open(path).map_err(|error| sort(path, "open", error))?;
-        let this = Self { path: path.to_path_buf(), connection: Mutex::new(connection) };
-        this.prepare()?;
-        Ok(this)
-    }
-
-    fn prepare(&self) -> Result<(), StorageError> {
-        let connection = self.lock();
-        let failed = |error| sort(&self.path, "open", error);
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-        let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
-        if verdict != "ok" {
-            return Err(StorageError::StateDamaged { path: self.path.clone(), reason: verdict });
-        }
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
-        // Two processes may make the file at once: look and make under one write lock.
-        connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-        let tables: i64 =
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
-        match version {
-            SCHEMA_VERSION => {}
-            0 if tables == 0 => connection.execute_batch(SCHEMA).map_err(failed)?,
-            0 => {
-                let reason = "it is another program's database".to_owned();
-                return Err(StorageError::StateDamaged { path: self.path.clone(), reason });
-            }
-            version => return Err(StorageError::StateTooNew { path: self.path.clone(), version }),
-        }
-        connection.execute_batch("COMMIT").map_err(failed)
+        let connection = RESUME.open(path)?;
+        Ok(Self { path: path.to_path_buf(), connection: Mutex::new(connection) })
     }
 
     /// What is remembered; `None` also if it does not fit the torrent's `pieces` and `files`.
@@ -101,7 +71,7 @@ impl ResumeDb {
         files: usize,
     ) -> Result<Option<Record>, StorageError> {
         let connection = self.lock();
-        let failed = |error| sort(&self.path, "read", error);
+        let failed = |error| RESUME.sort(&self.path, "read", error);
         let mut select = connection
             .prepare("SELECT have, clean, files FROM resume WHERE info_hash = ?1 AND dir = ?2")
             .map_err(failed)?;
@@ -148,22 +118,11 @@ impl ResumeDb {
     fn execute(&self, statement: &str, values: &[&dyn rusqlite::ToSql]) -> Result<(), StorageError> {
         let connection = self.lock();
         let done = connection.prepare(statement).and_then(|mut statement| statement.execute(values));
-        done.map(drop).map_err(|error| sort(&self.path, "write", error))
+        done.map(drop).map_err(|error| RESUME.sort(&self.path, "write", error))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Tells a damaged file from other trouble.
-fn sort(path: &Path, action: &'static str, source: rusqlite::Error) -> StorageError {
-    let path = path.to_path_buf();
-    match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            StorageError::StateDamaged { path, reason: source.to_string() }
-        }
-        _ => StorageError::State { path, action, source },
     }
 }
 

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 
-use super::database;
+use super::database::Kind;
 use super::error::StorageError;
 use crate::types::InfoHash;
 
 /// Version of the table below, kept in the file's `user_version`.
 const SCHEMA_VERSION: i64 = 1;
+
+const LIST: Kind = Kind { what: "the list of torrents", schema: SCHEMA, version: SCHEMA_VERSION };
 
 const SCHEMA: &str = "
     CREATE TABLE torrent (
@@ -61,7 +63,7 @@ impl TorrentList {
     /// [`StorageError::StateDamaged`], [`StorageError::StateTooNew`] or [`StorageError::State`]; the file is left as
     /// it is.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
-        let connection = database::open(path, SCHEMA, SCHEMA_VERSION)?;
+        let connection = LIST.open(path)?;
         Ok(Self { path: path.to_path_buf(), connection })
     }
 
@@ -70,7 +72,7 @@ impl TorrentList {
     /// # Errors
     /// [`StorageError::State`] if the file cannot be read.
     pub fn all(&self) -> Result<Vec<ListedTorrent>, StorageError> {
-        let failed = |error| database::sort(&self.path, "read", error);
+        let failed = |error| LIST.sort(&self.path, "read", error);
         let sql = "SELECT info_hash, metainfo, magnet, dir, seed, paused, shared FROM torrent ORDER BY position";
         let mut select = self.connection.prepare(sql).map_err(failed)?;
         let rows = select.query_map([], |row| {
@@ -136,7 +138,7 @@ impl TorrentList {
 
     fn execute(&self, sql: &str, params: &[&dyn rusqlite::ToSql]) -> Result<(), StorageError> {
         let changed = self.connection.prepare(sql).and_then(|mut statement| statement.execute(params));
-        changed.map(drop).map_err(|error| database::sort(&self.path, "write", error))
+        changed.map(drop).map_err(|error| LIST.sort(&self.path, "write", error))
     }
 }
 

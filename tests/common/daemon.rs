@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -52,10 +52,31 @@ impl Home {
 
     /// Starts a daemon and waits until it is ready.
     pub fn start(&self) -> Daemon {
-        let mut program = self.launch("0");
+        Self::ready(self.launch("0"))
+    }
+
+    fn ready(mut program: Program) -> Daemon {
         let line = program.wait_for_line("ready: API ", START_LIMIT);
         let (api, port) = line.split_once(", BitTorrent port ").unwrap();
         Daemon { api: api.to_owned(), port: port.parse().unwrap(), program }
+    }
+
+    /// Starts a daemon by means of another program, which gets the daemon's path as its last argument and has to run it
+    /// with `daemon --port 0`. `None` if that program ends with 77, or says that it cannot do its part.
+    pub fn start_in(&self, wrapper: &[&str]) -> Option<Daemon> {
+        let bitween = command(self.dir.path());
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(bitween.get_program()).current_dir(self.dir.path());
+        command.env_clear().envs(bitween.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("PATH", std::env::var_os("PATH")?);
+        let mut program = Program::start("daemon", command, self.dir.path());
+        wait_for("the wrapper", START_LIMIT, || {
+            (program.ended().is_some() || program.stdout().contains('\n')).then_some(())
+        });
+        if program.ended().is_some_and(|status| status.code() == Some(77)) || program.stderr().contains("unshare:") {
+            return None;
+        }
+        Some(Self::ready(program))
     }
 
     fn launch(&self, port: &str) -> Program {
