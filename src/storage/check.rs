@@ -298,6 +298,7 @@ impl Check {
     pub(super) fn finish(
         &self,
         resume: Option<&ResumeDb>,
+        claims: &Claims,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Outcome, StorageError> {
         let torrent = &self.torrent;
@@ -308,7 +309,8 @@ impl Check {
             }
             (found.have.clone(), found.rival.take())
         };
-        let reserved = match rival {
+        let came_later = || if torrent.create { claims.reader(torrent.key) } else { None };
+        let reserved = match rival.or_else(came_later) {
             Some(rival) if !have.is_full() => return Err(rival),
             None if torrent.create => self.take_over(&have, resume, cancelled)?,
             _ => Reserved::Yes,

@@ -48,11 +48,17 @@ impl Claims {
         }
         inner.claims.insert(torrent.key, Arc::clone(&claim));
         drop(inner);
-        // Two lists of files are compared without the lock.
-        others.iter().find_map(|other| {
-            let path = claim.common_file(other)?;
-            Some(StorageError::InUse { path, by: other.torrent.info_hash })
-        })
+        claim.in_use_by(&others)
+    }
+
+    /// Before a torrent that has claimed its files writes to them: why it must not, since somebody came to read them.
+    pub(super) fn reader(&self, torrent: TorrentKey) -> Option<StorageError> {
+        let inner = self.lock();
+        let claim = Arc::clone(inner.claims.get(&torrent)?);
+        let is_reader = |other: &Arc<Claim>| other.torrent.key != torrent && !other.torrent.create;
+        let readers: Vec<_> = inner.neighbours(&claim).into_iter().filter(is_reader).collect();
+        drop(inner);
+        claim.in_use_by(&readers)
     }
 
     /// The torrent uses its files no longer.
@@ -98,6 +104,14 @@ impl Claim {
         // One that is still being opened may turn out to be complete, and is asked itself if it is not.
         let writes = other.torrent.create && other.torrent.opened().is_ok() && !other.torrent.is_complete();
         self.torrent.create || writes
+    }
+
+    /// Two lists of files are compared here: not to be called under the lock.
+    fn in_use_by(&self, others: &[Arc<Self>]) -> Option<StorageError> {
+        others.iter().find_map(|other| {
+            let path = self.common_file(other)?;
+            Some(StorageError::InUse { path, by: other.torrent.info_hash })
+        })
     }
 
     fn common_file(&self, other: &Self) -> Option<PathBuf> {

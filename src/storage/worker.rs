@@ -357,7 +357,7 @@ impl Shared {
     /// Ends an open whose check is through.
     fn conclude(&self, torrent: &Torrent, check: &Check) {
         let cancelled = || self.stopping.load(Ordering::Relaxed) || torrent.closing.load(Ordering::Relaxed);
-        let outcome = check.finish(self.resume.as_ref(), &cancelled);
+        let outcome = check.finish(self.resume.as_ref(), &self.claims, &cancelled);
         // An idle torrent has no open file.
         self.files.forget(torrent.key);
         let Outcome { have, synced, state_dir, reserved, news } = match outcome {

@@ -250,6 +250,29 @@ fn two_torrents_never_write_to_the_same_file() {
 }
 
 #[test]
+fn who_comes_to_read_while_a_download_is_checked_is_not_written_under() {
+    let torrent = two_files();
+    torrent.write_files();
+    let mut bytes = torrent.content[..2 * PIECE].to_vec();
+    bytes[PIECE] ^= 1;
+    fs::write(torrent.path(0), &bytes).unwrap();
+    let other = recut(&torrent);
+    let running = torrent.start(BackendChoice::Auto);
+    // As after a restart: both are opened in one breath.
+    running.disk.submit(torrent.open_as(KEY, CheckMode::TrustResume, Writing::Repair));
+    running.disk.submit(other.open_as(OTHER, CheckMode::TrustResume, Writing::Never));
+    let mut refused = 0;
+    for _ in 0..2 {
+        match running.next() {
+            Done::Opened { result, .. } => refused += u32::from(matches!(result, Err(StorageError::InUse { .. }))),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(refused, 1, "one of them, whoever came first");
+    running.crash();
+}
+
+#[test]
 fn two_torrents_may_serve_the_same_file() {
     let torrent = two_files();
     torrent.write_files();
