@@ -52,6 +52,27 @@ impl ConnectArgs {
     }
 }
 
+/// How to find the daemon, and how its answer is printed: the options of every command that prints a list.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// How to find the daemon, and the torrent that a command is about.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TorrentArgs {
+    /// Its hash, or enough of the first digits
+    pub hash: String,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
 /// A daemon that can be called.
 #[derive(Debug)]
 pub struct Client {

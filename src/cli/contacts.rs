@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::client::{Client, ConnectArgs};
+use super::client::{Client, ListArgs};
 use super::error::CliError;
 use super::output::{Align, Table, json as print_json, line, note, print};
 use super::shares::say_why;
@@ -23,11 +23,8 @@ Examples:
 pub struct Args {
     #[command(subcommand)]
     action: Option<Action>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    connect: ConnectArgs,
+    list: ListArgs,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -57,9 +54,9 @@ enum Action {
 /// # Errors
 /// No daemon, no account, or an unknown contact.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let client = Client::find(&args.connect)?;
+    let client = Client::find(&args.list.connect)?;
     let (method, params, done) = match &args.action {
-        None => return list(&client, args.json),
+        None => return list(&client, args.list.json),
         Some(Action::Add { jid, name }) => {
             ("xmpp.add_contact", json!({"jid": jid.bare(), "name": name}), format!("{} is asked", jid.bare()))
         }

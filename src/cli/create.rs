@@ -3,14 +3,14 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::error::CliError;
 use super::hash_progress::HashProgress;
+use super::interrupt::Interrupt;
 use super::transfer::tracker_url;
 use crate::proto::metainfo::{Magnet, Metainfo};
-use crate::storage::create::{CreateOptions, Scan, scan};
+use crate::storage::create::{CreateError, CreateOptions, Scan, scan};
 use crate::types::Printable;
 
 /// Smallest and largest `--piece-size`, in bytes.
@@ -46,6 +46,7 @@ pub struct Args {
 /// # Errors
 /// [`CliError`] names the file that cannot be read or written.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    let interrupt = Interrupt::listen()?;
     let scan = scan(&args.path).map_err(|error| CliError::failed(Printable(&error.to_string())))?;
     let output = output(args, &scan)?;
     for skipped in &scan.skipped {
@@ -61,9 +62,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         created_by: Some(concat!("bitween/", env!("CARGO_PKG_VERSION")).to_owned()),
         creation_date: now(),
     };
-    let made = scan.hash(&options, &|done, total| progress.update(done, total), &AtomicBool::new(false));
+    let made = scan.hash(&options, &|done, total| progress.update(done, total), interrupt.flag());
     progress.finish();
-    let metainfo = made.map_err(|error| CliError::failed(Printable(&error.to_string())))?;
+    let metainfo = made.map_err(|error| match error {
+        CreateError::Cancelled => CliError::failed("interrupted; no torrent file was written"),
+        error => CliError::failed(Printable(&error.to_string())),
+    })?;
     write_file(&output, &metainfo.to_bytes())?;
     print(&metainfo, &output, &mut io::stdout().lock()).map_err(CliError::from)
 }

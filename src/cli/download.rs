@@ -1,10 +1,9 @@
 //! `bitween download`: fetches one torrent in this process, without a daemon.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::error::CliError;
-use super::transfer::{self, Transfer};
+use super::transfer::{self, NetArgs, Transfer};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,15 +23,9 @@ pub struct Args {
     /// Folder that gets the torrent's file or folder
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
-    /// Port to listen on; 0 picks one and prints it
-    #[arg(long, value_name = "P", default_value_t = 0)]
-    pub port: u16,
-    /// Peer to connect to; may be given several times
-    #[arg(long, value_name = "IP:PORT")]
-    pub peer: Vec<SocketAddr>,
-    /// Tracker to ask in addition; may be given several times
-    #[arg(long, value_name = "URL", value_parser = transfer::tracker_url)]
-    pub tracker: Vec<String>,
+    /// Port, peers and trackers
+    #[command(flatten)]
+    pub net: NetArgs,
     /// Go on as a seeder when complete
     #[arg(long)]
     pub seed: bool,
@@ -44,11 +37,9 @@ pub struct Args {
 /// What stopped it.
 pub fn run(args: &Args) -> Result<(), CliError> {
     transfer::run(&Transfer {
-        source: args.torrent.clone(),
-        dir: args.dir.clone(),
-        port: args.port,
-        peers: args.peer.clone(),
-        trackers: args.tracker.clone(),
+        source: &args.torrent,
+        dir: &args.dir,
+        net: &args.net,
         seed_only: false,
         keep_seeding: args.seed,
     })

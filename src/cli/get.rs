@@ -1,23 +1,22 @@
 //! `bitween get`: lets the daemon fetch a contact's share, a torrent file or a magnet link.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::client::{Client, ConnectArgs};
 use super::error::CliError;
-use super::output::{clean, duration, line, note, peers, percent, rate, size};
+use super::interrupt::Interrupt;
+use super::output::{clean, line, note, peers, size};
+use super::progress::{Picture, Progress, fetching};
 use crate::component::rpc::types::{Added, TorrentState, TorrentStatus, TorrentStatuses};
 use crate::proto::metainfo::MAX_TORRENT_LEN;
 
 /// Time between two questions how far it is.
 const POLL: Duration = Duration::from_millis(250);
-/// Time between two lines where no bar can be drawn.
-const LINE_EVERY: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -93,6 +92,7 @@ fn source(what: &str) -> Result<Value, CliError> {
 }
 
 fn wait(client: &Client, hash: &str) -> Result<(), CliError> {
+    let interrupt = Interrupt::listen()?;
     let progress = Progress::new();
     loop {
         let statuses: TorrentStatuses = client.call("bt.status", json!({"hash": hash}))?;
@@ -110,65 +110,28 @@ fn wait(client: &Client, hash: &str) -> Result<(), CliError> {
                 let reason = status.error.as_deref().unwrap_or("it stopped with an error");
                 return Err(CliError::failed(format_args!("{}: {}", clean(&status.name), clean(reason))));
             }
-            _ => progress.show(&status),
+            _ => {
+                let TorrentStatus { name, done, total_size: total, .. } = &status;
+                progress.show(&Picture { name, done: *done, total: *total, doing: describe(&status) });
+            }
         }
-        std::thread::sleep(POLL);
-    }
-}
-
-/// A bar on a terminal, a line now and then elsewhere. On standard error.
-struct Progress {
-    bar: Option<ProgressBar>,
-    last_line: std::cell::Cell<Option<Instant>>,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style =
-                ProgressStyle::with_template("[{bar:30}] {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(0).with_style(style.progress_chars("=> "))
-        });
-        Self { bar, last_line: std::cell::Cell::new(None) }
-    }
-
-    fn show(&self, status: &TorrentStatus) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(status.total_size);
-            bar.set_position(status.done);
-            bar.set_message(describe(status));
-            return;
-        }
-        #[expect(clippy::disallowed_methods, reason = "how often a person reads a line is real time")]
-        let now = Instant::now();
-        if self.last_line.get().is_none_or(|last| now - last >= LINE_EVERY) {
-            self.last_line.set(Some(now));
-            note(&describe(status));
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if !interrupt.sleep(POLL) {
+            progress.finish();
+            return Err(CliError::failed("no longer waiting; the daemon goes on, see `bitween status`"));
         }
     }
 }
 
+/// What happens, in a few words.
 fn describe(status: &TorrentStatus) -> String {
-    if status.state == TorrentState::Metadata {
-        // Nothing else is known; without peers its owners are offline, and it waits for them.
-        return format!("waiting for its description, {} peers, {}", status.peers, clean(&status.name));
+    match status.state {
+        // Without peers its owners are offline, and it waits for them.
+        TorrentState::Metadata => format!("waiting for its description from {}", peers(status.peers)),
+        TorrentState::Downloading => {
+            fetching(status.done, status.total_size, status.download_rate, status.peers, status.eta)
+        }
+        other => format!("{}, {} of {}", other.as_str(), size(status.done), size(status.total_size)),
     }
-    let eta = status.eta.map(|seconds| format!(", {} left", duration(seconds))).unwrap_or_default();
-    format!(
-        "{} {} of {}, {}, {}{eta}, {}",
-        status.state.as_str(),
-        percent(status.done, status.total_size),
-        size(status.total_size),
-        rate(status.download_rate),
-        peers(status.peers),
-        clean(&status.name)
-    )
 }
 
 #[cfg(test)]

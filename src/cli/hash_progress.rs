@@ -1,6 +1,6 @@
 //! Shows how far hashing is: a bar on a terminal, a line per tenth elsewhere. Standard error only.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -17,12 +17,11 @@ pub(super) enum HashProgress {
 
 impl HashProgress {
     pub(super) fn new() -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self::Lines(AtomicU64::new(0));
-        }
         let template = "{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self::Bar(ProgressBar::no_length().with_style(style))
+        let bar = ProgressBar::no_length().with_style(style);
+        // Hidden: no terminal, or one that cannot move its cursor.
+        if bar.is_hidden() { Self::Lines(AtomicU64::new(0)) } else { Self::Bar(bar) }
     }
 
     /// `done` of `total` bytes are hashed.

@@ -13,6 +13,7 @@ pub mod error;
 pub mod get;
 mod hash_progress;
 pub mod info;
+mod interrupt;
 pub mod output;
 pub mod pause;
 mod progress;

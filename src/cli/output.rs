@@ -2,8 +2,11 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::error::CliError;
 use crate::types::Printable;
@@ -111,6 +114,41 @@ pub fn peers<N: Display + PartialEq + From<u8>>(count: N) -> String {
     if count == N::from(1) { "1 peer".to_owned() } else { format!("{count} peers") }
 }
 
+/// Columns and rows of the terminal behind `stream`, if it is one that says so.
+pub(super) fn window(stream: &impl AsFd) -> Option<(usize, usize)> {
+    let size = tcgetwinsize(stream).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
+}
+
+/// Columns of the terminal behind `stream`.
+pub(super) fn columns(stream: &impl AsFd) -> Option<usize> {
+    window(stream).map(|(columns, _)| columns)
+}
+
+/// Text for a screen of this size: long lines are cut, and if there are too many the last one says how many are not
+/// shown. One row stays free for the cursor.
+#[must_use]
+pub(super) fn fit(text: &str, (columns, rows): (usize, usize)) -> String {
+    let count = text.lines().count();
+    let room = rows.saturating_sub(1);
+    let shown = if count > room { room.saturating_sub(1) } else { count };
+    let mut fitted: String = text.lines().take(shown).map(|line| format!("{}\n", cut(line, columns))).collect();
+    if shown < count {
+        fitted += &format!("{}\n", cut(&format!("... and {} more", count - shown), columns));
+    }
+    fitted
+}
+
+/// The beginning of a line that takes no more than this many columns.
+fn cut(line: &str, columns: usize) -> &str {
+    let mut used = 0;
+    let end = line.char_indices().find(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used > columns
+    });
+    end.and_then(|(end, _)| line.get(..end)).unwrap_or(line)
+}
+
 /// How a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -144,18 +182,18 @@ impl Table {
     pub fn render(&self) -> String {
         let headings: Vec<String> = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let lines = || std::iter::once(&headings).chain(&self.rows);
-        let width =
-            |at: usize| lines().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let width = |at: usize| lines().filter_map(|row| row.get(at)).map(|cell| cell.width()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         let mut text = String::new();
         for row in lines() {
             let cells =
                 row.iter().zip(&widths).zip(&self.columns).enumerate().map(|(at, ((cell, width), (_, align)))| {
                     let last = at + 1 == widths.len();
+                    let fill = " ".repeat(width.saturating_sub(cell.width()));
                     match align {
                         Align::Left if last => cell.clone(),
-                        Align::Left => format!("{cell:<width$}"),
-                        Align::Right => format!("{cell:>width$}"),
+                        Align::Left => cell.clone() + &fill,
+                        Align::Right => fill + cell,
                     }
                 });
             text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
@@ -198,6 +236,22 @@ mod tests {
         assert_eq!(duration(200), "3 min 20 s");
         assert_eq!(duration(7260), "2 h 1 min");
         assert_eq!(duration(90_000), "1 d 1 h");
+    }
+
+    #[test]
+    fn what_is_watched_fits_the_screen() {
+        assert_eq!(fit("a\nb\nc\n", (80, 4)), "a\nb\nc\n");
+        assert_eq!(fit("a\nb\nc\nd\n", (80, 4)), "a\nb\n... and 2 more\n");
+        assert_eq!(fit("日本語\n", (5, 4)), "日本\n", "a wide character takes two columns");
+        assert_eq!(fit("abc\n", (2, 2)), "ab\n");
+        assert_eq!(fit("a\nb\n", (2, 1)), "..\n");
+    }
+
+    #[test]
+    fn wide_characters_do_not_shift_the_columns() {
+        let mut table = Table::new(&[("FROM", Align::Left), ("NAME", Align::Left)]);
+        table.row(["日本@x".into(), "n".into()]);
+        assert_eq!(table.render(), "FROM    NAME\n日本@x  n\n");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::client::{Client, ConnectArgs};
+use super::client::{Client, TorrentArgs};
 use super::error::CliError;
 use super::output::line;
 
@@ -11,7 +11,7 @@ use super::output::line;
 #[command(after_help = "Example:\n  bitween pause 3f9a1c")]
 pub struct PauseArgs {
     #[command(flatten)]
-    which: Which,
+    torrent: TorrentArgs,
 }
 
 /// Let a torrent go on, also after an error
@@ -19,15 +19,7 @@ pub struct PauseArgs {
 #[command(after_help = "Example:\n  bitween resume 3f9a1c")]
 pub struct ResumeArgs {
     #[command(flatten)]
-    which: Which,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct Which {
-    /// Its hash, or enough of the first digits
-    hash: String,
-    #[command(flatten)]
-    connect: ConnectArgs,
+    torrent: TorrentArgs,
 }
 
 /// Runs `bitween pause`.
@@ -35,7 +27,7 @@ struct Which {
 /// # Errors
 /// No daemon, or an unknown hash.
 pub fn pause(args: &PauseArgs) -> Result<(), CliError> {
-    args.which.tell("bt.pause")?;
+    tell(&args.torrent, "bt.pause")?;
     line("paused")
 }
 
@@ -44,12 +36,10 @@ pub fn pause(args: &PauseArgs) -> Result<(), CliError> {
 /// # Errors
 /// No daemon, or an unknown hash.
 pub fn resume(args: &ResumeArgs) -> Result<(), CliError> {
-    args.which.tell("bt.resume")?;
+    tell(&args.torrent, "bt.resume")?;
     line("resumed")
 }
 
-impl Which {
-    fn tell(&self, method: &str) -> Result<Value, CliError> {
-        Client::find(&self.connect)?.call(method, json!({"hash": self.hash}))
-    }
+fn tell(torrent: &TorrentArgs, method: &str) -> Result<Value, CliError> {
+    Client::find(&torrent.connect)?.call(method, json!({"hash": torrent.hash}))
 }

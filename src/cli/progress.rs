@@ -2,36 +2,50 @@
 //! error; what a script may want to read, the port and the outcome, to standard output.
 
 use std::cell::RefCell;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::peers;
-use super::transfer::short_duration;
-use crate::component::snapshot::{TorrentState, TorrentStatus};
+use super::output::{columns, duration, peers, size};
 use crate::types::Printable;
 
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Time between two plain lines that say the same.
 const SAME_LINE_EVERY: Duration = Duration::from_secs(60);
+/// On a terminal with fewer columns the numbers get the room of the bar.
+const ROOM_FOR_A_BAR: usize = 60;
 
-/// How far one transfer is, for whoever watches.
-pub(super) struct TransferProgress {
+/// How far one transfer is.
+#[derive(Debug)]
+pub(super) struct Picture<'a> {
+    /// Name of the torrent.
+    pub(super) name: &'a str,
+    /// Bytes done.
+    pub(super) done: u64,
+    /// All bytes; 0 while nobody knows.
+    pub(super) total: u64,
+    /// What happens, in a few words. Foreign text in it is cleaned already.
+    pub(super) doing: String,
+}
+
+/// Shows how far one transfer is, for whoever watches.
+pub(super) struct Progress {
     bar: Option<ProgressBar>,
     last_line: RefCell<Option<(Instant, String)>>,
 }
 
-impl TransferProgress {
+impl Progress {
     pub(super) fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3}% {msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-            bar
-        });
-        Self { bar, last_line: RefCell::new(None) }
+        // One line whatever the terminal's width is: what does not fit is cut, a line that wraps cannot be redrawn.
+        let bar = ProgressBar::new(1);
+        let narrow = columns(&io::stderr()).is_some_and(|columns| columns < ROOM_FOR_A_BAR);
+        let template = if narrow { "{prefix} {wide_msg}" } else { "{prefix} [{bar:16}] {wide_msg}" };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style.progress_chars("=> "));
+        // Hidden: no terminal, or one that cannot move its cursor.
+        Self { bar: Some(bar).filter(|bar| !bar.is_hidden()), last_line: RefCell::new(None) }
     }
 
     /// A result: one line on standard output.
@@ -52,26 +66,20 @@ impl TransferProgress {
         }
     }
 
+    /// Draws the picture, or prints it if it is time for another line.
     #[expect(clippy::disallowed_methods, reason = "how often lines are printed is a matter of real time")]
-    pub(super) fn update(&self, status: &TorrentStatus) {
-        let line = describe(status);
+    pub(super) fn show(&self, picture: &Picture<'_>) {
+        let Picture { name, done, total, doing } = picture;
+        let percent = whole_percent(*done, *total);
         if let Some(bar) = &self.bar {
-            let (done, total) = match status.state {
-                TorrentState::Checking { checked, total } => (checked, total),
-                _ => (status.done, status.total_size),
-            };
-            bar.set_length(total.max(1));
-            bar.set_position(done);
-            bar.set_prefix(Printable(&short_name(&status.name)).to_string());
-            bar.set_message(line);
+            bar.set_length((*total).max(1));
+            bar.set_position(*done);
+            bar.set_prefix(format!("{percent:>3}%"));
+            bar.set_message(format!("{doing}, {}", Printable(name)));
             return;
         }
-        if matches!(status.state, TorrentState::Checking { total: 0, .. }) {
-            return; // Nothing is known yet.
-        }
         let now = Instant::now();
-        let percent = (status.done * 100).checked_div(status.total_size).unwrap_or(0);
-        let line = format!("{}: {percent}% {line}", status.name);
+        let line = format!("{}: {percent}% {doing}", Printable(name));
         let due = self.last_line.borrow().as_ref().is_none_or(|(last, old)| {
             now.duration_since(*last) >= if *old == line { SAME_LINE_EVERY } else { LINE_EVERY }
         });
@@ -81,53 +89,45 @@ impl TransferProgress {
         }
     }
 
-    /// Leaves the bar as it is and ends it.
+    /// Takes the bar away: what comes next says how it ended.
     pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
-            bar.abandon();
+            bar.finish_and_clear();
         }
     }
 }
 
-/// What happens, in a few words.
-fn describe(status: &TorrentStatus) -> String {
-    let warning = status.warning.as_deref().map(|text| format!(" ({})", Printable(text))).unwrap_or_default();
-    match &status.state {
-        TorrentState::Metadata => format!("waiting for the description from {}{warning}", peers(status.peers)),
-        TorrentState::Checking { total: 0, .. } => "looking for what is there".to_owned(),
-        TorrentState::Checking { checked, total } => {
-            format!("checking {} of {}", HumanBytes(*checked), HumanBytes(*total))
-        }
-        TorrentState::Seeding => {
-            format!(
-                "seeding at {}/s to {}, {} sent",
-                HumanBytes(status.upload_rate.0),
-                peers(status.peers),
-                HumanBytes(status.uploaded)
-            )
-        }
-        TorrentState::Paused => "paused".to_owned(),
-        TorrentState::Error(reason) => Printable(reason).to_string(),
-        TorrentState::Downloading if status.peers == 0 => {
-            let done = HumanBytes(status.done);
-            format!("{done} of {}, no peers yet{warning}", HumanBytes(status.total_size))
-        }
-        TorrentState::Downloading => {
-            let left = status.seconds_left().map(|s| format!(", {} left", short_duration(s))).unwrap_or_default();
-            format!(
-                "{} of {} at {}/s from {}{left}{warning}",
-                HumanBytes(status.done),
-                HumanBytes(status.total_size),
-                HumanBytes(status.download_rate.0),
-                peers(status.peers)
-            )
-        }
+/// What a download does, in a few words; the most important ones first, the end may be cut.
+pub(super) fn fetching(done: u64, total: u64, rate: u64, connected: u64, left: Option<u64>) -> String {
+    let (done, total) = (size(done), size(total));
+    if connected == 0 {
+        return format!("{done} of {total}, no peers yet");
     }
+    let left = left.map(|seconds| format!(", {} left", duration(seconds))).unwrap_or_default();
+    format!("{done} of {total}, {}/s, {}{left}", size(rate), peers(connected))
 }
 
-fn short_name(name: &str) -> String {
-    if name.chars().count() <= 30 {
-        return name.to_owned();
+/// Rounded down: 100 only when nothing is missing.
+fn whole_percent(done: u64, total: u64) -> u128 {
+    (u128::from(done.min(total)) * 100).checked_div(u128::from(total)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hundred_percent_means_nothing_is_missing() {
+        assert_eq!(whole_percent(999, 1000), 99);
+        assert_eq!(whole_percent(u64::MAX, u64::MAX), 100);
+        assert_eq!(whole_percent(0, 0), 0);
     }
-    name.chars().take(29).chain(['…']).collect()
+
+    #[test]
+    fn the_numbers_of_a_download_fit_beside_the_bar_on_80_columns() {
+        let longest = fetching(1023 << 20, 1023 << 20, 1023 << 20, 60, Some(3599));
+        assert_eq!(longest, "1023.0 MiB of 1023.0 MiB, 1023.0 MiB/s, 60 peers, 59 min 59 s left");
+        assert!("100% ".len() + "1023.0 MiB of 1023.0 MiB, 1023.0 MiB/s".len() <= 60, "on a narrow terminal, too");
+        assert_eq!(fetching(1024, 2048, 0, 0, None), "1.0 KiB of 2.0 KiB, no peers yet");
+    }
 }

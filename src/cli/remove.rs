@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::client::{Client, ConnectArgs};
+use super::client::{Client, TorrentArgs};
 use super::error::CliError;
 use super::output::line;
 
@@ -10,13 +10,11 @@ use super::output::line;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  bitween remove 3f9a1c\n  bitween remove 3f9a1c --with-data")]
 pub struct Args {
-    /// Its hash, or enough of the first digits
-    hash: String,
+    #[command(flatten)]
+    torrent: TorrentArgs,
     /// Delete its files too; this cannot be undone
     #[arg(long)]
     with_data: bool,
-    #[command(flatten)]
-    connect: ConnectArgs,
 }
 
 /// Removes it.
@@ -24,7 +22,7 @@ pub struct Args {
 /// # Errors
 /// No daemon, an unknown hash, or files that cannot be deleted.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let params = json!({"hash": args.hash, "with_data": args.with_data});
-    Client::find(&args.connect)?.call::<Value>("bt.remove", params)?;
+    let params = json!({"hash": args.torrent.hash, "with_data": args.with_data});
+    Client::find(&args.torrent.connect)?.call::<Value>("bt.remove", params)?;
     line(if args.with_data { "removed with its files" } else { "removed; its files stay" })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::client::{Client, ConnectArgs};
+use super::client::{Client, ListArgs};
 use super::error::CliError;
 use super::shares::{say_why, show};
 use crate::component::rpc::types::ShareList;
@@ -14,11 +14,8 @@ pub struct Args {
     /// Words that the name holds, in any order and case
     #[arg(required = true, value_name = "TERM")]
     terms: Vec<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    connect: ConnectArgs,
+    list: ListArgs,
 }
 
 /// Searches; finding nothing is no failure.
@@ -26,8 +23,8 @@ pub struct Args {
 /// # Errors
 /// No daemon.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let client = Client::find(&args.connect)?;
+    let client = Client::find(&args.list.connect)?;
     let found: ShareList = client.call("xmpp.search", json!({"term": args.terms.join(" ")}))?;
-    show(&found.shares, args.json, "nothing found")?;
-    if found.shares.is_empty() && !args.json { say_why(&client) } else { Ok(()) }
+    show(&found.shares, args.list.json, "nothing found")?;
+    if found.shares.is_empty() && !args.list.json { say_why(&client) } else { Ok(()) }
 }

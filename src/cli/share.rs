@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::client::{Client, ConnectArgs};
+use super::client::{Client, ListArgs};
 use super::error::CliError;
 use super::hash_progress::HashProgress;
+use super::interrupt::Interrupt;
 use super::output::{clean, json as print_json, line, note};
 use crate::component::rpc::types::{Account, AccountState, ShareJob, ShareProgress, ShareStage};
 
@@ -32,11 +33,8 @@ pub struct Args {
     /// Files and folders
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    connect: ConnectArgs,
+    list: ListArgs,
 }
 
 /// Shares the paths in their order; the first that fails ends it, after those before it are done.
@@ -44,12 +42,18 @@ pub struct Args {
 /// # Errors
 /// No daemon, or a path that cannot be shared.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let client = Client::find(&args.connect)?;
-    let mut batch = Batch { client: &client, as_json: args.json, announcing: VecDeque::new(), shared: Vec::new() };
+    let client = Client::find(&args.list.connect)?;
+    let mut batch = Batch {
+        client: &client,
+        interrupt: Interrupt::listen()?,
+        as_json: args.list.json,
+        announcing: VecDeque::new(),
+        shared: Vec::new(),
+    };
     // The server takes announcements slowly, but many at once: the next path is hashed meanwhile.
     let made = args.paths.iter().try_for_each(|path| batch.make(path));
     let told = batch.tell_all(0);
-    if args.json && (made.is_ok() || !batch.shared.is_empty()) {
+    if args.list.json && (made.is_ok() || !batch.shared.is_empty()) {
         print_json(&batch.shared)?;
     }
     made.and(told)
@@ -67,6 +71,7 @@ fn not_announced(account: &Account) -> &'static str {
 /// Several shares on their way, in the order of the command line.
 struct Batch<'a> {
     client: &'a Client,
+    interrupt: Interrupt,
     as_json: bool,
     /// Made, and being announced: path and job.
     announcing: VecDeque<(String, u64)>,
@@ -93,7 +98,9 @@ impl Batch<'_> {
             match self.progress(job) {
                 Ok(progress) if progress.stage == ShareStage::Hashing => {
                     bar.update(progress.done, progress.total);
-                    std::thread::sleep(pause);
+                    if let Err(interrupted) = self.sleep(pause) {
+                        break Err(interrupted);
+                    }
                     pause = POLL.min(pause * 2);
                 }
                 outcome => break outcome,
@@ -138,9 +145,16 @@ impl Batch<'_> {
             if self.announcing.len() <= rest {
                 return Ok(());
             }
-            std::thread::sleep(pause);
+            self.sleep(pause)?;
             pause = POLL.min(pause * 2);
         }
+    }
+
+    fn sleep(&self, time: Duration) -> Result<(), CliError> {
+        if self.interrupt.sleep(time) {
+            return Ok(());
+        }
+        Err(CliError::failed("interrupted; the daemon finishes what it has begun, see `bitween status`"))
     }
 
     fn progress(&self, job: u64) -> Result<ShareProgress, CliError> {

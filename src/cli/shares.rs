@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::client::{Client, ConnectArgs};
+use super::client::{Client, ListArgs};
 use super::error::CliError;
 use super::output::{Align, Table, hash, json as print_json, note, print, size};
 use crate::component::rpc::types::{Account, AccountState, ShareEntry, ShareList, TorrentStatuses};
@@ -27,11 +27,8 @@ pub struct Args {
     /// Your own shares instead
     #[arg(long)]
     mine: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    connect: ConnectArgs,
+    list: ListArgs,
 }
 
 /// Lists them.
@@ -39,7 +36,7 @@ pub struct Args {
 /// # Errors
 /// No daemon, or an unknown contact.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let client = Client::find(&args.connect)?;
+    let client = Client::find(&args.list.connect)?;
     let shares = if args.mine {
         own(&client)?
     } else {
@@ -47,10 +44,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         client.call::<ShareList>("xmpp.list_shares", json!({"contact": contact}))?.shares
     };
     if args.mine {
-        return show(&shares, args.json, "you share nothing; share something with `bitween share PATH`");
+        return show(&shares, args.list.json, "you share nothing; share something with `bitween share PATH`");
     }
-    show(&shares, args.json, "no shares")?;
-    if shares.is_empty() && !args.json { say_why(&client) } else { Ok(()) }
+    show(&shares, args.list.json, "no shares")?;
+    if shares.is_empty() && !args.list.json { say_why(&client) } else { Ok(()) }
 }
 
 /// Nothing to show may have a reason that can be mended.

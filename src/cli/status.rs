@@ -1,14 +1,14 @@
 //! `bitween status`: what the daemon is doing, once or again and again.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::account::state_text;
-use super::client::{Client, ConnectArgs};
+use super::client::{Client, ListArgs};
 use super::error::CliError;
-use super::output::{Align, Table, clean, hash, json as print_json, peers, percent, print, rate, size};
+use super::interrupt::Interrupt;
+use super::output::{Align, Table, clean, fit, hash, json as print_json, peers, percent, print, rate, size, window};
 use crate::component::rpc::types::{AccountState, DaemonStatus, TorrentStatus, TorrentStatuses};
 
 /// Time between two pictures of `--watch`.
@@ -19,17 +19,14 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 /// Show what the daemon is doing
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  bitween status\n  bitween status --watch      (Ctrl-C ends it)\n  bitween status --json"
+    after_help = "Examples:\n  bitween status\n  bitween status --watch      (Ctrl-C ends it)\n  bitween status --json\n\nWith --watch, --json prints one object after the other."
 )]
 pub struct Args {
     /// Show it again every second
     #[arg(long)]
     watch: bool,
-    /// Print JSON; with --watch one object after the other
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    connect: ConnectArgs,
+    list: ListArgs,
 }
 
 /// Shows it.
@@ -37,25 +34,36 @@ pub struct Args {
 /// # Errors
 /// No daemon, or it went away while watching.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let client = Client::find(&args.connect)?;
-    let clear = args.watch && !args.json && std::io::stdout().is_terminal();
-    if clear {
+    let client = Client::find(&args.list.connect)?;
+    let interrupt = args.watch.then(Interrupt::listen).transpose()?;
+    let screen = || window(&std::io::stdout()).filter(|_| args.watch && !args.list.json && has_cursor());
+    if screen().is_some() {
         print("\x1b[2J")?;
     }
     loop {
         let daemon: DaemonStatus = client.call("Api.status", json!({}))?;
         let torrents = client.call::<TorrentStatuses>("bt.status", json!({}))?.torrents;
-        if args.json {
+        if args.list.json {
             print_json(&json!({"daemon": daemon, "torrents": torrents}))?;
         } else {
             let text = describe(&daemon) + &list(&torrents);
-            print(&if clear { format!("{CLEAR}{text}") } else { text })?;
+            // The window may be resized at any time.
+            print(&match screen() {
+                Some(size) => format!("{CLEAR}{}", fit(&text, size)),
+                None => text,
+            })?;
         }
-        if !args.watch {
-            return Ok(());
+        // Ctrl-C is how watching is meant to end.
+        if !interrupt.as_ref().is_some_and(|interrupt| interrupt.sleep(REFRESH)) {
+            // Below what the terminal shows for Ctrl-C.
+            return if screen().is_some() { print("\n") } else { Ok(()) };
         }
-        std::thread::sleep(REFRESH);
     }
+}
+
+/// Can the terminal move its cursor?
+fn has_cursor() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 fn describe(daemon: &DaemonStatus) -> String {

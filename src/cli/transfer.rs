@@ -3,17 +3,17 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::error::CliError;
 use super::info::read_torrent;
-use super::progress::TransferProgress;
+use super::interrupt::Interrupt;
+use super::output::{peers, size};
+use super::progress::{Picture, Progress, fetching};
 use crate::component::bt::BtOptions;
 use crate::component::event::{Event, Lifecycle, NewTorrent, TorrentSource};
 use crate::component::snapshot::{TorrentState, TorrentStatus};
 use crate::config::{Config, create_private_dir};
-use crate::daemon::Signals;
 use crate::node::Engine;
 use crate::proto::metainfo::Magnet;
 use crate::proto::tracker::{TrackerUrl, UrlError};
@@ -22,19 +22,29 @@ use crate::types::{InfoHash, Printable};
 /// How often the progress is drawn.
 const TICK: Duration = Duration::from_millis(250);
 
+/// The options that `download` and `seed` share.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NetArgs {
+    /// Port to listen on; 0 picks one and prints it
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    pub port: u16,
+    /// Peer to connect to; may be given several times
+    #[arg(long, value_name = "IP:PORT")]
+    pub peer: Vec<SocketAddr>,
+    /// Tracker to announce to in addition; may be given several times
+    #[arg(long, value_name = "URL", value_parser = tracker_url)]
+    pub tracker: Vec<String>,
+}
+
 /// What `download` and `seed` have in common.
 #[derive(Debug)]
-pub struct Transfer {
+pub struct Transfer<'a> {
     /// A torrent file's path, a magnet link or an info hash.
-    pub source: String,
+    pub source: &'a str,
     /// Folder that holds (or gets) the torrent's top-level name.
-    pub dir: PathBuf,
-    /// TCP port, 0 for any.
-    pub port: u16,
-    /// Peers given by hand.
-    pub peers: Vec<SocketAddr>,
-    /// Trackers given by hand.
-    pub trackers: Vec<String>,
+    pub dir: &'a Path,
+    /// Port, peers and trackers given by hand.
+    pub net: &'a NetArgs,
     /// The files are there: never create one.
     pub seed_only: bool,
     /// Go on as a seeder when complete.
@@ -45,17 +55,14 @@ pub struct Transfer {
 ///
 /// # Errors
 /// What stopped it, in one line.
-pub fn run(transfer: &Transfer) -> Result<(), CliError> {
-    let source = read_source(&transfer.source)?;
+pub fn run(transfer: &Transfer<'_>) -> Result<(), CliError> {
+    let source = read_source(transfer.source)?;
     if transfer.seed_only && matches!(source, TorrentSource::Magnet(_)) {
         return Err(CliError::failed("seeding needs the torrent file, a link is not enough"));
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let interrupted = Arc::clone(&stop);
-    let _signals = Signals::listen(move || interrupted.store(true, Ordering::Relaxed))
-        .map_err(|error| CliError::failed(format_args!("cannot listen to signals: {error}")))?;
+    let interrupt = Interrupt::listen()?;
     let options = BtOptions {
-        port: transfer.port,
+        port: transfer.net.port,
         state: state_file(),
         // Who opens one torrent by hand may well run its tracker too.
         allow_loopback_trackers: true,
@@ -63,17 +70,17 @@ pub fn run(transfer: &Transfer) -> Result<(), CliError> {
     };
     let mut engine = Engine::start(options).map_err(|error| CliError::failed(error.to_string()))?;
     let events = engine.events();
-    let dir = std::path::absolute(&transfer.dir).map_err(|error| CliError::failed(error.to_string()))?;
-    let progress = TransferProgress::new();
+    let dir = std::path::absolute(transfer.dir).map_err(|error| CliError::failed(error.to_string()))?;
+    let progress = Progress::new();
     progress.tell(&format!("listening on port {}", engine.port()));
     let new = match source {
         TorrentSource::Metainfo(metainfo) if transfer.seed_only => NewTorrent::seed(metainfo, dir),
         source => NewTorrent::download(source, dir),
     };
-    let (peers, trackers) = (transfer.peers.clone(), transfer.trackers.clone());
+    let (peers, trackers) = (transfer.net.peer.clone(), transfer.net.tracker.clone());
     let info_hash =
         engine.add(NewTorrent { peers, trackers, ..new }).map_err(|error| CliError::failed(error.to_string()))?;
-    let outcome = watch(&engine, info_hash, transfer, &events, &progress, &stop);
+    let outcome = watch(&engine, info_hash, transfer, &events, &progress, &interrupt);
     progress.finish();
     engine.stop();
     outcome
@@ -82,14 +89,14 @@ pub fn run(transfer: &Transfer) -> Result<(), CliError> {
 fn watch(
     engine: &Engine,
     info_hash: InfoHash,
-    transfer: &Transfer,
+    transfer: &Transfer<'_>,
     events: &crate::bus::Subscriber<Event>,
-    progress: &TransferProgress,
-    stop: &AtomicBool,
+    progress: &Progress,
+    interrupt: &Interrupt,
 ) -> Result<(), CliError> {
     let mut complete = false;
     loop {
-        if stop.load(Ordering::Relaxed) {
+        if interrupt.is_set() {
             return interrupted(complete, progress);
         }
         let change = match events.recv_timeout(TICK) {
@@ -118,7 +125,38 @@ fn watch(
         if transfer.seed_only && status.state == TorrentState::Seeding && !status.is_complete() {
             return Err(incomplete(&status));
         }
-        progress.update(&status);
+        show(progress, &status);
+    }
+}
+
+fn show(progress: &Progress, status: &TorrentStatus) {
+    let (done, total) = match status.state {
+        TorrentState::Checking { total: 0, .. } => return, // Nothing is known yet.
+        TorrentState::Checking { checked, total } => (checked, total),
+        _ => (status.done, status.total_size),
+    };
+    progress.show(&Picture { name: &status.name, done, total, doing: describe(status) });
+}
+
+/// What happens, in a few words.
+fn describe(status: &TorrentStatus) -> String {
+    let connected = u64::try_from(status.peers).unwrap_or(u64::MAX);
+    let doing = match &status.state {
+        TorrentState::Metadata => format!("waiting for the description from {}", peers(connected)),
+        TorrentState::Checking { checked, total } => format!("checking {} of {}", size(*checked), size(*total)),
+        TorrentState::Seeding => {
+            let (rate, sent) = (size(status.upload_rate.0), size(status.uploaded));
+            return format!("seeding at {rate}/s to {}, {sent} sent", peers(connected));
+        }
+        TorrentState::Paused => "paused".to_owned(),
+        TorrentState::Error(reason) => Printable(reason).to_string(),
+        TorrentState::Downloading => {
+            fetching(status.done, status.total_size, status.download_rate.0, connected, status.seconds_left())
+        }
+    };
+    match &status.warning {
+        Some(warning) => format!("{doing} ({})", Printable(warning)),
+        None => doing,
     }
 }
 
@@ -134,7 +172,7 @@ fn state_file() -> Option<PathBuf> {
     }
 }
 
-fn interrupted(complete: bool, progress: &TransferProgress) -> Result<(), CliError> {
+fn interrupted(complete: bool, progress: &Progress) -> Result<(), CliError> {
     if complete {
         progress.say("stopping");
         return Ok(());
@@ -185,14 +223,4 @@ pub(super) fn nothing_called(text: &str) -> CliError {
 /// What is wrong with it.
 pub(super) fn tracker_url(text: &str) -> Result<String, UrlError> {
     text.parse::<TrackerUrl>().map(|_| text.to_owned())
-}
-
-/// Time since `start`, for people.
-pub(super) fn short_duration(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
-    }
 }

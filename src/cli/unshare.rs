@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::client::{Client, ConnectArgs};
+use super::client::{Client, TorrentArgs};
 use super::error::CliError;
 use super::output::line;
 
@@ -10,10 +10,8 @@ use super::output::line;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Example:\n  bitween unshare 3f9a1c      (see `bitween shares --mine`)")]
 pub struct Args {
-    /// Its hash, or enough of the first digits
-    hash: String,
     #[command(flatten)]
-    connect: ConnectArgs,
+    torrent: TorrentArgs,
 }
 
 /// Withdraws it.
@@ -21,6 +19,6 @@ pub struct Args {
 /// # Errors
 /// No daemon, or an unknown hash.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    Client::find(&args.connect)?.call::<Value>("bt.del_torrent", json!({"hash": args.hash}))?;
+    Client::find(&args.torrent.connect)?.call::<Value>("bt.del_torrent", json!({"hash": args.torrent.hash}))?;
     line("no longer shared")
 }

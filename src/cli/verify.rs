@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 
 use super::error::CliError;
 use super::hash_progress::HashProgress;
 use super::info::read_torrent;
+use super::interrupt::Interrupt;
 use crate::storage::inspect::{FileState, Report, check_files};
 use crate::types::Printable;
 
@@ -31,11 +31,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let dir = args.dir.display().to_string();
         return Err(CliError::failed(format_args!("{} is no folder", Printable(&dir))));
     }
+    let interrupt = Interrupt::listen()?;
     let progress = HashProgress::new();
     let update = |done, total| progress.update(done, total);
-    let report = check_files(&metainfo.info, &args.dir, &update, &AtomicBool::new(false));
+    let report = check_files(&metainfo.info, &args.dir, &update, interrupt.flag());
     progress.finish();
-    let report = report.ok_or_else(|| CliError::failed("cancelled"))?;
+    let report = report.ok_or_else(|| CliError::failed("interrupted; nothing was changed"))?;
     print(&report, &mut io::stdout().lock())?;
     if report.is_complete() { Ok(()) } else { Err(CliError::failed("the files do not match the torrent")) }
 }
@@ -70,6 +71,7 @@ fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
     use crate::storage::create::{CreateOptions, create_torrent};

@@ -1,7 +1,8 @@
-//! SIGINT and SIGTERM: the first one stops the program in order, a later one ends the process at once.
+//! SIGINT, SIGTERM and SIGHUP: the first one stops the program in order, a later one ends the process at once.
 //!
 //! The handler only writes a byte to a socket; the thread `signals` reads it and says so. Signals in one breath count as
-//! one: `timeout` sends its signal twice, and some terminals and supervisors signal both process and group.
+//! one: `timeout` sends its signal twice, and some terminals and supervisors signal both process and group. SIGHUP, the
+//! closed terminal, counts unless it is ignored: `nohup` means that the program goes on.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -11,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use signal_hook::SigId;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
 /// Exit code after a second signal.
@@ -35,7 +36,8 @@ impl Signals {
         let (mut reader, writer) = UnixStream::pair()?;
         let deadly = Arc::new(AtomicBool::new(false));
         let mut signals = Self { handlers: Vec::new(), thread: None };
-        for signal in [SIGINT, SIGTERM] {
+        let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+        for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
             signals.handlers.push(flag::register_conditional_shutdown(signal, KILLED, Arc::clone(&deadly))?);
             signals.handlers.push(low_level::pipe::register(signal, writer.try_clone()?)?);
         }
@@ -69,5 +71,32 @@ impl Drop for Signals {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// Was this process started with the signal ignored? As far as the system tells; otherwise it was not.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignores(&status, signal)
+}
+
+/// Reads the mask of ignored signals, signal 1 being the lowest bit (proc(5), `/proc/pid/status`).
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let bit =
+        u32::try_from(signal).ok().and_then(|signal| signal.checked_sub(1)).and_then(|bit| 1_u64.checked_shl(bit));
+    bit.is_some_and(|bit| mask & bit != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_mask() {
+        let status = "Name:\tx\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001001\n";
+        assert!(ignores(status, SIGHUP) && ignores(status, 13));
+        assert!(!ignores(status, SIGINT) && !ignores("", SIGHUP) && !ignores("SigIgn:\tzz", SIGHUP));
     }
 }
