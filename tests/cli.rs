@@ -12,10 +12,11 @@
 #[path = "common/fake_control.rs"]
 mod fake_control;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitween::component::rpc::{RpcServer, ServerOptions};
 use bitween::config::DaemonFile;
@@ -380,4 +381,48 @@ fn torrents_are_made_shown_and_checked_without_a_daemon() {
     home.write("films/a.mkv", "some filn");
     assert_eq!(home.code(&["verify", "films.torrent", "--dir", "."]), 1);
     assert!(!Path::new(&home.path(".config")).exists(), "nothing is written that nobody asked for");
+}
+
+/// `bitween seed` of a small file, ready, with `prepare` run by the shell that becomes it.
+fn seeder(home: &Home, prepare: &str) -> Child {
+    home.write("film", "hello");
+    assert_eq!(home.code(&["create", "film", "-o", "film.torrent", "--force"]), 0);
+    let script = format!("{prepare} exec \"$0\" seed film.torrent --dir .");
+    let mut child = Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_bitween")])
+        .env_clear()
+        .env("HOME", home.dir.path())
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir(home.dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.starts_with("complete")));
+    child
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_closed_terminal_and_signals_in_one_breath_end_a_transfer_in_order() {
+    let home = Home::new();
+    for signals in [&["-HUP"][..], &["-TERM", "-TERM", "-TERM"], &["-INT", "-INT", "-HUP"]] {
+        let mut child = seeder(&home, "");
+        signals.iter().for_each(|name| signal(&child, name));
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{signals:?}");
+    }
+}
+
+#[test]
+fn nohup_means_that_the_transfer_goes_on() {
+    let mut child = seeder(&Home::new(), "trap '' HUP;");
+    signal(&child, "-HUP");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(child.try_wait().unwrap(), None);
+    signal(&child, "-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -185,7 +185,7 @@ fn shares_are_told_changed_and_taken_back() {
 #[test]
 fn commands_before_and_without_an_account_say_so() {
     let node = Node::start(None);
-    let add = || node.command(|reply| ContactCommand::Add { jid: ALICE.into(), reply });
+    let add = || node.command(|reply| ContactCommand::Add { jid: ALICE.into(), name: None, reply });
     assert!(matches!(add(), Err(ControlError::NoAccount)));
     assert!(matches!(node.remove_account(), Err(ControlError::NoAccount)));
     assert_eq!(node.state(), None);
@@ -235,7 +235,8 @@ fn people_ask_and_are_accepted_refused_and_removed() {
     alice.until_online();
     carol.until_online();
     const CAROL: &str = "carol@localhost";
-    let add = |jid: &str| carol.command(|reply| ContactCommand::Add { jid: jid.into(), reply });
+    let add =
+        |jid: &str| carol.command(|reply| ContactCommand::Add { jid: jid.into(), name: Some("Ally".into()), reply });
     let remove = |node: &Node, jid: &str| node.command(|reply| ContactCommand::Remove { jid: jid.into(), reply });
     let accept = |jid: &str| alice.command(|reply| ContactCommand::Accept { jid: jid.into(), reply });
 
@@ -253,6 +254,7 @@ fn people_ask_and_are_accepted_refused_and_removed() {
     assert_eq!(carol.sees(ALICE), [""; 0]);
     accept(CAROL).unwrap();
     carol.until_sees(ALICE, &["film"]);
+    assert_eq!(carol.contacts.read().roster[0].name.as_deref(), Some("Ally"));
     carol.share(&["song"]);
     wait_for("both ways", PATIENCE, || (alice.sees(CAROL) == ["song"]).then_some(()));
     remove(&alice, CAROL).unwrap();
@@ -277,7 +279,7 @@ fn a_restarted_server_is_found_again_and_told_what_changed() {
     assert_eq!(bob.sees(ALICE), ["-before"]);
     let problem = bob.state().unwrap().1.unwrap();
     assert!(!problem.is_empty());
-    let error = bob.command(|reply| ContactCommand::Add { jid: ALICE.into(), reply }).unwrap_err();
+    let error = bob.command(|reply| ContactCommand::Add { jid: ALICE.into(), name: None, reply }).unwrap_err();
     assert!(matches!(error, ControlError::Offline(_)), "{error}");
     alice.share(&["before", "meanwhile"]);
     server.resume();

@@ -58,7 +58,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let (method, params, done) = match &args.action {
         None => return list(&client, args.list.json),
         Some(Action::Add { jid, name }) => {
-            ("xmpp.add_contact", json!({"jid": jid.bare(), "name": name}), format!("{} is asked", jid.bare()))
+            let contacts: Contacts = client.call("xmpp.contacts", json!({}))?;
+            let known = contacts.contacts.into_iter().find(|contact| contact.jid.eq_ignore_ascii_case(jid.bare()));
+            let done = format!("{} {}", jid.bare(), added(known.as_ref()));
+            ("xmpp.add_contact", json!({"jid": jid.bare(), "name": name}), done)
         }
         Some(Action::Accept { jid }) => {
             ("xmpp.accept_contact", json!({"jid": jid.bare()}), format!("{} is accepted", jid.bare()))
@@ -69,6 +72,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     client.call::<Value>(method, params)?;
     line(&done)
+}
+
+/// What adding meant for somebody who was known like this.
+fn added(known: Option<&Contact>) -> &'static str {
+    match known {
+        Some(contact) if contact.asks => "is accepted",
+        Some(contact) if matches!(contact.subscription.as_str(), "both" | "to") => "is a contact already",
+        Some(contact) if contact.asked => "was asked before and has not answered yet; asked again",
+        _ => "is asked",
+    }
 }
 
 fn list(client: &Client, as_json: bool) -> Result<(), CliError> {
@@ -113,5 +126,18 @@ mod tests {
         assert_eq!(contact("both", false, false, false), "offline");
         assert_eq!(contact("none", false, true, false), "asked");
         assert_eq!(contact("from", false, false, false), "no consent");
+    }
+
+    #[test]
+    fn adding_says_what_is_true() {
+        let contact = |subscription: &str, asks, asked| {
+            let subscription = subscription.to_owned();
+            added(Some(&Contact { subscription, asks, asked, ..Contact::default() }))
+        };
+        assert_eq!(added(None), "is asked");
+        assert_eq!(contact("both", false, false), "is a contact already");
+        assert_eq!(contact("from", false, false), "is asked");
+        assert_eq!(contact("none", true, false), "is accepted");
+        assert_eq!(contact("none", false, true), "was asked before and has not answered yet; asked again");
     }
 }

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::error::CliError;
 use super::hash_progress::HashProgress;
 use super::interrupt::Interrupt;
+use super::output::tell_left_out;
 use super::transfer::tracker_url;
 use crate::proto::metainfo::{Magnet, Metainfo};
 use crate::storage::create::{CreateError, CreateOptions, Scan, scan};
@@ -15,6 +16,9 @@ use crate::types::Printable;
 
 /// Smallest and largest `--piece-size`, in bytes.
 const PIECE_SIZES: std::ops::RangeInclusive<u64> = 16 * 1024..=64 * 1024 * 1024;
+
+/// Things left out that are named; the others are counted.
+const NAMED_SKIPPED: usize = 10;
 
 /// Make a torrent of a file or folder.
 #[derive(Clone, Debug, clap::Args)]
@@ -49,10 +53,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let interrupt = Interrupt::listen()?;
     let scan = scan(&args.path).map_err(|error| CliError::failed(Printable(&error.to_string())))?;
     let output = output(args, &scan)?;
-    for skipped in &scan.skipped {
-        let path = skipped.path.display().to_string();
-        writeln!(io::stderr(), "left out: {} ({})", Printable(&path), skipped.reason)?;
-    }
+    let left_out = scan.skipped.iter().map(|skipped| (skipped.path.display().to_string(), skipped.reason.to_string()));
+    tell_left_out(left_out.take(NAMED_SKIPPED), scan.skipped.len());
     let progress = HashProgress::new();
     let options = CreateOptions {
         piece_length: args.piece_size,

@@ -46,6 +46,18 @@ pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Says what a new torrent leaves out: the first of them by path and reason, the others by their number.
+pub(super) fn tell_left_out(first: impl Iterator<Item = (String, String)>, count: usize) {
+    let mut named = 0;
+    for (path, reason) in first {
+        note(&format!("left out: {} ({})", clean(&path), clean(&reason)));
+        named += 1;
+    }
+    if count > named {
+        note(&format!("left out: {} more", count - named));
+    }
+}
+
 /// A hash for a table: short for people, whole for pipes.
 #[must_use]
 pub fn hash(hash: &str) -> String {
@@ -95,6 +107,12 @@ pub fn percent(done: u64, total: u64) -> String {
             format!("{}.{} %", thousandths / 10, thousandths % 10)
         }
     }
+}
+
+/// How much of a whole is done, in percent, rounded down; 0 when there is no whole.
+#[must_use]
+pub(super) fn whole_percent(done: u64, total: u64) -> u128 {
+    (u128::from(done.min(total)) * 100).checked_div(u128::from(total)).unwrap_or(0)
 }
 
 /// A time span, such as "3 min 20 s".
@@ -228,6 +246,7 @@ mod tests {
         assert_eq!(percent(7, 7), "100.0 %");
         assert_eq!(percent(0, 0), "-");
         assert_eq!(percent(u64::MAX, u64::MAX), "100.0 %");
+        assert_eq!((whole_percent(999, 1000), whole_percent(u64::MAX, u64::MAX), whole_percent(0, 0)), (99, 100, 0));
     }
 
     #[test]

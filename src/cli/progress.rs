@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{columns, duration, peers, size};
+use super::output::{columns, duration, peers, size, whole_percent};
 use crate::types::Printable;
 
 /// Time between two plain lines.
@@ -107,21 +107,9 @@ pub(super) fn fetching(done: u64, total: u64, rate: u64, connected: u64, left: O
     format!("{done} of {total}, {}/s, {}{left}", size(rate), peers(connected))
 }
 
-/// Rounded down: 100 only when nothing is missing.
-fn whole_percent(done: u64, total: u64) -> u128 {
-    (u128::from(done.min(total)) * 100).checked_div(u128::from(total)).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hundred_percent_means_nothing_is_missing() {
-        assert_eq!(whole_percent(999, 1000), 99);
-        assert_eq!(whole_percent(u64::MAX, u64::MAX), 100);
-        assert_eq!(whole_percent(0, 0), 0);
-    }
 
     #[test]
     fn the_numbers_of_a_download_fit_beside_the_bar_on_80_columns() {

@@ -68,11 +68,13 @@ fn read_hidden(input: &mut impl Read) -> io::Result<Zeroizing<String>> {
         }
         match byte {
             [b'\n' | b'\r'] => break,
-            [0x03 | 0x04] => return Err(io::Error::new(io::ErrorKind::Interrupted, "cancelled")),
+            // Ctrl-C, Ctrl-D, Ctrl-\.
+            [0x03 | 0x04 | 0x1c] => return Err(io::Error::new(io::ErrorKind::Interrupted, "cancelled")),
             [0x15] => line.clear(),
             // Backspace takes a whole character: its continuation bytes, then its first.
             [0x7f | 0x08] => while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
-            [other] if line.len() < MAX_LEN => line.push(other),
+            // Others, such as Ctrl-Z, are no part of a password.
+            [other] if line.len() < MAX_LEN && !other.is_ascii_control() => line.push(other),
             _ => {}
         }
     }
@@ -93,6 +95,7 @@ mod tests {
         assert_eq!(typed("aé\u{7f}b\r".as_bytes()).unwrap(), "ab");
         assert_eq!(typed(b"wrong\x15right\n").unwrap(), "right");
         assert_eq!(typed(b"\x7f\x7fx").unwrap(), "x");
+        assert_eq!(typed(b"a\x1ab\t\n").unwrap(), "ab");
         assert_eq!(typed(b"abc\x03").unwrap_err().kind(), io::ErrorKind::Interrupted);
     }
 }

@@ -10,8 +10,8 @@ use super::client::{Client, ListArgs};
 use super::error::CliError;
 use super::hash_progress::HashProgress;
 use super::interrupt::Interrupt;
-use super::output::{clean, json as print_json, line, note};
-use crate::component::rpc::types::{Account, AccountState, ShareJob, ShareProgress, ShareStage};
+use super::output::{clean, json as print_json, line, note, tell_left_out};
+use crate::component::rpc::types::{Account, AccountState, ShareJob, ShareProgress, ShareStage, Skipped};
 
 /// Longest time between two questions how far it is, and the first, which doubles.
 const POLL: Duration = Duration::from_millis(100);
@@ -112,6 +112,10 @@ impl Batch<'_> {
             let reason = progress.error.as_deref().unwrap_or("it failed");
             return Err(CliError::failed(format_args!("cannot share {shown}: {}", clean(reason))));
         }
+        let Skipped { count, first } = progress.skipped;
+        let paths =
+            first.into_iter().map(|skipped| (absolute.join(skipped.path).display().to_string(), skipped.reason));
+        tell_left_out(paths, usize::try_from(count).unwrap_or(usize::MAX));
         self.announcing.push_back((shown, job));
         self.tell_announced()
     }

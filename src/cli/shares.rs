@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::client::{Client, ListArgs};
 use super::error::CliError;
-use super::output::{Align, Table, hash, json as print_json, note, print, size};
-use crate::component::rpc::types::{Account, AccountState, ShareEntry, ShareList, TorrentStatuses};
+use super::output::{Align, Table, hash, json as print_json, note, print, size, whole_percent};
+use crate::component::rpc::types::{
+    Account, AccountState, OwnCopy, ShareEntry, ShareList, TorrentState, TorrentStatus, TorrentStatuses,
+};
 use crate::config::JidText;
 
 const EXAMPLES: &str = "\
@@ -64,7 +66,8 @@ pub(super) fn say_why(client: &Client) -> Result<(), CliError> {
 fn own(client: &Client) -> Result<Vec<ShareEntry>, CliError> {
     let statuses: TorrentStatuses = client.call("bt.status", json!({}))?;
     let shared = statuses.torrents.into_iter().filter(|torrent| torrent.shared);
-    let entry = |torrent: crate::component::rpc::types::TorrentStatus| ShareEntry {
+    let entry = |torrent: TorrentStatus| ShareEntry {
+        own: Some(OwnCopy::from(&torrent)),
         hash: torrent.hash,
         name: torrent.name,
         size: torrent.total_size,
@@ -93,15 +96,28 @@ pub(super) fn show(shares: &[ShareEntry], as_json: bool, nothing: &str) -> Resul
     ];
     let mut table = Table::new(&columns);
     for share in shares {
+        table.row([hash(&share.hash), size(share.size), state(share), owners(share), share.name.clone()]);
+    }
+    print(&table.render())
+}
+
+/// What we have of it; otherwise whether it can be had.
+fn state(share: &ShareEntry) -> String {
+    let Some(own) = share.own.filter(|own| !own.complete) else {
         let state = match (share.mine, share.available) {
-            (true, false) if share.owners.is_empty() => "incomplete",
             (true, _) => "have it",
             (false, true) => "available",
             (false, false) => "offline",
         };
-        table.row([hash(&share.hash), size(share.size), state.to_owned(), owners(share), share.name.clone()]);
-    }
-    print(&table.render())
+        return state.to_owned();
+    };
+    let doing = match own.state {
+        TorrentState::Metadata | TorrentState::Downloading => "fetching",
+        // It was complete, or is being made ready.
+        TorrentState::Seeding | TorrentState::Unknown => "incomplete",
+        other => other.as_str(),
+    };
+    format!("{doing} {} %", whole_percent(own.done, own.total_size))
 }
 
 /// The contacts that share it, each once; those that are online first.
@@ -125,6 +141,26 @@ fn owners(share: &ShareEntry) -> String {
 mod tests {
     use super::*;
     use crate::component::rpc::types::ShareOwner;
+
+    #[test]
+    fn a_half_fetched_share_is_not_had() {
+        let own = |state, done, complete| {
+            let own = Some(OwnCopy { state, done, total_size: 1000, complete });
+            state_of(ShareEntry { own, mine: true, available: true, ..ShareEntry::default() })
+        };
+        assert_eq!(own(TorrentState::Downloading, 439, false), "fetching 43 %");
+        assert_eq!(own(TorrentState::Metadata, 0, false), "fetching 0 %");
+        assert_eq!(own(TorrentState::Paused, 439, false), "paused 43 %");
+        assert_eq!(own(TorrentState::Error, 999, false), "error 99 %");
+        assert_eq!(own(TorrentState::Paused, 1000, true), "have it");
+        assert_eq!(state_of(ShareEntry { mine: true, ..ShareEntry::default() }), "have it", "an older daemon");
+        assert_eq!(state_of(ShareEntry { available: true, ..ShareEntry::default() }), "available");
+        assert_eq!(state_of(ShareEntry::default()), "offline");
+    }
+
+    fn state_of(share: ShareEntry) -> String {
+        state(&share)
+    }
 
     #[test]
     fn owners_are_named_once_and_those_online_first() {

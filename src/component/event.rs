@@ -7,12 +7,13 @@ mod announce;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use crate::bus::{self, Reply, WhenFull};
 use crate::engine::{PeerStats, Source};
 use crate::proto::metainfo::{Magnet, Metainfo};
+use crate::storage::create::Skipped;
 use crate::storage::inspect::locate;
 use crate::storage::{CheckMode, StorageError};
 use crate::types::{Bitfield, InfoHash, Share};
@@ -303,9 +304,11 @@ impl TorrentSource {
     }
 }
 
-/// How far the hashing of a new share is. Counters only, so the hashing threads never wait for a reader.
+/// How far the hashing of a new share is. No locks, so the hashing threads never wait for a reader.
 #[derive(Debug, Default)]
 pub struct HashProgress {
+    /// What will not be in the torrent; set when the files are found, before the first is hashed.
+    pub skipped: OnceLock<Vec<Skipped>>,
     /// Bytes hashed.
     pub done: AtomicU64,
     /// Bytes to hash.
@@ -352,6 +355,8 @@ pub enum ContactCommand {
     Add {
         /// Whom: a bare JID.
         jid: String,
+        /// Name for the roster, if one was given.
+        name: Option<String>,
         /// Sent, or why not.
         reply: Reply<Result<(), ControlError>>,
     },

@@ -19,7 +19,8 @@ use super::running::Running;
 use super::snapshot::{Contacts, Published, TorrentState, Torrents};
 use crate::bus::{RecvError, Reply, Subscriber};
 use crate::proto::metainfo::{Magnet, Metainfo};
-use crate::storage::{CheckMode, CreateError, CreateOptions, ListedTorrent, StorageError, TorrentList, create_torrent};
+use crate::storage::create::scan;
+use crate::storage::{CheckMode, CreateError, CreateOptions, ListedTorrent, StorageError, TorrentList};
 use crate::types::InfoHash;
 
 const TOPICS: &[Topic] =
@@ -221,14 +222,14 @@ impl ShareJob {
             progress.done.store(done, Ordering::Relaxed);
             progress.total.store(total, Ordering::Relaxed);
         };
-        let bytes =
-            create_torrent(&self.path, &CreateOptions::default(), &tell, &self.cancel).map_err(
-                |error| match error {
-                    CreateError::Cancelled => stopping(),
-                    error => refused(&error),
-                },
-            )?;
-        let metainfo = Metainfo::parse(&bytes).map_err(|error| refused(&error))?;
+        let failed = |error| match error {
+            CreateError::Cancelled => stopping(),
+            error => refused(&error),
+        };
+        let mut scan = scan(&self.path).map_err(failed)?;
+        // Whoever asks for the progress tells the user.
+        let _ = progress.skipped.set(std::mem::take(&mut scan.skipped));
+        let metainfo = scan.hash(&CreateOptions::default(), &tell, &self.cancel).map_err(failed)?;
         let steps = self.bus.subscribe("share", &[Topic::Lifecycle], 65_536);
         let seed = NewTorrent::seed(Arc::new(metainfo), dir.to_path_buf());
         // Every byte was hashed a moment ago.

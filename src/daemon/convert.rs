@@ -148,6 +148,7 @@ fn pair(socket: SocketAddr) -> (IpAddr, u16) {
 /// One row of `xmpp.list_shares` and `xmpp.search`.
 pub(super) fn share_entry(hit: Hit, torrents: &Torrents) -> types::ShareEntry {
     let available = hit.is_available();
+    let own = torrents.list.get(&hit.share.info_hash).map(|status| types::OwnCopy::from(&torrent_status(status)));
     let owner = |owner: crate::share::Owner| types::ShareOwner {
         jid: owner.jid,
         resource: owner.resource,
@@ -155,7 +156,8 @@ pub(super) fn share_entry(hit: Hit, torrents: &Torrents) -> types::ShareEntry {
     };
     types::ShareEntry {
         hash: hit.share.info_hash.to_string(),
-        mine: torrents.list.contains_key(&hit.share.info_hash),
+        mine: own.is_some(),
+        own,
         name: hit.share.name,
         size: hit.share.size,
         file_count: (hit.share.files > 0).then(|| u64::from(hit.share.files)),

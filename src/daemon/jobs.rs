@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use crate::bus::{Answer, Reply};
 use crate::component::event::{self, Bus, Event, HashProgress};
-use crate::component::rpc::types::{ShareProgress, ShareStage};
+use crate::component::rpc::types::{ShareProgress, ShareStage, Skipped, SkippedPath};
 use crate::component::rpc::{ControlError, ErrorCode};
 use crate::component::snapshot::{AccountState, Contacts};
 use crate::types::InfoHash;
+
+use super::convert;
 
 /// How long the outcome of a job can be asked for.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -24,6 +26,8 @@ const ANNOUNCE_PATIENCE: Duration = Duration::from_secs(30);
 const LOGIN_PATIENCE: Duration = Duration::from_secs(5);
 /// Jobs at the same time, finished ones included.
 const MAX_JOBS: usize = 1000;
+/// Things left out of a share that are named; the others are counted.
+const NAMED_SKIPPED: usize = 10;
 
 type Outcome<T> = Answer<Result<T, event::ControlError>>;
 
@@ -190,7 +194,17 @@ impl Job {
             hash: hash.map(ToString::to_string),
             announced,
             error,
+            skipped: self.skipped(),
         }
+    }
+
+    fn skipped(&self) -> Skipped {
+        let all = self.progress.skipped.get().map_or(&[][..], Vec::as_slice);
+        let first = all.iter().take(NAMED_SKIPPED).map(|skipped| SkippedPath {
+            path: skipped.path.strip_prefix(&self.path).unwrap_or(&skipped.path).display().to_string(),
+            reason: skipped.reason.to_string(),
+        });
+        Skipped { count: convert::count(all.len()), first: first.collect() }
     }
 }
 
@@ -201,6 +215,7 @@ mod tests {
     use crate::bus::Subscriber;
     use crate::component::event::Topic;
     use crate::component::snapshot::AccountStatus;
+    use crate::storage::create as storage;
 
     struct Fixture {
         bus: Bus,
@@ -264,6 +279,18 @@ mod tests {
         contacts.announced.insert(hash());
         let done = fixture.stage(id, 3, &contacts);
         assert_eq!((done.stage, done.announced), (ShareStage::Done, true));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_and_named() {
+        let fixture = Fixture::new();
+        let id = fixture.begin("/x");
+        let Some(Event::GenerateTorrent { progress, .. }) = fixture.library.try_recv() else { panic!() };
+        let pipe = |n| storage::Skipped { path: format!("/x/pipe{n}").into(), reason: storage::SkipReason::Special };
+        progress.skipped.set((0..12).map(pipe).collect()).unwrap();
+        let skipped = fixture.stage(id, 0, &online()).skipped;
+        assert_eq!((skipped.count, skipped.first.len(), skipped.first[0].path.as_str()), (12, 10, "pipe0"));
+        assert_eq!(skipped.first[0].reason, "neither a file nor a folder");
     }
 
     #[test]

@@ -106,8 +106,32 @@ pub struct ShareEntry {
     /// Do we have or fetch it already?
     #[serde(default)]
     pub mine: bool,
+    /// Our copy, if we have or fetch it.
+    #[serde(default)]
+    pub own: Option<OwnCopy>,
     /// Who shares it.
     pub owners: Vec<ShareOwner>,
+}
+
+/// How much of a share we have ourselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct OwnCopy {
+    /// What it is doing.
+    pub state: TorrentState,
+    /// Verified bytes on disk.
+    pub done: u64,
+    /// Bytes, without padding; 0 while the metadata is missing.
+    pub total_size: u64,
+    /// Is every byte verified on disk?
+    pub complete: bool,
+}
+
+impl From<&TorrentStatus> for OwnCopy {
+    fn from(status: &TorrentStatus) -> Self {
+        let TorrentStatus { state, done, total_size, complete, .. } = *status;
+        Self { state, done, total_size, complete }
+    }
 }
 
 /// A contact's resource that shares a torrent.
@@ -294,6 +318,28 @@ pub struct ShareProgress {
     pub announced: bool,
     /// Why it failed.
     pub error: Option<String>,
+    /// What is left out of the share, once the files are found.
+    pub skipped: Skipped,
+}
+
+/// What a share leaves out of its folder: sockets, devices, pipes and links that lead nowhere or in a circle.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Skipped {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<SkippedPath>,
+}
+
+/// One thing that a share leaves out.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SkippedPath {
+    /// Where it is, relative to what is shared.
+    pub path: String,
+    /// Why it is left out, in a few words.
+    pub reason: String,
 }
 
 /// `xmpp.contacts`.

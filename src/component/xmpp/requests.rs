@@ -81,7 +81,9 @@ impl Requests {
 impl Worker {
     pub(super) fn contact_command(&mut self, command: ContactCommand) {
         match command {
-            ContactCommand::Add { jid, reply } => self.roster_command(&jid, reply, Command::Add),
+            ContactCommand::Add { jid, name, reply } => {
+                self.roster_command(&jid, reply, |jid| Command::Add { jid, name });
+            }
             ContactCommand::Accept { jid, reply } => self.roster_command(&jid, reply, Command::Accept),
             ContactCommand::Remove { jid, reply } => self.roster_command(&jid, reply, Command::Remove),
             ContactCommand::SetAccount { account, reply } => self.set_account(account, reply),

@@ -41,10 +41,8 @@ impl DaemonControl {
 
     pub(super) fn ask_contact(&self, jid: &str, name: Option<&str>) -> Result<(), ControlError> {
         let jid = bare(jid)?;
-        if name.is_some() {
-            log::info!("the name for {jid} is not stored: names in the roster are left to other clients");
-        }
-        self.command(|reply| ContactCommand::Add { jid, reply })
+        let name = name.map(str::to_owned);
+        self.command(|reply| ContactCommand::Add { jid, name, reply })
     }
 
     pub(super) fn accept(&self, jid: &str) -> Result<(), ControlError> {

@@ -187,10 +187,13 @@ pub fn get() -> Element {
     element("query", ns::ROSTER)
 }
 
-/// The payload that puts a contact into the roster.
+/// The payload that puts a contact into the roster, or replaces name and groups of one that is in it.
 #[must_use]
-pub fn add(jid: &BareJid) -> Element {
-    element("query", ns::ROSTER).containing(element("item", ns::ROSTER).with("jid", jid.as_str()))
+pub fn set(jid: &BareJid, name: Option<&str>, groups: &[String]) -> Element {
+    let name = name.map(|name| display_name(name, MAX_LABEL)).filter(|name| !name.is_empty());
+    let groups = groups.iter().map(|group| element("group", ns::ROSTER).saying(group));
+    let item = element("item", ns::ROSTER).with("jid", jid.as_str()).with_some("name", name).containing_all(groups);
+    element("query", ns::ROSTER).containing(item)
 }
 
 /// The payload that removes a contact; the server then also ends both subscriptions.

@@ -17,8 +17,13 @@ pub struct SessionOptions {
 /// What the user wants of the roster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Add a contact: ask to see it, and let it see this account.
-    Add(BareJid),
+    /// Add a contact: ask to see it, and let it see this account. What is so already stays.
+    Add {
+        /// Whom.
+        jid: BareJid,
+        /// Name for the roster; without one the contact keeps the name it has.
+        name: Option<String>,
+    },
     /// Approve a pending request, and ask to see that contact too.
     Accept(BareJid),
     /// Refuse a pending request, or end an approval.

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use jid::BareJid;
+
 use super::{Command, CommandError, Phase, SessionEvent, Tag, XmppSession};
 use crate::proto::xmpp::presence::subscription;
 use crate::proto::xmpp::roster;
@@ -16,18 +18,11 @@ impl XmppSession {
             return Err(CommandError::NotConnected);
         }
         match command {
-            Command::Add(jid) | Command::Accept(jid) if jid == self.own.to_bare() => Err(CommandError::OwnAccount(jid)),
-            Command::Add(jid) => {
-                // Adding somebody means to share with them, so their request is answered in advance (RFC 6121
-                // section 3.4) where the server can, and from the list of the invited where it cannot.
-                if self.roster.forget_request(&jid) {
-                    self.events.push_back(SessionEvent::RosterChanged);
-                } else if self.invited.len() < MAX_INVITED {
-                    self.invited.insert(jid.clone());
-                }
-                self.request(now, "set", None, roster::add(&jid), Tag::Command(tag));
-                self.out.push_back(subscription("subscribed", &jid));
-                self.out.push_back(subscription("subscribe", &jid));
+            Command::Add { jid, .. } | Command::Accept(jid) if jid == self.own.to_bare() => {
+                Err(CommandError::OwnAccount(jid))
+            }
+            Command::Add { jid, name } => {
+                self.add(now, tag, &jid, name.as_deref());
                 Ok(())
             }
             Command::Accept(jid) => {
@@ -63,6 +58,34 @@ impl XmppSession {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Adding somebody means to share with them, so their request is answered in advance (RFC 6121 section 3.4) where the
+    /// server can, and from the list of the invited where it cannot.
+    fn add(&mut self, now: Instant, tag: u64, jid: &BareJid, name: Option<&str>) {
+        let known = self.roster.contact(jid);
+        let (sees_us, is_seen) = known.map_or((false, false), |contact| (contact.sees_us(), contact.is_seen()));
+        // A set replaces name and groups (RFC 6121 section 2.3.3), so it is left out where it would change nothing.
+        let entry = match (known, name) {
+            (Some(_), None) => None,
+            (Some(contact), Some(name)) => Some(roster::set(jid, Some(name), &contact.groups)),
+            (None, name) => Some(roster::set(jid, name, &[])),
+        };
+        if self.roster.forget_request(jid) {
+            self.events.push_back(SessionEvent::RosterChanged);
+        } else if !sees_us && self.invited.len() < MAX_INVITED {
+            self.invited.insert(jid.clone());
+        }
+        match entry {
+            Some(entry) => self.request(now, "set", None, entry, Tag::Command(tag)),
+            None => self.done(tag),
+        }
+        if !sees_us {
+            self.out.push_back(subscription("subscribed", jid));
+        }
+        if !is_seen {
+            self.out.push_back(subscription("subscribe", jid));
         }
     }
 

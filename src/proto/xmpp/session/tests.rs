@@ -363,16 +363,36 @@ fn whom_the_user_added_needs_no_second_approval() {
     let carol = BareJid::new(CAROL).unwrap();
     let now = server.now;
     let before = server.clients[1].sent.len();
-    server.clients[1].session.command(now, 1, Command::Add(carol));
+    server.clients[1].session.command(now, 1, Command::Add { jid: carol, name: None });
     server.inject(1, "<presence xmlns='jabber:client' type='subscribe' from='carol@example.org'/>");
     let kinds: Vec<_> = server.clients[1].sent[before..].iter().map(|s| s.attr("type").unwrap().to_owned()).collect();
     assert_eq!(kinds, ["set", "subscribed", "subscribe", "subscribed"]);
     server.inject(1, "<presence xmlns='jabber:client' type='subscribe' from='carol@example.org'/>");
     assert!(told(&mut server, 1).iter().any(|line| line.contains("SubscriptionRequest")), "good for one request");
     let own = BareJid::new(BOB).unwrap();
-    server.clients[1].session.command(now, 3, Command::Add(own));
+    server.clients[1].session.command(now, 3, Command::Add { jid: own, name: None });
     server.run(secs(1));
     assert!(told(&mut server, 1).iter().any(|line| line.contains("OwnAccount")));
+}
+
+#[test]
+fn adding_a_contact_again_changes_its_name_and_nothing_else() {
+    let mut server = three();
+    let push = "<query xmlns='jabber:iq:roster'><item jid='alice@example.org' subscription='both' name='Al'>\
+                <group>Friends</group></item></query>";
+    server.inject(1, &format!("<iq xmlns='jabber:client' type='set' id='p'>{push}</iq>"));
+    let before = server.clients[1].sent.len();
+    let (now, alice) = (server.now, BareJid::new("alice@example.org").unwrap());
+    server.clients[1].session.command(now, 1, Command::Add { jid: alice.clone(), name: None });
+    server.run(secs(1));
+    assert_eq!(server.clients[1].sent.len(), before, "nothing to say");
+    assert!(has(&told(&mut server, 1), "CommandDone { tag: 1, result: Ok(()) }"));
+
+    server.clients[1].session.command(now, 2, Command::Add { jid: alice, name: Some("Alice\tB".to_owned()) });
+    server.run(secs(1));
+    let [set] = &server.clients[1].sent[before..] else { panic!("more than one stanza") };
+    let item = set.children().next().unwrap().children().next().unwrap();
+    assert_eq!((item.attr("name"), item.children().count()), (Some("Alice B"), 1), "the groups stay");
 }
 
 #[test]
