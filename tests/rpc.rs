@@ -435,3 +435,29 @@ fn the_answer_to_the_last_call_is_still_sent() {
     f.server.stop();
     assert!(caller.join().unwrap().contains("\"result\":true"));
 }
+
+#[test]
+fn large_calls_together_are_bounded_and_small_ones_still_get_through() {
+    let f = Fixture::with(|options| {
+        options.limits.body = 200_000;
+        options.workers = 1;
+    });
+    let begin = |len: usize| {
+        let mut stream = connect(f.server.address());
+        let head =
+            "POST /api HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 200000\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![b' '; len]).unwrap();
+        stream
+    };
+    let (mut larger, mut smaller) = (begin(150_000), begin(100_000));
+    let mut answer = String::new();
+    larger.read_to_string(&mut answer).unwrap();
+    assert_eq!(status_of(&answer), 503, "{answer}");
+    assert_eq!(f.result("bt.pause", json!([FILM])), true);
+    // What may stay is still answered.
+    smaller.write_all(&[b' '; 100_000]).unwrap();
+    let mut first = [0; 12];
+    smaller.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+}

@@ -4,6 +4,7 @@
 //! the data folder for the next start. The password comes from `--password-file`, the environment or a prompt, never
 //! from the command line, where others on the machine could see it.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -109,12 +110,11 @@ fn online_or<T>(
 }
 
 fn set_account(set: &SetArgs, connect: &ConnectArgs) -> Result<(), CliError> {
+    crate::daemon::core_dumps::forbid();
     let password = match (&set.password_file, Secret::from_environment()) {
         (Some(path), _) => Secret::from_file(path)?,
         (None, Some(secret)) => secret,
-        (None, None) => prompt::password(&format!("Password of {}: ", set.jid)).map_err(|e| {
-            CliError::failed(format_args!("{e}; give the password with --password-file or in {PASSWORD_VARIABLE}"))
-        })?,
+        (None, None) => prompt::password(&format!("Password of {}: ", set.jid)).map_err(no_password)?,
     };
     let ca_file = set.ca_file.as_ref().map(std::path::absolute).transpose().map_err(CliError::failed)?;
     let call = json!({
@@ -145,6 +145,15 @@ fn set_account(set: &SetArgs, connect: &ConnectArgs) -> Result<(), CliError> {
         note("the account is kept, and the daemon goes on trying");
     }
     Ok(())
+}
+
+fn no_password(error: io::Error) -> CliError {
+    match error.kind() {
+        io::ErrorKind::Interrupted => CliError::failed("cancelled; nothing is changed"),
+        _ => {
+            CliError::failed(format_args!("{error}; give the password with --password-file or in {PASSWORD_VARIABLE}"))
+        }
+    }
 }
 
 /// The account as the files say, for when no daemon runs.

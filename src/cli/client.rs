@@ -144,6 +144,12 @@ impl Client {
     fn unreachable(&self, error: &ureq::Error) -> CliError {
         let url = self.url.trim_end_matches("/api");
         let reason = match error {
+            // It was reached, so another one is not to be started.
+            ureq::Error::Timeout(when) if !matches!(when, ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
+                let limit = CALL_TIMEOUT.as_secs();
+                let text = format_args!("the daemon at {url} did not answer within {limit} seconds; see its log");
+                return CliError::failed(text);
+            }
             ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
                 "nobody listens there".to_owned()
             }

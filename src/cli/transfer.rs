@@ -131,7 +131,8 @@ fn watch(
 
 fn show(progress: &Progress, status: &TorrentStatus) {
     let (done, total) = match status.state {
-        TorrentState::Checking { total: 0, .. } => return, // Nothing is known yet.
+        // Nothing is known yet; or it is over, and why is said in a moment.
+        TorrentState::Checking { total: 0, .. } | TorrentState::Error(_) => return,
         TorrentState::Checking { checked, total } => (checked, total),
         _ => (status.done, status.total_size),
     };

@@ -33,8 +33,15 @@ pub(super) fn from_config(error: &ConfigError) -> ControlError {
 pub(super) fn readable(path: &Path) -> Result<PathBuf, ControlError> {
     let path = canonical(path)?;
     let metadata = std::fs::metadata(&path).map_err(|error| bad_path("read", &path, &error))?;
-    let opened =
-        if metadata.is_dir() { std::fs::read_dir(&path).map(drop) } else { std::fs::File::open(&path).map(drop) };
+    let opened = match metadata {
+        metadata if metadata.is_dir() => std::fs::read_dir(&path).map(drop),
+        metadata if metadata.is_file() => std::fs::File::open(&path).map(drop),
+        // Opening a pipe waits for whoever writes into it, perhaps for ever.
+        _ => {
+            let text = format!("{} is neither a file nor a folder", path.display());
+            return Err(ControlError::new(ErrorCode::BadPath, text));
+        }
+    };
     opened.map_err(|error| bad_path("read", &path, &error))?;
     Ok(path)
 }
@@ -97,6 +104,14 @@ mod tests {
         assert_eq!(error.code, ErrorCode::BadPath);
         assert!(error.message.ends_with("no does not exist"), "{error}");
         assert!(readable(Path::new("relative")).unwrap_err().message.contains("relative"));
+    }
+
+    #[test]
+    fn pipes_and_sockets_are_refused_without_being_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().canonicalize().unwrap().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        assert!(readable(&pipe).unwrap_err().message.ends_with("pipe is neither a file nor a folder"));
     }
 
     #[test]

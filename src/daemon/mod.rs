@@ -6,6 +6,7 @@
 
 mod control;
 mod convert;
+pub(crate) mod core_dumps;
 mod error;
 mod faults;
 mod jobs;
@@ -110,6 +111,7 @@ impl Daemon {
 /// # Errors
 /// [`DaemonError`].
 pub fn run(config: Config) -> Result<(), DaemonError> {
+    core_dumps::forbid();
     let daemon = Daemon::start(config)?;
     let bus = daemon.bus().clone();
     let exit = move || {

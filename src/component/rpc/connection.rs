@@ -66,7 +66,10 @@ pub(super) struct Connection {
     pub(super) generation: u64,
     timing: Timing,
     guard: Arc<Guard>,
+    limits: Limits,
     reader: RequestReader,
+    /// Bytes of the request that is worked on.
+    working: usize,
     phase: Phase,
     deadline: Option<Instant>,
     /// When the present phase began.
@@ -92,7 +95,9 @@ impl Connection {
             generation,
             timing,
             guard,
+            limits,
             reader: RequestReader::new(limits),
+            working: 0,
             phase: Phase::Reading,
             // A connection that says nothing at all is not worth the idle time.
             deadline: Some(now + timing.request),
@@ -118,6 +123,24 @@ impl Connection {
     /// Since when it waits for the client to send something; `None` if the client waits for us.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         matches!(self.phase, Phase::Reading | Phase::Lingering).then_some(self.since)
+    }
+
+    /// Bytes of requests held in memory, the one that is worked on included.
+    pub(super) fn held(&self) -> usize {
+        self.reader.held().saturating_add(self.working)
+    }
+
+    /// Is a request coming in that holds more than `small` bytes?
+    pub(super) fn may_be_shed(&self, small: usize) -> bool {
+        self.phase == Phase::Reading && self.reader.held() > small
+    }
+
+    /// Refuses the request that is coming in, for others' sake.
+    pub(super) fn shed(&mut self, now: Instant) -> Progress {
+        self.reader = RequestReader::new(self.limits);
+        self.head_only = false;
+        let busy = Response::text(503, "too many large calls at once; try again").with_header("Retry-After", "1");
+        self.respond(now, &busy, true)
     }
 
     /// Is an answer owed or under way?
@@ -158,6 +181,7 @@ impl Connection {
         self.keep_alive &= !last;
         self.out = response.encode(self.keep_alive, self.head_only);
         self.sent = 0;
+        self.working = 0;
         self.enter(Phase::Writing, now, Some(self.timing.write));
         self.advance(now)
     }
@@ -173,6 +197,7 @@ impl Connection {
             Ok(Some(Err(refusal))) => return Ok(Some(self.respond(now, &refusal, true))),
             Ok(Some(Ok(request))) => {
                 self.keep_alive = request.keep_alive;
+                self.working = request.body.len();
                 self.enter(Phase::Working, now, None);
                 return Ok(Some(Progress::Request(Box::new(request))));
             }

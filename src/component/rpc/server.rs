@@ -29,6 +29,8 @@ const WAKER: Token = Token(usize::MAX - 1);
 const STOP_GRACE: Duration = Duration::from_millis(400);
 /// How long stopping waits for workers; one that hangs in a call is left behind.
 const WORKER_GRACE: Duration = Duration::from_millis(200);
+/// Requests that hold no more than this are not refused because others hold much.
+const SMALL_REQUEST: usize = 64 << 10;
 /// Pause after the system refuses a connection (no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -282,6 +284,7 @@ impl EventLoop {
                     if let Some(connection) = self.connections.get_mut(slot) {
                         let progress = connection.advance(now);
                         self.follow(slot, progress, stopping);
+                        self.shed(now, stopping);
                     }
                 }
             }
@@ -315,6 +318,24 @@ impl EventLoop {
                     }
                 }
             }
+        }
+    }
+
+    /// Bounds what all requests hold together, whatever the number of connections: one largest request a worker. The
+    /// largest that is still coming in makes room, so that slow ones cannot keep others from being heard.
+    fn shed(&mut self, now: Instant, stopping: bool) {
+        let budget = self.options.limits.body.saturating_mul(self.options.workers.max(1));
+        loop {
+            let held = self.connections.iter().fold(0_usize, |sum, (_, c)| sum.saturating_add(c.held()));
+            if held <= budget {
+                return;
+            }
+            let large = self.connections.iter().filter(|(_, c)| c.may_be_shed(SMALL_REQUEST));
+            let Some(slot) = large.max_by_key(|(_, c)| c.held()).map(|(slot, _)| slot) else { return };
+            let Some(connection) = self.connections.get_mut(slot) else { return };
+            log::debug!("a large call is refused: calls hold {held} bytes together");
+            let progress = connection.shed(now);
+            self.follow(slot, progress, stopping);
         }
     }
 

@@ -160,6 +160,12 @@ impl RequestReader {
         self.pending.is_some() || !self.input.is_empty()
     }
 
+    /// Bytes held of requests that are not complete.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.input.len().saturating_add(self.pending.as_ref().map_or(0, |pending| pending.request.body.len()))
+    }
+
     /// Does the client wait for "100 Continue" before it sends the body? Answers `true` once per request.
     pub fn take_continue(&mut self) -> bool {
         std::mem::take(&mut self.continue_due)
