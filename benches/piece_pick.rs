@@ -138,6 +138,7 @@ fn seeded(now: Instant) -> (Torrent, Wire) {
             incoming: false,
             peer_id: PeerId::new([slot; 20]),
             features: Features { fast: true, extended: true, dht: false },
+            known: false,
         };
         torrent.peer_joined(now, key(slot.into()), info);
         torrent.peer_event(now, key(slot.into()), &Event::Bitfield(Bitfield::full(4000)));

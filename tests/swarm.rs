@@ -13,8 +13,8 @@
 mod common;
 
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -217,6 +217,28 @@ fn a_peer_that_asks_without_reading_is_not_listened_to() {
     leecher.wait_complete(sample.metainfo.info_hash);
 }
 
+/// Silent connections have places only as long as nobody else wants them: at who serves and at who wants to connect.
+#[test]
+fn a_crowd_that_says_nothing_locks_nobody_out() {
+    let sample = Sample::file(3_000_000, &[]);
+    let small = BtOptions { max_connections: 40, ..BtOptions::default() };
+    let (seeder, leecher) = (Node::with(small.clone()), Node::with(small));
+    seeder.seed(&sample.metainfo, &sample.dir);
+    let crowd = |node: &Node| (0..150).map(|_| TcpStream::connect(node.address()).unwrap()).collect::<Vec<_>>();
+    let crowds = [crowd(&seeder), crowd(&leecher)];
+    // Answers at once, although the silent ones would have had their places for a while.
+    connect(seeder.address(), &sample.metainfo);
+    leecher.download(&sample.metainfo, &[seeder.address()]);
+    leecher.wait_complete(sample.metainfo.info_hash);
+    sample.assert_same_in(&leecher.dir());
+    let newest = crowds.iter().flat_map(|crowd| crowd.last());
+    for mut silent in newest {
+        silent.set_nonblocking(true).unwrap();
+        let still_open = silent.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        assert!(still_open, "the oldest ones made room");
+    }
+}
+
 /// A peer that was held back is heard in full once it reads.
 #[test]
 fn a_slow_reader_gets_everything_it_asked_for() {
@@ -232,7 +254,7 @@ fn a_slow_reader_gets_everything_it_asked_for() {
     std::thread::sleep(Duration::from_millis(300));
     let (mut input, mut buffer, mut got) = (Vec::new(), vec![0; 64 * 1024], 0);
     while got < wanted {
-        let len = std::io::Read::read(&mut stream, &mut buffer).unwrap();
+        let len = stream.read(&mut buffer).unwrap();
         assert!(len > 0, "closed after {got} answers");
         input.extend_from_slice(&buffer[..len]);
         while let Step::Message { consumed, event } = session.step(Instant::now(), &input).unwrap() {

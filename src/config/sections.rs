@@ -119,6 +119,8 @@ pub struct BittorrentConfig {
     pub disk_threads: usize,
     /// Connected peers per torrent at most.
     pub max_peers: usize,
+    /// Connected peers per torrent from one IPv4 address or one IPv6 /64 at most; loopback and contacts excepted.
+    pub max_peers_per_host: usize,
     /// Connected peers of all torrents together at most.
     pub max_connections: usize,
     /// Peers served at the same time, per torrent.
@@ -138,6 +140,7 @@ impl Default for BittorrentConfig {
             storage: StorageChoice::Auto,
             disk_threads: 0,
             max_peers: 60,
+            max_peers_per_host: 8,
             max_connections: 400,
             upload_slots: 8,
             max_requests: 512,

@@ -36,6 +36,7 @@ pub(super) fn bittorrent(config: &Config) -> BtOptions {
         state: Some(config.data_dir.join(RESUME_FILE)),
         max_connections: section.max_connections,
         max_peers: section.max_peers,
+        max_peers_per_host: section.max_peers_per_host,
         upload_slots: section.upload_slots,
         max_requests: section.max_requests,
         allow_loopback_trackers: config.xmpp.allow_loopback_peers,

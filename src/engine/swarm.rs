@@ -1,16 +1,16 @@
 //! The addresses of one torrent: whom to connect to next, how often it failed, and whom never again.
 //!
 //! Each address is tried with growing pauses. What a person named is never forgotten, and what a contact named only when
-//! it failed and room is needed; others are after some failures. Bans go by IP address, except on loopback, where many peers share one: there by address with port and by
-//! peer id. Not here: connections (the torrent) and sockets (the reactor). Bounded throughout.
+//! it failed and room is needed; others are after some failures. Bans go by host ([`Host`]: an IPv6 /64 is one), except on
+//! loopback, where many peers share one: there by address with port and by peer id. Not here: connections (the torrent) and sockets (the reactor). Bounded throughout.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::types::PeerId;
+use crate::types::{Host, PeerId};
 
 /// Addresses kept at most. Taste: a tracker names 50 to 200 at once.
 const MAX_CANDIDATES: usize = 2000;
@@ -43,7 +43,8 @@ pub enum Source {
 }
 
 impl Source {
-    const fn is_kept(self) -> bool {
+    /// Somebody whom the user knows, or the user, named the address.
+    const fn is_named(self) -> bool {
         matches!(self, Self::Manual | Self::Contact)
     }
 }
@@ -67,9 +68,18 @@ struct Candidate {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ban {
-    Ip(IpAddr),
+    Host(Host),
     Addr(SocketAddr),
     Id(PeerId),
+}
+
+/// Which addresses are to be connected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Not those of seeds: we are one.
+    pub leeches: bool,
+    /// Only those that the user or a contact named.
+    pub named: bool,
 }
 
 /// Known addresses and bans.
@@ -108,8 +118,8 @@ impl Swarm {
 
     /// The address to connect to now; it counts as being connected to. Fewest failures first, then the best source, then
     /// by chance.
-    pub fn next(&mut self, now: Instant, seeding: bool, rng: &mut Rng) -> Option<SocketAddr> {
-        let ready = self.candidates.iter_mut().filter(|(_, c)| c.is_wanted(seeding) && c.not_before <= now);
+    pub fn next(&mut self, now: Instant, wanted: Wanted, rng: &mut Rng) -> Option<SocketAddr> {
+        let ready = self.candidates.iter_mut().filter(|(_, c)| c.is_wanted(wanted) && c.not_before <= now);
         let (addr, candidate) = ready.min_by_key(|(_, c)| (c.failures, c.source, rng.u32(..)))?;
         candidate.state = State::Connecting;
         self.connecting += 1;
@@ -117,8 +127,16 @@ impl Swarm {
     }
 
     /// When [`Self::next`] will have something. `None` if never.
-    pub fn next_ready(&self, seeding: bool) -> Option<Instant> {
-        self.candidates.values().filter(|c| c.is_wanted(seeding)).map(|c| c.not_before).min()
+    pub fn next_ready(&self, wanted: Wanted) -> Option<Instant> {
+        self.candidates.values().filter(|c| c.is_wanted(wanted)).map(|c| c.not_before).min()
+    }
+
+    /// Was this address, or another port of its host, named by the user or a contact? On loopback, where strangers live
+    /// beside them, only the address itself counts.
+    pub fn is_named(&self, addr: SocketAddr) -> bool {
+        let addr = canonical(addr);
+        let any_port = |port| SocketAddr::new(addr.ip(), if addr.ip().is_loopback() { addr.port() } else { port });
+        self.candidates.range(any_port(0)..=any_port(u16::MAX)).any(|(_, candidate)| candidate.source.is_named())
     }
 
     /// Connections being made.
@@ -157,13 +175,13 @@ impl Swarm {
         let longest = if candidate.source == Source::Manual { LONGEST_MANUAL_PAUSE } else { LONGEST_PAUSE };
         candidate.not_before = now + pause(candidate.failures).min(longest);
         candidate.failures += 1;
-        if candidate.failures >= MAX_FAILURES && !candidate.source.is_kept() {
+        if candidate.failures >= MAX_FAILURES && !candidate.source.is_named() {
             self.candidates.remove(&addr);
         }
     }
 
-    /// This address leads to a peer that is connected in another way: no need to try it soon.
-    pub fn is_alias(&mut self, now: Instant, addr: SocketAddr) {
+    /// No need to try this address soon: it leads to a peer that is connected in another way, or that was of no use.
+    pub fn postpone(&mut self, now: Instant, addr: SocketAddr) {
         let addr = canonical(addr);
         self.set_state(addr, State::Idle);
         if let Some(candidate) = self.candidates.get_mut(&addr) {
@@ -194,7 +212,7 @@ impl Swarm {
                 self.push_ban(Ban::Addr(addr));
                 self.push_ban(Ban::Id(id));
             } else {
-                self.push_ban(Ban::Ip(addr.ip()));
+                self.push_ban(Ban::Host(Host::of(addr.ip())));
             }
         }
         let banned: Vec<SocketAddr> = self.candidates.keys().copied().filter(|a| self.is_banned(*a, None)).collect();
@@ -208,7 +226,7 @@ impl Swarm {
     pub fn is_banned(&self, addr: SocketAddr, id: Option<PeerId>) -> bool {
         let addr = canonical(addr);
         self.bans.iter().any(|ban| match ban {
-            Ban::Ip(ip) => *ip == addr.ip(),
+            Ban::Host(host) => *host == Host::of(addr.ip()),
             Ban::Addr(banned) => *banned == addr,
             Ban::Id(banned) => addr.ip().is_loopback() && Some(*banned) == id,
         })
@@ -247,8 +265,8 @@ impl Swarm {
 }
 
 impl Candidate {
-    fn is_wanted(&self, seeding: bool) -> bool {
-        self.state == State::Idle && !(seeding && self.seed)
+    fn is_wanted(&self, wanted: Wanted) -> bool {
+        self.state == State::Idle && !(wanted.leeches && self.seed) && (!wanted.named || self.source.is_named())
     }
 }
 
@@ -266,6 +284,8 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
+    const ANY: Wanted = Wanted { leeches: false, named: false };
+
     fn addr(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
@@ -281,12 +301,12 @@ mod tests {
         let mut swarm = Swarm::default();
         assert!(swarm.add(now, addr("10.0.0.1:6881"), Source::Tracker));
         assert!(swarm.add(now, addr("[::ffff:10.0.0.1]:6881"), Source::Manual));
-        assert_eq!(swarm.next(now, false, &mut rng), Some(addr("10.0.0.1:6881")));
+        assert_eq!(swarm.next(now, ANY, &mut rng), Some(addr("10.0.0.1:6881")));
         assert_eq!(swarm.connecting(), 1);
-        assert_eq!(swarm.next(now, false, &mut rng), None);
+        assert_eq!(swarm.next(now, ANY, &mut rng), None);
         swarm.connected(addr("10.0.0.1:6881"));
         assert_eq!((swarm.connecting(), swarm.idle()), (0, 0));
-        assert_eq!(swarm.next_ready(false), None);
+        assert_eq!(swarm.next_ready(ANY), None);
     }
 
     #[test]
@@ -298,9 +318,9 @@ mod tests {
             swarm.add(start, addr("10.0.0.1:1"), source);
             let mut now = start;
             let mut pauses = Vec::new();
-            while let Some(addr) = swarm.next(now, false, &mut rng).filter(|_| pauses.len() < 9) {
+            while let Some(addr) = swarm.next(now, ANY, &mut rng).filter(|_| pauses.len() < 9) {
                 swarm.failed(now, addr);
-                let Some(next) = swarm.next_ready(false) else { break };
+                let Some(next) = swarm.next_ready(ANY) else { break };
                 pauses.push((next - now).as_secs());
                 now = next;
             }
@@ -320,7 +340,7 @@ mod tests {
                 swarm.failed(now, addr("10.0.0.1:1"));
             }
             swarm.add(now, addr("10.0.0.1:1"), source);
-            assert_eq!(swarm.next_ready(false), Some(now + Duration::from_secs(pause)), "{source:?}");
+            assert_eq!(swarm.next_ready(ANY), Some(now + Duration::from_secs(pause)), "{source:?}");
         }
     }
 
@@ -333,7 +353,7 @@ mod tests {
             swarm.failed(now, addr("10.0.0.1:1"));
         }
         swarm.ended(now, addr("10.0.0.1:1"), Duration::from_secs(61));
-        assert_eq!(swarm.next_ready(false), Some(now + FIRST_PAUSE));
+        assert_eq!(swarm.next_ready(ANY), Some(now + FIRST_PAUSE));
     }
 
     #[test]
@@ -343,17 +363,17 @@ mod tests {
         swarm.add(now, addr("10.0.0.1:1"), Source::Manual);
         for _ in 0..20 {
             swarm.failed(now, addr("10.0.0.1:1"));
-            let pause = swarm.next_ready(false).unwrap() - now;
+            let pause = swarm.next_ready(ANY).unwrap() - now;
             assert!(pause <= LONGEST_MANUAL_PAUSE, "{pause:?}");
             now += pause;
         }
         swarm.failed(now, addr("10.0.0.1:1"));
         swarm.add(now, addr("10.0.0.1:1"), Source::Manual);
-        assert_eq!(swarm.next_ready(false), Some(now));
+        assert_eq!(swarm.next_ready(ANY), Some(now));
     }
 
     #[test]
-    fn a_ban_covers_the_ip_but_on_loopback_only_the_peer() {
+    fn a_ban_covers_the_host_but_on_loopback_only_the_peer() {
         let now = Instant::now();
         let mut swarm = Swarm::default();
         swarm.add(now, addr("10.0.0.1:2"), Source::Manual);
@@ -361,6 +381,10 @@ mod tests {
         assert!(swarm.candidates.is_empty());
         assert!(!swarm.add(now, addr("10.0.0.1:3"), Source::Manual));
         assert!(!swarm.is_banned(addr("10.0.0.2:3"), Some(id(1))));
+
+        swarm.ban(&[addr("[2001:db8::1]:1")], id(1));
+        assert!(swarm.is_banned(addr("[2001:db8::ffff]:2"), None), "whoever has one address has the whole /64");
+        assert!(!swarm.is_banned(addr("[2001:db8:0:1::1]:1"), None));
 
         swarm.ban(&[addr("127.0.0.1:50000"), addr("127.0.0.1:6881")], id(2));
         assert!(!swarm.add(now, addr("127.0.0.1:6881"), Source::Tracker));
@@ -379,7 +403,7 @@ mod tests {
         }
         assert!(swarm.add(now, addr("10.9.9.9:1"), Source::Contact));
         assert_eq!(swarm.candidates.len(), MAX_CANDIDATES);
-        assert_eq!(swarm.next(now, false, &mut Rng::with_seed(1)), Some(addr("10.9.9.9:1")));
+        assert_eq!(swarm.next(now, ANY, &mut Rng::with_seed(1)), Some(addr("10.9.9.9:1")));
     }
 
     #[test]
@@ -407,7 +431,7 @@ mod tests {
         }
         swarm.add(now, addr("10.0.0.1:1"), Source::Manual);
         swarm.is_seed(addr("10.0.0.1:1"));
-        assert_eq!(swarm.next_ready(true), None);
-        assert_eq!(swarm.next_ready(false), Some(now));
+        assert_eq!(swarm.next_ready(Wanted { leeches: true, named: false }), None);
+        assert_eq!(swarm.next_ready(ANY), Some(now));
     }
 }

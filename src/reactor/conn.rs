@@ -47,6 +47,8 @@ pub(super) enum Phase {
 
 pub(super) struct Conn<T> {
     pub(super) stream: TcpStream,
+    /// Later connections have larger ones.
+    pub(super) serial: u64,
     pub(super) addr: SocketAddr,
     pub(super) incoming: bool,
     pub(super) phase: Phase,

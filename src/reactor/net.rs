@@ -23,6 +23,8 @@ pub struct Net<T> {
     pub(super) conns: Slab<Conn<T>>,
     /// How often each slot was used.
     generations: Vec<u32>,
+    /// Connections there have been.
+    opened: u64,
     pub(super) registry: Registry,
     pub(super) timers: Timers,
     pub(super) now: Instant,
@@ -37,6 +39,7 @@ impl<T> Net<T> {
         Self {
             conns: Slab::new(),
             generations: Vec::new(),
+            opened: 0,
             registry,
             timers: Timers::default(),
             now,
@@ -102,8 +105,10 @@ impl<T> Net<T> {
         let slot = entry.key();
         // Edge-triggered: both interests are registered once and cost nothing while nothing changes.
         self.registry.register(&mut stream, Token(slot), Interest::READABLE | Interest::WRITABLE)?;
+        self.opened += 1;
         entry.insert(Conn {
             stream,
+            serial: self.opened,
             addr,
             incoming: phase == Phase::Open,
             phase,
@@ -199,6 +204,20 @@ impl<T> Net<T> {
     #[must_use]
     pub fn data(&mut self, key: PeerKey) -> Option<&mut T> {
         self.conn_mut(key).map(|conn| &mut conn.data)
+    }
+
+    /// The addresses of all connections.
+    pub fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.conns.iter().map(|(_, conn)| conn.addr)
+    }
+
+    /// The incoming connection that has been waited for longest without a whole handshake, of those whose address is
+    /// meant.
+    #[must_use]
+    pub fn longest_silent(&self, is_meant: impl Fn(SocketAddr) -> bool) -> Option<PeerKey> {
+        let silent = self.conns.iter().filter(|(_, conn)| conn.incoming && conn.session.peer_id().is_none());
+        let meant = silent.filter(|(_, conn)| is_meant(conn.addr));
+        meant.min_by_key(|(_, conn)| conn.serial).map(|(slot, _)| self.key_of(slot))
     }
 
     /// The peer's address.

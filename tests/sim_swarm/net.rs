@@ -289,9 +289,11 @@ impl Net {
         let last = self.now;
         self.nodes[node].links.insert(ours, Link { node: target, key: theirs, last });
         self.nodes[target].links.insert(theirs, Link { node, key: ours, last });
-        let dialled = PeerInfo { addr: to, incoming: false, peer_id: self.nodes[target].id, features: FEATURES };
+        let dialled =
+            PeerInfo { addr: to, incoming: false, peer_id: self.nodes[target].id, features: FEATURES, known: false };
         let from = SocketAddr::new(self.nodes[node].addr.ip(), 50_000);
-        let accepted = PeerInfo { addr: from, incoming: true, peer_id: self.nodes[node].id, features: FEATURES };
+        let accepted =
+            PeerInfo { addr: from, incoming: true, peer_id: self.nodes[node].id, features: FEATURES, known: false };
         self.schedule(self.now, target, What::Joined { key: theirs, info: accepted });
         self.schedule(self.now, node, What::Joined { key: ours, info: dialled });
     }

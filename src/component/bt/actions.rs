@@ -59,10 +59,11 @@ impl Bt {
 
     /// Begins to connect. `None` if that is impossible.
     pub(super) fn dial(&mut self, net: &mut Net<Peer>, key: TorrentKey, addr: SocketAddr) -> Option<PeerKey> {
-        let torrent = self.torrents.get(&key)?;
-        if net.len() >= self.options.max_connections || self.stopping.is_some() {
+        let contact = self.is_contact(addr);
+        if self.stopping.is_some() || !self.make_room(net, contact) {
             return None;
         }
+        let torrent = self.torrents.get(&key)?;
         let options = self.session_options(torrent, addr);
         match net.connect(addr, torrent.info_hash, options, Peer::dialed(key)) {
             Ok(peer) => Some(peer),

@@ -100,6 +100,7 @@ impl Bt {
         }
         let options = TorrentOptions {
             max_peers: self.options.max_peers,
+            max_peers_per_host: self.options.max_peers_per_host,
             upload_slots: self.options.upload_slots,
             max_requests: self.options.max_requests,
             max_open_pieces_bytes: self.options.piece_buffer / OPEN_SHARE,

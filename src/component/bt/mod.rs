@@ -9,6 +9,7 @@ mod actions;
 mod announce;
 mod commands;
 mod disk;
+mod door;
 mod metadata;
 mod options;
 mod peers;
@@ -207,6 +208,7 @@ pub(super) struct Bt {
     populating: HashMap<(TorrentKey, PieceIndex), Vec<PeerKey>>,
     published: Published<Torrents>,
     contacts: Published<Contacts>,
+    contact_hosts: door::ContactHosts,
     /// Torrents whose published status is out of date.
     stale: HashSet<TorrentKey>,
     /// When the snapshot is published next.
@@ -250,6 +252,7 @@ impl Bt {
             populating: HashMap::new(),
             published,
             contacts,
+            contact_hosts: door::ContactHosts::default(),
             stale: HashSet::new(),
             status_due: None,
             state_changed: false,
@@ -291,11 +294,11 @@ impl Handler for Bt {
     type Data = Peer;
 
     fn incoming(&mut self, net: &mut Net<Peer>, addr: SocketAddr) -> Option<Peer> {
-        if self.stopping.is_some() || net.len() >= self.options.max_connections {
+        let welcome = self.stopping.is_none() && self.admit(net, addr);
+        if !welcome {
             log::debug!("refused the connection of {addr}: there are {} already", net.len());
-            return None;
         }
-        Some(Peer::incoming())
+        welcome.then(Peer::incoming)
     }
 
     fn event(&mut self, net: &mut Net<Peer>, key: PeerKey, event: peer::Event<'_>) {

@@ -26,6 +26,8 @@ pub struct BtOptions {
     pub max_connections: usize,
     /// Connections of one torrent.
     pub max_peers: usize,
+    /// Connections of one torrent with one IPv4 address, or with one IPv6 /64. Loopback and contacts are excepted.
+    pub max_peers_per_host: usize,
     /// Peers of one torrent that are served at the same time.
     pub upload_slots: usize,
     /// Blocks asked of one peer at once at most; the real depth follows the measured rate.
@@ -46,6 +48,7 @@ impl Default for BtOptions {
             state: None,
             max_connections: 500,
             max_peers: 60,
+            max_peers_per_host: 8,
             upload_slots: 8,
             // 8 MiB, enough for 1 GB/s at 8 ms.
             max_requests: 512,

@@ -98,8 +98,7 @@ impl Bt {
         if !net.is_incoming(key) {
             return self.join(net, key, handshake);
         }
-        // One place decides who may have what: (info hash, identity, address). Whoever knows the info hash may, so far.
-        let torrent_key = self.by_hash.get(&handshake.info_hash).copied();
+        let torrent_key = self.authorise(handshake.info_hash, addr);
         let torrent = torrent_key.and_then(|key| self.torrents.get_mut(&key));
         let (Some(peer), Some(torrent)) = (net.data(key), torrent) else {
             log::debug!("{addr} asks for {}, which is not here", handshake.info_hash);
@@ -133,12 +132,14 @@ impl Bt {
         let now = net.now();
         let (Some(addr), incoming) = (net.addr(key), net.is_incoming(key)) else { return };
         let Some(torrent_key) = net.data(key).and_then(|peer| peer.torrent) else { return };
+        let known = self.is_contact(addr);
         let Some(torrent) = self.torrents.get_mut(&torrent_key) else { return };
         log::debug!("{}: joined by {addr} ({})", torrent.name, handshake.peer_id);
         torrent.peers.insert(key);
         match &mut torrent.phase {
             Phase::Running(engine) => {
-                let info = PeerInfo { addr, incoming, peer_id: handshake.peer_id, features: handshake.features };
+                let (peer_id, features) = (handshake.peer_id, handshake.features);
+                let info = PeerInfo { addr, incoming, peer_id, features, known };
                 engine.peer_joined(now, key, info);
                 if let Some(peer) = net.data(key) {
                     peer.joined = true;
@@ -155,9 +156,10 @@ impl Bt {
     /// Brings a peer that helped with the description into the engine.
     pub(super) fn join_after_metadata(&mut self, net: &mut Net<Peer>, key: PeerKey, torrent_key: TorrentKey) {
         let now = net.now();
+        let Some(addr) = net.addr(key) else { return };
+        let known = self.is_contact(addr);
         let Some(torrent) = self.torrents.get_mut(&torrent_key) else { return };
         let (Phase::Running(engine), Some(metainfo)) = (&mut torrent.phase, &torrent.metainfo) else { return };
-        let Some(addr) = net.addr(key) else { return };
         let Some((peer_id, features)) = net.session(key).and_then(|s| Some((s.peer_id()?, s.features()))) else {
             return;
         };
@@ -167,7 +169,7 @@ impl Bt {
             Err(error) => return self.drop_peer(net, key, &error),
         };
         let incoming = net.is_incoming(key);
-        engine.peer_joined(now, key, PeerInfo { addr, incoming, peer_id, features });
+        engine.peer_joined(now, key, PeerInfo { addr, incoming, peer_id, features, known });
         let Some(peer) = net.data(key) else { return };
         peer.joined = true;
         let early = [(peer.early_interest, Event::Interested), (peer.early_unchoke, Event::Unchoked)];

@@ -10,6 +10,8 @@ use crate::types::{Block, PeerId, PeerKey, PieceIndex};
 pub struct TorrentOptions {
     /// Peers connected or being connected at most.
     pub max_peers: usize,
+    /// Peers of one [`Host`](crate::types::Host) at most. Loopback and peers that are known to the user are excepted.
+    pub max_peers_per_host: usize,
     /// Connections being made at the same time at most.
     pub max_connecting: usize,
     /// Interested peers that are served at the same time, the optimistic one included.
@@ -29,6 +31,7 @@ impl Default for TorrentOptions {
     fn default() -> Self {
         Self {
             max_peers: 60,
+            max_peers_per_host: 8,
             max_connecting: 15,
             upload_slots: 8,
             max_requests: 512,
@@ -50,6 +53,9 @@ pub struct PeerInfo {
     pub peer_id: PeerId,
     /// From its handshake.
     pub features: Features,
+    /// Comes from where a contact is: strangers make room for it. Whom the engine was told to connect to by the user or
+    /// for a contact counts as known anyway.
+    pub known: bool,
 }
 
 /// What to do with a block that has arrived.
@@ -78,8 +84,12 @@ pub enum CloseReason {
     Banned,
     /// There is another connection to the same peer.
     Duplicate,
-    /// There are as many peers as the options allow.
+    /// There are as many peers as the options allow, and each of them is of use.
     TooManyPeers,
+    /// There are as many peers of its host as the options allow.
+    CrowdedHost,
+    /// Neither gave nor took anything for a while, and somebody else wants its place.
+    Replaced,
     /// Both sides have everything.
     NothingToShare,
     /// It promised to serve us and never did, while others wait.

@@ -48,6 +48,7 @@ impl World {
             incoming: slot.is_multiple_of(2),
             peer_id: PeerId::new([u8::try_from(slot).unwrap(); 20]),
             features: Features { fast, extended: true, dht: false },
+            known: false,
         };
         self.torrent.peer_joined(self.now, key(slot), info);
     }

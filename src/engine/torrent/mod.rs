@@ -3,8 +3,8 @@
 //! Call an input, then drain [`Torrent::poll_action`], then wait for the next input or until [`Torrent::poll_timeout`].
 //! An input for a peer or piece that is not known (any more) does nothing, so stale keys are harmless.
 //!
-//! `peers` handles what peers say and do, `pieces` what happens to blocks and pieces, `upkeep` everything that time
-//! alone brings about: rounds of the choker, lateness, connection attempts. Lives on the reactor thread, as does all of
+//! `peers` handles what peers say and do, `room` who gets in and whom to connect to, `pieces` what happens to blocks and
+//! pieces, `upkeep` everything that time alone brings about: rounds of the choker, lateness. Lives on the reactor thread, as does all of
 //! it.
 
 mod action;
@@ -13,6 +13,7 @@ mod invariants;
 mod peer;
 mod peers;
 mod pieces;
+mod room;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -25,6 +26,7 @@ use fastrand::Rng;
 
 pub use action::{Action, BlockVerdict, CloseReason, PeerInfo, PieceOutcome, TorrentOptions};
 use peer::Peer;
+pub use room::Replaceable;
 
 use super::choker::{self, Choker};
 use super::parole::Parole;

@@ -14,6 +14,8 @@ use crate::types::{Bitfield, Block, BytesPerSec, PeerKey, PieceIndex, RateMeter}
 pub(super) struct Peer {
     pub info: PeerInfo,
     pub joined: Instant,
+    /// When it joined, or last gave us a block we could use or took one.
+    pub useful_at: Instant,
     /// Where it can be connected to, once that is known.
     pub listens_at: Option<SocketAddr>,
     pub client: Option<String>,
@@ -62,6 +64,7 @@ impl Peer {
         Self {
             info,
             joined: now,
+            useful_at: now,
             listens_at: (!info.incoming).then_some(info.addr),
             client: None,
             pieces: Bitfield::empty(piece_count),

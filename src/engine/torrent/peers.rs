@@ -23,8 +23,6 @@ const REST: Duration = Duration::from_secs(1);
 const MAX_FLUTTER: u32 = 3;
 /// Characters kept of a client's name.
 const MAX_CLIENT: usize = 64;
-/// Two connections to one peer made within this time crossed each other; later ones are simply one too many.
-const CROSSING: Duration = Duration::from_secs(15);
 /// Peers remembered after they left. More than take part in the pieces that are open at a time.
 const MAX_DEPARTED: usize = 256;
 
@@ -36,16 +34,10 @@ impl Torrent {
             self.swarm.add(now, info.addr, Source::Incoming);
             self.swarm.connected(info.addr);
         }
-        if let Some(reason) = self.refusal(now, info) {
-            self.actions.push_back(Action::Close { peer: key, reason });
-            match reason {
-                _ if info.incoming => {}
-                CloseReason::Duplicate => self.swarm.is_alias(now, info.addr),
-                _ => self.swarm.ended(now, info.addr, Duration::ZERO),
-            }
-            self.dial(now);
-            return;
-        }
+        let replaced = match self.admit(now, info) {
+            Ok(replaced) => replaced,
+            Err(reason) => return self.refuse(now, key, info, reason),
+        };
         if self.peers.is_empty() {
             // Nothing was due while nobody was here.
             self.next_tick = now + super::upkeep::TICK;
@@ -54,6 +46,19 @@ impl Torrent {
         self.peers.insert(key, Peer::new(now, info, self.geometry.piece_count(), self.options.max_requests));
         let have = self.have().clone();
         self.send(key, Command::Bitfield(have));
+        if replaced {
+            self.after_departure(now);
+        }
+    }
+
+    fn refuse(&mut self, now: Instant, key: PeerKey, info: PeerInfo, reason: CloseReason) {
+        self.actions.push_back(Action::Close { peer: key, reason });
+        match reason {
+            _ if info.incoming => {}
+            CloseReason::Duplicate => self.swarm.postpone(now, info.addr),
+            _ => self.swarm.ended(now, info.addr, Duration::ZERO),
+        }
+        self.dial(now);
     }
 
     /// The connection is gone.
@@ -104,6 +109,7 @@ impl Torrent {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.uploads.pop_front();
             peer.upload_meter.add(now, len);
+            peer.useful_at = now;
             peer.turn_bytes += len;
             peer.round_bytes += len;
         }
@@ -171,33 +177,8 @@ impl Torrent {
         }
     }
 
-    /// Why this peer may not join, if so. Of two connections that crossed each other the one stays that the peer with
-    /// the larger id made: both sides come to the same end.
-    fn refusal(&mut self, now: Instant, info: PeerInfo) -> Option<CloseReason> {
-        if self.paused {
-            return Some(CloseReason::Paused);
-        }
-        if self.swarm.is_banned(info.addr, Some(info.peer_id)) {
-            return Some(CloseReason::Banned);
-        }
-        let twin = self.peers.iter().find(|(_, peer)| peer.info.peer_id == info.peer_id);
-        if let Some((twin_key, twin)) = twin.map(|(key, peer)| (*key, peer)) {
-            let crossed = twin.info.incoming != info.incoming
-                && now.saturating_duration_since(twin.joined) < CROSSING
-                && self.options.own_id.is_some_and(|own| {
-                    let theirs_counts = info.peer_id.as_bytes() > own.as_bytes();
-                    theirs_counts == info.incoming
-                });
-            if !crossed {
-                return Some(CloseReason::Duplicate);
-            }
-            self.close(now, twin_key, CloseReason::Duplicate);
-        }
-        (self.peers.len() >= self.options.max_peers).then_some(CloseReason::TooManyPeers)
-    }
-
     /// Drops everything about a peer. False if it was not known.
-    fn forget(&mut self, now: Instant, key: PeerKey) -> bool {
+    pub(super) fn forget(&mut self, now: Instant, key: PeerKey) -> bool {
         let Some(mut peer) = self.peers.remove(&key) else { return false };
         self.picker.remove_peer(&peer.pieces, peer.counted_as_seed);
         self.blocks.clear();

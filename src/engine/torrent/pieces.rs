@@ -24,6 +24,7 @@ impl Torrent {
         let received = peer.requests.arrived(now, block).map(|claim| (claim, self.picker.received(now, block, key)));
         let verdict = match received {
             Some((_, Received::Stored { complete, contended })) => {
+                peer.useful_at = now;
                 if contended {
                     self.cancel_elsewhere(now, key, block);
                 }

@@ -5,6 +5,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+mod room;
+
 use super::*;
 use crate::engine::Source;
 use crate::proto::peer::{Event, ExtendedHandshake, Features};
@@ -74,7 +76,7 @@ impl Bench {
 
     fn join(&mut self, slot: u32, features: Features) -> Vec<Action> {
         let id = PeerId::new([u8::try_from(slot).unwrap(); 20]);
-        let info = PeerInfo { addr: addr(slot), incoming: true, peer_id: id, features };
+        let info = PeerInfo { addr: addr(slot), incoming: true, peer_id: id, features, known: false };
         self.torrent.peer_joined(self.now, key(slot), info);
         self.actions()
     }
@@ -392,7 +394,7 @@ fn a_window_nobody_waits_for_is_closed() {
 fn one_connection_per_peer_and_not_more_peers_than_allowed() {
     let mut bench = Bench::with(2, &[0], TorrentOptions { max_peers: 2, ..TorrentOptions::default() });
     bench.join(1, FAST);
-    let twin = PeerInfo { addr: addr(77), incoming: true, peer_id: PeerId::new([1; 20]), features: FAST };
+    let twin = PeerInfo { addr: addr(77), incoming: true, peer_id: PeerId::new([1; 20]), features: FAST, known: false };
     bench.torrent.peer_joined(bench.now, key(7), twin);
     assert_eq!(bench.actions(), [closed(7, CloseReason::Duplicate)]);
     bench.join(2, FAST);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::choker::{self, Applicant};
 use super::{Action, CloseReason, Peer, Torrent};
 use crate::engine::Source;
+use crate::engine::swarm::Wanted;
 use crate::types::PeerKey;
 
 /// How often the requests of the connected peers are looked through.
@@ -56,22 +57,6 @@ impl Torrent {
         }
         self.dial(now);
         self.ask_for_peers(now);
-    }
-
-    /// Connects as far as limits and addresses allow.
-    pub(super) fn dial(&mut self, now: Instant) {
-        let seeding = self.is_complete();
-        self.dial_at = None;
-        while !self.paused
-            && self.swarm.connecting() < self.options.max_connecting
-            && self.peers.len() + self.swarm.connecting() < self.options.max_peers
-        {
-            let Some(addr) = self.swarm.next(now, seeding, &mut self.rng) else {
-                self.dial_at = self.swarm.next_ready(seeding);
-                break;
-            };
-            self.actions.push_back(Action::Connect(addr));
-        }
     }
 
     /// Asks for peers if there are few, or none with anything we lack, and no address is left to try now.
@@ -127,7 +112,7 @@ impl Torrent {
         let stuck = self.peers.iter().filter(|(_, p)| !p.peer_choking && p.requests.silent_for(now) >= STUCK);
         let stuck: Vec<PeerKey> = stuck.map(|(key, _)| *key).collect();
         for key in stuck {
-            if self.swarm.next_ready(self.is_complete()).is_some() {
+            if self.swarm.next_ready(Wanted { leeches: self.is_complete(), named: false }).is_some() {
                 self.close(now, key, CloseReason::Stuck);
             }
         }
