@@ -18,8 +18,11 @@ const SLOT: Duration = Duration::from_millis(500);
 /// Slots in the average: ten seconds. Taste: long enough to be steady, short enough to follow.
 const SLOTS: u8 = 20;
 
+/// After so many slots without a byte the flow has ended: five seconds. The average alone would speak of it for minutes.
+const ENDED: u8 = 10;
+
 /// Moving average over the last ten seconds, in two numbers instead of a ring: each slot that passes takes 1/20 of
-/// the remembered bytes with it.
+/// the remembered bytes with it, and silence takes all.
 #[derive(Clone, Debug)]
 pub struct RateMeter {
     slot_start: Instant,
@@ -29,6 +32,8 @@ pub struct RateMeter {
     past: u64,
     /// Finished slots, up to [`SLOTS`]; fewer at the beginning, so that a new meter is right at once.
     slots: u8,
+    /// Finished slots without a byte since the last one with some, up to [`ENDED`].
+    silent: u8,
     total: u64,
 }
 
@@ -36,7 +41,7 @@ impl RateMeter {
     /// A meter that has seen nothing yet.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { slot_start: now, current: 0, past: 0, slots: 0, total: 0 }
+        Self { slot_start: now, current: 0, past: 0, slots: 0, silent: 0, total: 0 }
     }
 
     /// Counts bytes that were moved just now.
@@ -73,7 +78,8 @@ impl RateMeter {
             } else {
                 self.slots += 1;
             }
-            self.past = self.past.saturating_add(self.current);
+            self.silent = if self.current == 0 { self.silent.saturating_add(1).min(ENDED) } else { 0 };
+            self.past = if self.silent == ENDED { 0 } else { self.past.saturating_add(self.current) };
             self.current = 0;
         }
         self.slot_start += Duration::from_millis(steps.saturating_mul(500));
@@ -101,6 +107,10 @@ mod tests {
         let rate = meter.rate(now).0;
         assert!((90_000..=110_000).contains(&rate), "{rate}");
         assert_eq!(meter.total(), 3_000_000);
-        assert!(meter.rate(now + Duration::from_secs(120)).0 < 100);
+        let fading = meter.clone().rate(now + Duration::from_secs(4)).0;
+        assert!((50_000..90_000).contains(&fading), "{fading}");
+        assert_eq!(meter.clone().rate(now + Duration::from_secs(6)).0, 0, "it has ended");
+        meter.add(now + Duration::from_secs(60), 1_000_000);
+        assert_eq!(meter.rate(now + Duration::from_secs(60)).0 / 10_000, 10, "one block is no flow of 1 MB/s");
     }
 }
