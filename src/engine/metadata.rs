@@ -16,6 +16,9 @@ use crate::types::{InfoHash, PeerKey};
 
 /// Requests to one peer at a time. Many clients answer only a few metadata requests at once.
 const MAX_REQUESTS: usize = 3;
+/// Peers at a time. A newcomer replaces the one that has been here longest of those that are not being asked: what is
+/// wanted is small, so whoever has it to give is asked at once.
+const MAX_PEERS: usize = 60;
 /// A request that is not answered for so long is given to somebody else.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that refused or was late is left alone for so long.
@@ -42,8 +45,9 @@ pub enum MetadataAction {
     Done(Vec<u8>),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Peer {
+    joined: Instant,
     /// Bytes of metadata, as it says. `None`: it has not said yet, or said something impossible.
     size: Option<u32>,
     rest_until: Option<Instant>,
@@ -113,8 +117,21 @@ impl MetadataFetch {
     }
 
     /// A handshake is done. The peer is asked once its extended handshake tells a size.
-    pub fn peer_joined(&mut self, _now: Instant, key: PeerKey) {
-        self.peers.entry(key).or_default();
+    pub fn peer_joined(&mut self, now: Instant, key: PeerKey) {
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&key) {
+            let idle = self.peers.iter().filter(|(key, _)| !self.attempt.as_ref().is_some_and(|a| a.asks(**key)));
+            let leaves = idle.min_by_key(|(_, peer)| peer.joined).map(|(key, _)| *key);
+            let (peer, reason) = match leaves {
+                Some(idle) => (idle, CloseReason::Replaced),
+                None => (key, CloseReason::TooManyPeers),
+            };
+            self.forget(peer);
+            self.actions.push_back(MetadataAction::Close { peer, reason });
+            if leaves.is_none() {
+                return;
+            }
+        }
+        self.peers.entry(key).or_insert(Peer { joined: now, size: None, rest_until: None, suspect: false });
     }
 
     /// The connection is gone.
@@ -266,9 +283,17 @@ impl Attempt {
         self.size.saturating_sub(start).min(METADATA_PIECE_LEN) as usize
     }
 
+    /// Does this peer owe us a piece?
+    fn asks(&self, key: PeerKey) -> bool {
+        self.asked_of(key) > 0
+    }
+
+    fn asked_of(&self, key: PeerKey) -> usize {
+        self.pieces.iter().filter(|piece| matches!(piece, Piece::Asked { peer, .. } if *peer == key)).count()
+    }
+
     fn ask(&mut self, now: Instant, key: PeerKey, actions: &mut VecDeque<MetadataAction>) {
-        let busy =
-            self.pieces.iter().filter(|piece| matches!(piece, Piece::Asked { peer, .. } if *peer == key)).count();
+        let busy = self.asked_of(key);
         let missing = (0..).zip(&mut self.pieces).filter(|(_, piece)| matches!(piece, Piece::Missing));
         for (number, piece) in missing.take(MAX_REQUESTS.saturating_sub(busy)) {
             *piece = Piece::Asked { peer: key, at: now };
@@ -371,6 +396,22 @@ mod tests {
         assert_eq!(fetch.poll_timeout(), Some(later));
         fetch.handle_timeout(later);
         assert_eq!(run(&mut fetch, later, |_| false).0, Some(metadata()));
+    }
+
+    #[test]
+    fn a_crowd_without_metadata_makes_room_and_who_is_asked_stays() {
+        let now = Instant::now();
+        let mut fetch = fetch();
+        join(&mut fetch, now, 0, SIZE);
+        while fetch.poll_action().is_some() {}
+        for slot in 1..100 {
+            fetch.peer_joined(now + Duration::from_millis(slot.into()), key(slot));
+        }
+        let closed: Vec<MetadataAction> = std::iter::from_fn(|| fetch.poll_action()).collect();
+        let leaves = |slot| MetadataAction::Close { peer: key(slot), reason: CloseReason::Replaced };
+        assert_eq!(closed, (1..=40).map(leaves).collect::<Vec<_>>());
+        assert_eq!(fetch.peers.len(), MAX_PEERS);
+        assert!(fetch.peers.contains_key(&key(0)));
     }
 
     #[test]

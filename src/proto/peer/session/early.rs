@@ -3,12 +3,13 @@
 //! Nothing of it can be checked yet, not even the number of pieces. [`Early::check`] does so when the metadata is there.
 
 use super::super::message::id;
-use super::super::{Event, WireError};
+use super::super::{Event, MAX_METADATA_LEN, WireError};
 use super::named_piece;
 use crate::types::{Bitfield, Geometry};
 
-/// Longest bitfield that is kept, in bytes: 8 million pieces.
-pub(super) const MAX_EARLY_BITFIELD_LEN: u32 = 1024 * 1024;
+/// Longest bitfield that is taken, in bytes: that of a torrent with the longest metadata there can be, of which each piece
+/// takes 20 bytes.
+pub(super) const MAX_EARLY_BITFIELD_LEN: u32 = MAX_METADATA_LEN.div_ceil(20 * 8);
 
 /// Single pieces that are kept of a peer, 64 KiB at most. A peer that completes one every second needs hours for it.
 pub(super) const MAX_EARLY_PIECES: usize = 16 * 1024;

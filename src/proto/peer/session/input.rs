@@ -4,7 +4,7 @@ use super::super::ext::metadata::MetadataMessage;
 use super::super::ext::{self, handshake::ExtendedHandshake};
 use super::super::message::{Message, Range, check_len, id};
 use super::super::{Event, HANDSHAKE_LEN, Handshake, MAX_REQUEST_LEN, Step, WireError};
-use super::early::Announced;
+use super::early::{Announced, MAX_EARLY_BITFIELD_LEN};
 use super::{Session, Stage, Torrent, bitfield_len, named_piece};
 use crate::types::{Bitfield, BitfieldError, Block};
 
@@ -46,8 +46,11 @@ impl Session {
                 let expected = bitfield_len(geometry) as usize;
                 if found == expected { Ok(()) } else { Err(BitfieldError::Length { expected, found }.into()) }
             }
-            // The limit on all messages is the limit on bitfields as long as the geometry is unknown.
-            Torrent::Unknown(_) => Ok(()),
+            Torrent::Unknown(_) if found <= MAX_EARLY_BITFIELD_LEN as usize => Ok(()),
+            Torrent::Unknown(_) => {
+                let len = u32::try_from(found).unwrap_or(u32::MAX).saturating_add(1);
+                Err(WireError::MessageTooLong { len, max: MAX_EARLY_BITFIELD_LEN + 1 })
+            }
         }
     }
 

@@ -173,11 +173,9 @@ fn lengths_are_refused_from_the_first_bytes() {
     assert_eq!(first(Some(geometry()), b"\xff\xff\xff\xff"), Err(WireError::MessageTooLong { len: u32::MAX, max }));
     assert_eq!(first(Some(geometry()), b"\0\0\0\x02\x00"), Err(WireError::WrongLength { id: id::CHOKE, len: 2 }));
     assert_eq!(first(Some(geometry()), b"\0\0\0\x08\x07"), Err(WireError::WrongLength { id: id::PIECE, len: 8 }));
-    // A torrent of 2^24 pieces needs a bitfield of 2 MiB; before the metadata is known 1 MiB is the limit.
+    // A torrent of 2^24 pieces needs a bitfield of 2 MiB.
     let huge = Geometry::new(1 << 24, 1).unwrap();
     assert_eq!(first(Some(huge), b"\0\x20\0\x01\x05"), Ok(()));
-    assert_eq!(first(None, b"\0\x10\0\x01\x05"), Ok(()));
-    assert!(matches!(first(None, b"\0\x10\0\x02"), Err(WireError::MessageTooLong { .. })));
 }
 
 #[test]
@@ -245,6 +243,18 @@ fn before_the_metadata_nothing_about_blocks_is_accepted_and_memory_is_bounded() 
 }
 
 #[test]
+fn before_the_metadata_a_bitfield_that_no_metadata_could_fit_is_refused_at_its_first_byte() {
+    let now = Instant::now();
+    let longest = early::MAX_EARLY_BITFIELD_LEN + 1;
+    for (len, fits) in [(longest, true), (longest + 1, false), (1024 * 1024 + 1, false)] {
+        let begin = [&len.to_be_bytes()[..], &[id::BITFIELD]].concat();
+        let result = drain(&mut established(now, None, ALL), now, &begin).1;
+        assert_eq!(result.is_ok(), fits, "{len}: {result:?}");
+        assert!(fits || matches!(result, Err(WireError::MessageTooLong { .. })), "{result:?}");
+    }
+}
+
+#[test]
 fn what_we_have_is_said_in_the_shortest_way_the_peer_understands() {
     let now = Instant::now();
     let mut half = Bitfield::empty(100);
@@ -300,5 +310,5 @@ fn the_input_that_holds_any_message_is_known() {
     assert_eq!(Session::responder(now).max_input_len(), HANDSHAKE_LEN);
     let session = established(now, Some(geometry()), PLAIN);
     assert_eq!(session.max_input_len(), 4 + 9 + 128 * 1024);
-    assert_eq!(established(now, None, PLAIN).max_input_len(), 4 + 1 + 1024 * 1024);
+    assert_eq!(established(now, None, PLAIN).max_input_len(), 4 + 9 + 128 * 1024);
 }
