@@ -45,6 +45,15 @@ pub(super) enum Phase {
     Open,
 }
 
+/// Input that could not be handed out yet: the beginning of a message whose rest has not come, or messages that wait for
+/// the next turn.
+#[derive(Default)]
+pub(super) struct Partial {
+    pub(super) bytes: Vec<u8>,
+    /// So many of them have been handed out.
+    pub(super) parsed: usize,
+}
+
 pub(super) struct Conn<T> {
     pub(super) stream: TcpStream,
     /// Later connections have larger ones.
@@ -53,8 +62,7 @@ pub(super) struct Conn<T> {
     pub(super) incoming: bool,
     pub(super) phase: Phase,
     pub(super) session: Session,
-    /// Start of a message whose rest has not come yet.
-    pub(super) partial: Vec<u8>,
+    pub(super) partial: Partial,
     pub(super) out: OutQueue,
     /// False after the kernel took no more, until it says that there is room.
     pub(super) writable: bool,

@@ -8,15 +8,25 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
-use super::conn::{CloseCause, Conn, Phase};
+use super::Handler;
+use super::conn::{CloseCause, Conn, Partial, Phase};
 use super::out_queue::OutQueue;
 use super::timers::{Deadline, Timers};
-use crate::proto::peer::{Command, Event, Session, SessionOptions, WireError};
+use crate::proto::peer::{Command, Event, Session, SessionOptions, Step, WireError};
 use crate::storage::ReadWindow;
 use crate::types::{Block, Geometry, InfoHash, PeerKey};
 
 /// How long a connection may take to be made. Taste: a SYN is sent again after 1, 3 and 7 seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What was found in some input.
+#[derive(Default)]
+pub(super) struct HandedOut {
+    /// Bytes of the messages that were handed out.
+    pub(super) consumed: usize,
+    /// Bytes of the message that comes next, if it is not whole yet.
+    pub(super) need: usize,
+}
 
 /// The reactor's connections, as its handler sees them. `T` is what the handler keeps with each.
 pub struct Net<T> {
@@ -113,7 +123,7 @@ impl<T> Net<T> {
             incoming: phase == Phase::Open,
             phase,
             session,
-            partial: Vec::new(),
+            partial: Partial::default(),
             out,
             writable: phase == Phase::Open,
             dirty: false,
@@ -129,6 +139,42 @@ impl<T> Net<T> {
         let key = self.key_of(slot);
         self.rearm(key);
         Ok(key)
+    }
+
+    /// Hands out the messages at the front of `input`, at most `budget` of them, which is lowered by their number. `None`:
+    /// the handler closed the connection.
+    pub(super) fn hand_out<H: Handler<Data = T>>(
+        &mut self,
+        handler: &mut H,
+        key: PeerKey,
+        input: &[u8],
+        budget: &mut usize,
+    ) -> Result<Option<HandedOut>, CloseCause> {
+        let mut out = HandedOut::default();
+        while *budget > 0 {
+            let now = self.now;
+            let Some(conn) = self.conn_mut(key) else { return Ok(None) };
+            if !conn.takes_input() {
+                conn.held = true;
+                break;
+            }
+            match conn.session.step(now, input.get(out.consumed..).unwrap_or_default())? {
+                Step::NeedMore(need) => {
+                    out.need = need;
+                    break;
+                }
+                Step::Message { consumed, event } => {
+                    out.consumed += consumed;
+                    *budget -= 1;
+                    let greeted = matches!(event, Event::Handshake(_));
+                    handler.event(self, key, event);
+                    if greeted {
+                        self.flush_session(key);
+                    }
+                }
+            }
+        }
+        Ok(self.conn(key).is_some().then_some(out))
     }
 
     /// Answers the handshake of an incoming connection.
@@ -303,7 +349,7 @@ impl<T> Net<T> {
             self.with_out(key, |session, out| session.handle_timeout(now, out)).unwrap_or(Ok(()))?;
             if let Some(conn) = self.conn_mut(key) {
                 conn.out.shrink();
-                conn.partial.shrink_to_fit();
+                conn.partial.bytes.shrink_to_fit();
             }
         }
         self.rearm(key);

@@ -1,0 +1,132 @@
+//! The loop with real sockets and a handler that only counts.
+
+#![allow(clippy::disallowed_methods)]
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::thread;
+
+use super::*;
+use crate::proto::peer::{Session, SessionOptions};
+use crate::types::{InfoHash, PeerId};
+
+/// Counts who comes and takes nobody.
+#[derive(Default)]
+struct Door(usize);
+
+impl Handler for Door {
+    type Data = ();
+
+    fn incoming(&mut self, _: &mut Net<()>, _: SocketAddr) -> Option<()> {
+        self.0 += 1;
+        None
+    }
+    fn event(&mut self, _: &mut Net<()>, _: PeerKey, _: Event<'_>) {}
+    fn burst_end(&mut self, _: &mut Net<()>, _: PeerKey) {}
+    fn sent(&mut self, _: &mut Net<()>, _: PeerKey, _: usize) {}
+    fn closed(&mut self, _: &mut Net<()>, _: PeerKey, _: SocketAddr, (): (), _: CloseCause) {}
+    fn woken(&mut self, _: &mut Net<()>) {}
+    fn timer(&mut self, _: &mut Net<()>, _: u64) {}
+}
+
+#[test]
+fn a_crowd_at_the_door_gets_in_over_several_turns() {
+    let mut reactor = Reactor::new().unwrap();
+    let addr = reactor.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let crowd: Vec<_> = (0..ACCEPT_BUDGET * 3).map(|_| TcpStream::connect(addr).unwrap()).collect();
+    let mut door = Door::default();
+    while door.0 < crowd.len() {
+        let before = door.0;
+        reactor.turn(&mut door).unwrap();
+        assert!((1..=ACCEPT_BUDGET).contains(&(door.0 - before)), "{} in one turn", door.0 - before);
+    }
+}
+
+/// Takes everybody and notes, per connection, the numbers of the `port` messages since the last look.
+#[derive(Default)]
+struct Ear {
+    heard: std::collections::HashMap<PeerKey, Vec<u16>>,
+    bursts: usize,
+    /// Messages of any kind since the last end of a burst.
+    pending: usize,
+}
+
+fn options() -> SessionOptions {
+    SessionOptions {
+        peer_id: PeerId::new([1; 20]),
+        listen_port: None,
+        geometry: None,
+        metadata_size: None,
+        request_queue: 1,
+        client: String::new(),
+        remote_ip: None,
+    }
+}
+
+impl Handler for Ear {
+    type Data = ();
+
+    fn incoming(&mut self, _: &mut Net<()>, _: SocketAddr) -> Option<()> {
+        Some(())
+    }
+    fn event(&mut self, net: &mut Net<()>, key: PeerKey, event: Event<'_>) {
+        self.pending += 1;
+        match event {
+            Event::Handshake(_) => net.accept(key, options()),
+            Event::Port(number) => self.heard.entry(key).or_default().push(number),
+            _ => {}
+        }
+    }
+    fn burst_end(&mut self, _: &mut Net<()>, _: PeerKey) {
+        assert!(self.pending <= MESSAGE_BUDGET, "{} messages before anything was carried out", self.pending);
+        self.pending = 0;
+        self.bursts += 1;
+    }
+    fn sent(&mut self, _: &mut Net<()>, _: PeerKey, _: usize) {}
+    fn closed(&mut self, _: &mut Net<()>, _: PeerKey, _: SocketAddr, (): (), why: CloseCause) {
+        panic!("{why}");
+    }
+    fn woken(&mut self, _: &mut Net<()>) {}
+    fn timer(&mut self, _: &mut Net<()>, _: u64) {}
+}
+
+/// A connection that says these numbers, from a thread of its own, and stays.
+fn speaker(addr: SocketAddr, numbers: std::ops::Range<u16>) -> TcpStream {
+    let mut bytes = Vec::new();
+    let _ = Session::initiator(Instant::now(), InfoHash::new([7; 20]), options(), &mut bytes);
+    for number in numbers {
+        bytes.extend([0, 0, 0, 3, 9]);
+        bytes.extend(number.to_be_bytes());
+    }
+    let mut stream = TcpStream::connect(addr).unwrap();
+    let kept = stream.try_clone().unwrap();
+    thread::spawn(move || stream.write_all(&bytes));
+    kept
+}
+
+#[test]
+fn a_flood_of_small_messages_is_taken_in_portions_and_others_are_heard_meanwhile() {
+    const FLOOD: u16 = 60_000;
+    let mut reactor = Reactor::new().unwrap();
+    let addr = reactor.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let _flood = speaker(addr, 0..FLOOD);
+    let mut ear = Ear::default();
+    while ear.heard.is_empty() {
+        reactor.turn(&mut ear).unwrap();
+    }
+    let loud = *ear.heard.keys().next().unwrap();
+    let mut heard: Vec<u16> = ear.heard.remove(&loud).unwrap();
+    let _polite = speaker(addr, 1..2);
+    let mut before_polite = None;
+    while heard.len() < usize::from(FLOOD) || before_polite.is_none() {
+        reactor.turn(&mut ear).unwrap();
+        let portion = ear.heard.remove(&loud).unwrap_or_default();
+        assert!(portion.len() <= MESSAGE_BUDGET, "{} in one turn", portion.len());
+        heard.extend(portion);
+        if !ear.heard.is_empty() {
+            before_polite.get_or_insert(heard.len());
+        }
+    }
+    assert!(heard.into_iter().eq(0..FLOOD), "each one once and in order");
+    assert!(before_polite.unwrap() < usize::from(FLOOD), "the polite one waited for all of it");
+}
