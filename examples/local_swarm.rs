@@ -8,6 +8,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
 
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,7 +54,9 @@ fn swarm(mib: usize, log: &Path) -> Outcome<()> {
     for instance in &mut instances {
         instance.wait_until_complete()?;
     }
+    let names: HashMap<SocketAddr, String> = instances.iter().map(|one| (one.address, one.name.clone())).collect();
     let mut lines = Vec::new();
+    let mut flows = BTreeMap::new();
     for instance in instances {
         let name = instance.name.clone();
         let (summary, mut log) = instance.end()?;
@@ -61,7 +64,13 @@ fn swarm(mib: usize, log: &Path) -> Outcome<()> {
         if name != "seeder" {
             given_by_leechers += summary.gave;
         }
+        for (line, _) in &log {
+            note_flows(&mut flows, &names, &name, line);
+        }
         lines.append(&mut log);
+    }
+    for ((to, from), bytes) in flows.into_iter().filter(|(_, bytes)| *bytes > 0) {
+        println!("{to:<10} got     {bytes:>12} bytes from {from}");
     }
     lines.sort_by(|(a, _), (b, _)| stamp(a).cmp(stamp(b)));
     let mut file = std::fs::File::create(log)?;
@@ -90,6 +99,20 @@ fn prepare(folder: &Path, mib: usize) -> Outcome<PathBuf> {
     let torrent = folder.join("data.torrent");
     std::fs::write(&torrent, bytes)?;
     Ok(torrent)
+}
+
+/// Bytes that went to one instance (the first) from another.
+type Flows = BTreeMap<(String, String), u64>;
+
+/// At the end of each connection its log line says what went over it. The side that made it knows the other one by the
+/// address where it listens; the other side's line would say the same again.
+fn note_flows(flows: &mut Flows, names: &HashMap<SocketAddr, String>, name: &str, line: &str) {
+    let Some((before, after)) = line.split_once(" is gone after ") else { return };
+    let other = before.rsplit(' ').next().and_then(|addr| names.get(&addr.parse().ok()?));
+    let mut words = after.split(' ').filter_map(|word| word.parse::<u64>().ok());
+    let (Some(other), Some(received), Some(sent)) = (other, words.next(), words.next()) else { return };
+    *flows.entry((name.to_owned(), other.clone())).or_default() += received;
+    *flows.entry((other.clone(), name.to_owned())).or_default() += sent;
 }
 
 /// The time at the beginning of a log line. All clocks are one machine's, so they can be compared.
