@@ -14,15 +14,15 @@ mod common;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bitween::component::bt::BtOptions;
+use bitween::component::bt::{BtOptions, Families};
 use bitween::component::event::{TorrentControl, TorrentSource};
-use bitween::component::snapshot::TorrentState;
+use bitween::component::snapshot::{TorrentState, TorrentStatus};
 use bitween::proto::metainfo::Metainfo;
 use bitween::proto::peer::{Command, Event, Step};
 use bitween::storage::BackendChoice;
@@ -119,6 +119,24 @@ fn ipv6_works_like_ipv4() {
     sample.assert_same_in(&leecher.dir());
 }
 
+#[test]
+fn an_address_family_that_is_switched_off_is_not_connected_to() {
+    let sample = Sample::file(1_000_000, &[]);
+    let door = TcpListener::bind("[::1]:0").unwrap();
+    door.set_nonblocking(true).unwrap();
+    let seeder = Node::start();
+    seeder.seed(&sample.metainfo, &sample.dir);
+    let only_v4 = Families { v4: true, v6: false };
+    let leecher = Node::with(BtOptions { families: only_v4, ..BtOptions::default() });
+    let closed = door.local_addr().unwrap();
+    let info_hash = leecher.download(&sample.metainfo, &[closed]);
+    leecher.engine.add_peers(info_hash, &[closed, seeder.address()]);
+    let magnet = Sample::file(1_000_001, &[]).magnet().parse().unwrap();
+    leecher.fetch(TorrentSource::Magnet(Arc::new(magnet)), &[closed]);
+    leecher.wait_complete(info_hash);
+    assert!(door.accept().is_err(), "nobody knocked");
+}
+
 /// The bytes of a block of a single-file sample.
 fn block_of(content: &[u8], piece_length: usize, block: Block) -> Vec<u8> {
     let at = block.piece().as_usize() * piece_length + block.begin() as usize;
@@ -184,6 +202,23 @@ fn a_peer_that_promises_and_never_sends_holds_nothing_up_for_long() {
     sample.assert_same_in(&leecher.dir());
 }
 
+#[test]
+fn the_rate_falls_to_nothing_soon_after_the_last_block() {
+    let sample = Sample::file(8_000_000, &[]).in_pieces_of(PIECE as u32);
+    let left = AtomicUsize::new(40);
+    let falls_silent = FakePeer::start(&sample.metainfo, move |block| {
+        let more = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        more.then(|| vec![7; block.len() as usize])
+    });
+    let leecher = Node::start();
+    let info_hash = leecher.download(&sample.metainfo, &[falls_silent.address]);
+    leecher.wait_until("it moves", info_hash, |status| status.download_rate.0 > 0);
+    let start = Instant::now();
+    let has_ended = |status: &TorrentStatus| status.download_rate.0 == 0 && status.seconds_left().is_none();
+    leecher.wait_until("it has ended", info_hash, has_ended);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
 /// Whoever asks for much and reads nothing gets no memory for it: sooner or later it is not listened to any more.
 #[test]
 fn a_peer_that_asks_without_reading_is_not_listened_to() {
@@ -237,6 +272,39 @@ fn a_crowd_that_says_nothing_locks_nobody_out() {
         let still_open = silent.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         assert!(still_open, "the oldest ones made room");
     }
+}
+
+/// Prints how long others waited; with a debug build on a busy machine no limit would mean anything.
+#[test]
+fn a_flood_of_small_messages_does_not_keep_others_from_being_served() {
+    let sample = Sample::file(3_000_000, &[]);
+    let seeder = Node::start();
+    seeder.seed(&sample.metainfo, &sample.dir);
+    // The two have one peer id, and a torrent takes nobody twice.
+    let other = Sample::file(3_000_001, &[]);
+    seeder.seed(&other.metainfo, &other.dir);
+    let (mut loud, _) = connect(seeder.address(), &other.metainfo);
+    let (mut polite, mut session) = connect(seeder.address(), &sample.metainfo);
+    // Interested, not interested, and so on, without end.
+    let flood = [0, 0, 0, 1, 2, 0, 0, 0, 1, 3].repeat(100_000);
+    std::thread::spawn(move || while loud.write_all(&flood).is_ok() {});
+    let (mut longest, mut input) = (Duration::ZERO, Vec::new());
+    for _ in 0..50 {
+        let (mut out, mut buffer, asked) = (Vec::new(), vec![0; 64 * 1024], Instant::now());
+        session.send(asked, &Command::MetadataRequest(0), &mut out);
+        polite.write_all(&out).unwrap();
+        let mut answered = false;
+        while !answered {
+            let len = polite.read(&mut buffer).unwrap();
+            input.extend_from_slice(&buffer[..len]);
+            while let Step::Message { consumed, event } = session.step(Instant::now(), &input).unwrap() {
+                answered |= matches!(event, Event::MetadataPiece { .. });
+                input.drain(..consumed);
+            }
+        }
+        longest = longest.max(asked.elapsed());
+    }
+    println!("the longest wait of 50 was {longest:?}");
 }
 
 /// A peer that was held back is heard in full once it reads.

@@ -45,11 +45,81 @@ impl<T> Published<T> {
 #[derive(Clone, Debug, Default)]
 pub struct Torrents {
     /// One entry a torrent.
-    pub list: HashMap<InfoHash, Arc<TorrentStatus>>,
+    pub list: TorrentList,
     /// Port on which peers can reach us; 0 before the listeners are open.
     pub port: u16,
     /// The own shares, as last said by [`Event::PublishShares`](super::event::Event::PublishShares).
     pub shares: Arc<[Share]>,
+}
+
+/// Torrents by info hash, in parts that one snapshot shares with the next: a changed torrent costs a copy of its part,
+/// however many others there are.
+#[derive(Clone, Debug)]
+pub struct TorrentList(Vec<Part>);
+
+type Part = Arc<HashMap<InfoHash, Arc<TorrentStatus>>>;
+
+/// One for each first byte of an info hash.
+const PARTS: usize = 256;
+
+impl Default for TorrentList {
+    fn default() -> Self {
+        Self(vec![Part::default(); PARTS])
+    }
+}
+
+impl TorrentList {
+    /// One torrent.
+    #[must_use]
+    pub fn get(&self, info_hash: &InfoHash) -> Option<&Arc<TorrentStatus>> {
+        self.0.get(part_of(info_hash))?.get(info_hash)
+    }
+
+    /// Is there such a torrent?
+    #[must_use]
+    pub fn contains_key(&self, info_hash: &InfoHash) -> bool {
+        self.get(info_hash).is_some()
+    }
+
+    /// All torrents, in no particular order.
+    pub fn values(&self) -> impl Iterator<Item = &Arc<TorrentStatus>> {
+        self.0.iter().flat_map(|part| part.values())
+    }
+
+    /// The info hashes of all torrents, in no particular order.
+    pub fn keys(&self) -> impl Iterator<Item = &InfoHash> {
+        self.0.iter().flat_map(|part| part.keys())
+    }
+
+    /// Number of torrents.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|part| part.len()).sum()
+    }
+
+    /// True if there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a torrent, or replaces what was said of it.
+    pub fn insert(&mut self, status: Arc<TorrentStatus>) {
+        if let Some(part) = self.0.get_mut(part_of(&status.info_hash)) {
+            Arc::make_mut(part).insert(status.info_hash, status);
+        }
+    }
+
+    /// Takes a torrent out.
+    pub fn remove(&mut self, info_hash: &InfoHash) {
+        if let Some(part) = self.0.get_mut(part_of(info_hash)).filter(|part| part.contains_key(info_hash)) {
+            Arc::make_mut(part).remove(info_hash);
+        }
+    }
+}
+
+fn part_of(info_hash: &InfoHash) -> usize {
+    info_hash.as_bytes().first().copied().map_or(0, usize::from)
 }
 
 /// How one torrent is doing.
@@ -216,4 +286,47 @@ pub struct RosterEntry {
     pub pending: bool,
     /// Its resources that are online.
     pub resources: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(first_byte: u8) -> Arc<TorrentStatus> {
+        let mut bytes = [9; 20];
+        bytes[0] = first_byte;
+        Arc::new(TorrentStatus {
+            info_hash: InfoHash::new(bytes),
+            name: String::new(),
+            total_size: 0,
+            done: 0,
+            state: TorrentState::Seeding,
+            downloaded: 0,
+            uploaded: 0,
+            wasted: 0,
+            download_rate: BytesPerSec(0),
+            upload_rate: BytesPerSec(0),
+            peers: 0,
+            seeds: 0,
+            candidates: 0,
+            dir: PathBuf::new(),
+            shared: false,
+            metainfo: None,
+            warning: None,
+        })
+    }
+
+    #[test]
+    fn a_new_snapshot_copies_only_what_has_changed() {
+        let mut old = TorrentList::default();
+        (0..=255).for_each(|byte| old.insert(status(byte)));
+        let mut new = old.clone();
+        new.insert(status(7));
+        new.remove(&status(8).info_hash);
+        new.remove(&InfoHash::new([0; 20]));
+        assert_eq!((old.len(), new.len(), new.values().count(), new.keys().count()), (256, 255, 255, 255));
+        assert!(!new.contains_key(&status(8).info_hash) && new.get(&status(9).info_hash).is_some());
+        let copied = old.0.iter().zip(&new.0).filter(|(old, new)| !Arc::ptr_eq(old, new)).count();
+        assert_eq!(copied, 2);
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::component::bt::BtOptions;
+use crate::component::bt::{BtOptions, Families};
 use crate::component::event;
 use crate::component::rpc::ServerOptions;
 use crate::config::{self, Config, ConfigError, Secret, StorageChoice, TlsMode};
@@ -24,6 +24,7 @@ pub(super) fn bittorrent(config: &Config) -> BtOptions {
     let defaults = BtOptions::default();
     BtOptions {
         bind: section.bind.iter().copied().filter(wanted).collect(),
+        families: Families { v4: section.ipv4, v6: section.ipv6 },
         port: section.port,
         last_port: remembered::last_port(&config.data_dir),
         piece_buffer: section.piece_buffer.0,
@@ -117,6 +118,7 @@ mod tests {
             bittorrent(&config(dir.path(), "[bittorrent]\nipv6 = false\nmax_requests = 9\nstorage = 'mapped'"));
         assert_eq!((options.port, options.last_port, options.max_requests), (0, 7000, 9));
         assert!(options.bind.iter().all(std::net::IpAddr::is_ipv4) && !options.bind.is_empty());
+        assert_eq!(options.families, Families { v4: true, v6: false });
         assert!(options.disk_threads > 0);
         assert_eq!(options.storage, BackendChoice::Mapped);
         assert_eq!(options.state, Some(dir.path().join("resume.sqlite")));

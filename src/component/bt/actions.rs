@@ -60,7 +60,7 @@ impl Bt {
     /// Begins to connect. `None` if that is impossible.
     pub(super) fn dial(&mut self, net: &mut Net<Peer>, key: TorrentKey, addr: SocketAddr) -> Option<PeerKey> {
         let contact = self.is_contact(addr);
-        if self.stopping.is_some() || !self.make_room(net, contact) {
+        if !self.options.families.reach(addr) || self.stopping.is_some() || !self.make_room(net, contact) {
             return None;
         }
         let torrent = self.torrents.get(&key)?;

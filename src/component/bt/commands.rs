@@ -61,7 +61,7 @@ impl Bt {
         let now = net.now();
         let key = TorrentKey(self.next_key);
         self.next_key += 1;
-        let mut torrent = Torrent::new(key, Arc::clone(&new), now);
+        let mut torrent = Torrent::new(key, Arc::clone(&new), self.options.families, now);
         torrent.add_candidates(now, &new.peers, Source::Manual);
         if let TorrentSource::Magnet(magnet) = &new.source {
             torrent.add_candidates(now, &magnet.peers, Source::Manual);

@@ -123,7 +123,7 @@ impl Bt {
         let info_hash = torrent.info_hash;
         self.hand_over(net, key);
         self.announce_change(info_hash, Lifecycle::Started(complete));
-        self.publish_shares();
+        self.shares_changed = true; // Not at once: thousands of torrents may be opened in a row.
         self.drain(net, key);
     }
 
@@ -276,8 +276,7 @@ impl Bt {
                 self.open(net, key, check);
             }
             Some(Closing::Remove(reply)) => {
-                self.torrents.remove(&key);
-                self.by_hash.remove(&info_hash);
+                self.forget_torrent(key);
                 self.publish_shares();
                 self.publish_status(net.now());
                 let _ = self
@@ -286,8 +285,7 @@ impl Bt {
                 reply.send(answer);
             }
             Some(Closing::Stop) | None => {
-                self.torrents.remove(&key);
-                self.by_hash.remove(&info_hash);
+                self.forget_torrent(key);
             }
         }
     }

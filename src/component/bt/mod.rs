@@ -23,7 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use options::BtOptions;
+pub use options::{BtOptions, Families};
 
 use self::peers::Peer;
 use self::torrent::Torrent;
@@ -52,10 +52,10 @@ const DISK_PATIENCE: Duration = Duration::from_millis(500);
 #[non_exhaustive]
 pub enum BtError {
     /// No listening socket could be opened.
-    #[error("cannot listen on port {port}: {error}{}", hint(*port, error))]
+    #[error("cannot listen on port {} of {}: {error}{}", addr.port(), addr.ip(), hint(*addr, error))]
     Listen {
-        /// The port that was asked for.
-        port: u16,
+        /// The address that could not be had; its port is the one that was asked for.
+        addr: SocketAddr,
         /// What the system said.
         error: io::Error,
     },
@@ -67,10 +67,13 @@ pub enum BtError {
     System(#[from] io::Error),
 }
 
-fn hint(port: u16, error: &io::Error) -> String {
+fn hint(addr: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => format!("; another program uses it: choose another port than {port}, or 0 for any"),
+        io::ErrorKind::AddrInUse => {
+            format!("; another program uses it: choose another port than {}, or 0 for any", addr.port())
+        }
         io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "; it is no address of this machine".to_owned(),
         _ => String::new(),
     }
 }
@@ -143,48 +146,62 @@ const TOPICS: &[Topic] = &[
     Topic::StopBt,
 ];
 
-/// Listens on all addresses with one port. An address family that the machine lacks is left out.
+/// Listens on all addresses with one port. An address that this machine lacks is left out, if there is another one.
 fn listen(reactor: &mut Reactor<Peer>, options: &BtOptions) -> Result<u16, BtError> {
-    let fixed = options.port != 0;
-    let mut wanted = if fixed { options.port } else { options.last_port };
-    for attempt in 0.. {
+    let mut wanted = if options.port == 0 { options.last_port } else { options.port };
+    let mut attempts = if options.port == 0 { 10 } else { 0 };
+    loop {
         match listen_on(reactor, &options.bind, wanted) {
-            Ok(port) => return Ok(port),
+            Ok((port, missing)) => {
+                for (ip, error) in missing {
+                    // "Any address" of a family that is switched off here is no mistake of anybody's.
+                    let level = if ip.is_unspecified() { log::Level::Info } else { log::Level::Warn };
+                    log::log!(level, "not listening on {ip}: {error}");
+                }
+                return Ok(port);
+            }
             // With a port of the system's choice, the other family may find it taken: choose anew.
-            Err(_) if !fixed && attempt < 10 => wanted = 0,
-            Err(error) => return Err(BtError::Listen { port: wanted, error }),
+            Err((_, error)) if attempts > 0 && !is_missing(&error) => {
+                attempts -= 1;
+                wanted = 0;
+            }
+            Err((addr, error)) => return Err(BtError::Listen { addr, error }),
         }
     }
-    Err(BtError::Listen { port: wanted, error: io::ErrorKind::AddrInUse.into() })
 }
 
-fn listen_on(reactor: &mut Reactor<Peer>, bind: &[IpAddr], port: u16) -> io::Result<u16> {
+type Missing = Vec<(IpAddr, io::Error)>;
+
+/// The port, and the addresses that were left out. Fails if any other one cannot be had, or none.
+fn listen_on(
+    reactor: &mut Reactor<Peer>,
+    bind: &[IpAddr],
+    port: u16,
+) -> Result<(u16, Missing), (SocketAddr, io::Error)> {
     let mut chosen = port;
-    let mut open = 0;
-    let mut missing = None;
+    let mut missing = Missing::new();
     for ip in bind {
-        match reactor.listen(SocketAddr::new(*ip, chosen)) {
-            Ok(addr) => {
-                chosen = addr.port();
-                open += 1;
-            }
-            Err(error) if family_is_missing(&error) => {
-                log::info!("not listening on {ip}: {error}");
-                missing = Some(error);
-            }
+        let addr = SocketAddr::new(*ip, chosen);
+        match reactor.listen(addr) {
+            Ok(addr) => chosen = addr.port(),
+            Err(error) if is_missing(&error) => missing.push((*ip, error)),
             Err(error) => {
                 reactor.stop_listening();
-                return Err(error);
+                return Err((addr, error));
             }
         }
     }
-    match missing {
-        Some(error) if open == 0 => Err(error),
-        _ => Ok(chosen),
+    match missing.pop() {
+        Some((ip, error)) if missing.len() + 1 == bind.len() => Err((SocketAddr::new(ip, port), error)),
+        last => {
+            missing.extend(last);
+            Ok((chosen, missing))
+        }
     }
 }
 
-fn family_is_missing(error: &io::Error) -> bool {
+/// This machine lacks the address, or its whole family.
+fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL | libc::EPROTONOSUPPORT))
 }
 
@@ -213,6 +230,11 @@ pub(super) struct Bt {
     stale: HashSet<TorrentKey>,
     /// When the snapshot is published next.
     status_due: Option<Instant>,
+    /// Torrents that are gone and still published.
+    gone: Vec<InfoHash>,
+    published_at: Option<Instant>,
+    /// The list of shares is to be published with the next snapshot.
+    shares_changed: bool,
     /// A torrent's state has changed, which is not to wait for the usual time.
     state_changed: bool,
     /// The timer for `waiting_windows` is armed.
@@ -255,6 +277,9 @@ impl Bt {
             contact_hosts: door::ContactHosts::default(),
             stale: HashSet::new(),
             status_due: None,
+            gone: Vec::new(),
+            published_at: None,
+            shares_changed: false,
             state_changed: false,
             room_armed: false,
             more_messages: false,
@@ -331,5 +356,26 @@ impl Handler for Bt {
 
     fn timer(&mut self, net: &mut Net<Peer>, id: u64) {
         self.deadline(net, id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_another_machine_is_left_out_or_named_once() {
+        // TEST-NET-1 (RFC 5737) is nobody's.
+        let foreign = IpAddr::from([192, 0, 2, 1]);
+        let bind = |bind| BtOptions { bind, ..BtOptions::default() };
+        let mut reactor = Reactor::new().unwrap();
+        assert!(listen(&mut reactor, &bind(vec![foreign, [127, 0, 0, 1].into()])).unwrap() > 0);
+        let error = listen(&mut Reactor::new().unwrap(), &bind(vec![foreign])).unwrap_err().to_string();
+        assert!(
+            error.starts_with("cannot listen on port 0 of 192.0.2.1: ") && error.contains("no address of"),
+            "{error}"
+        );
+        let (port, missing) = listen_on(&mut reactor, &[foreign, [127, 0, 0, 1].into()], 0).unwrap();
+        assert!(port > 0 && missing.len() == 1);
     }
 }

@@ -1,6 +1,6 @@
 //! What the BitTorrent thread is told at its start.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::storage::BackendChoice;
@@ -10,6 +10,8 @@ use crate::storage::BackendChoice;
 pub struct BtOptions {
     /// Addresses to listen on, all with the same port.
     pub bind: Vec<IpAddr>,
+    /// Address families to connect in.
+    pub families: Families,
     /// TCP port; 0 lets the system pick one.
     pub port: u16,
     /// Tried first when `port` is 0: the port of the last run, so that contacts' lists stay true. 0 for none.
@@ -36,10 +38,34 @@ pub struct BtOptions {
     pub allow_loopback_trackers: bool,
 }
 
+/// Which address families are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Families {
+    /// IPv4.
+    pub v4: bool,
+    /// IPv6.
+    pub v6: bool,
+}
+
+impl Families {
+    /// May this address be connected to?
+    #[must_use]
+    pub fn reach(self, addr: SocketAddr) -> bool {
+        if addr.ip().to_canonical().is_ipv4() { self.v4 } else { self.v6 }
+    }
+}
+
+impl Default for Families {
+    fn default() -> Self {
+        Self { v4: true, v6: true }
+    }
+}
+
 impl Default for BtOptions {
     fn default() -> Self {
         Self {
             bind: vec![IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8])],
+            families: Families::default(),
             port: 0,
             last_port: 0,
             piece_buffer: 64 * 1024 * 1024,

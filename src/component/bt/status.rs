@@ -15,6 +15,9 @@ use crate::types::{Share, TorrentKey};
 /// The snapshot is at most this old while something happens. Nothing is published while nothing does.
 const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 
+/// ... and this old at most when a torrent's state or the list of shares has changed.
+const STATES_EVERY: Duration = Duration::from_millis(50);
+
 /// Number of the snapshot's deadline; torrents' numbers count up from 1.
 pub(super) const STATUS_TIMER: u64 = 0;
 
@@ -23,8 +26,9 @@ impl Bt {
     pub(super) fn mark_stale(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
         self.stale.insert(key);
         let now = net.now();
-        // Not at once: many changes may come with one turn of the loop.
-        let due = if std::mem::take(&mut self.state_changed) { now } else { now + PUBLISH_EVERY };
+        // Not at once: many changes may come with one turn of the loop, and states change thousands at a time at the start.
+        let earliest = self.published_at.map_or(now, |at| now.max(at + STATES_EVERY));
+        let due = if std::mem::take(&mut self.state_changed) { earliest } else { now + PUBLISH_EVERY };
         if self.status_due.is_none_or(|known| due < known) {
             self.status_due = Some(due);
             net.arm(STATUS_TIMER, due);
@@ -62,9 +66,13 @@ impl Bt {
 
     fn publish_status_and_go_on(&mut self, net: &mut Net<Peer>) {
         let now = net.now();
+        // Rates fall after the last byte came: go on while something moves. What does not move is not looked at.
+        let stale = self.stale.iter().filter_map(|key| self.torrents.get(key));
+        let moving: Vec<TorrentKey> = stale.filter(|torrent| torrent.is_moving(now)).map(|t| t.key).collect();
         self.publish_status(now);
-        // Rates fall after the last byte came: go on while something moves.
-        let moving: Vec<TorrentKey> = self.torrents.values().filter(|t| t.is_moving(now)).map(|t| t.key).collect();
+        if self.shares_changed {
+            self.publish_shares();
+        }
         for key in moving {
             self.mark_stale(net, key);
         }
@@ -72,23 +80,32 @@ impl Bt {
 
     /// Publishes the status of the torrents that changed.
     pub(super) fn publish_status(&mut self, now: Instant) {
+        self.published_at = Some(now);
         let old = self.published.read();
         let torrents = self.stale.drain().filter_map(|key| self.torrents.get(&key));
-        let fresh = torrents.map(|torrent| (torrent.info_hash, torrent.status(now)));
-        let fresh = fresh.filter(|(info_hash, new)| !old.list.get(info_hash).is_some_and(|old| old.is_same(new)));
+        let fresh = torrents.map(|torrent| torrent.status(now));
+        let fresh = fresh.filter(|new| !old.list.get(&new.info_hash).is_some_and(|old| old.is_same(new)));
         let fresh: Vec<_> = fresh.collect();
-        let gone = old.list.keys().any(|info_hash| !self.by_hash.contains_key(info_hash));
-        if fresh.is_empty() && !gone {
+        if fresh.is_empty() && self.gone.is_empty() {
             return;
         }
         let mut list = old.list.clone();
-        list.retain(|info_hash, _| self.by_hash.contains_key(info_hash));
-        list.extend(fresh.into_iter().map(|(info_hash, status)| (info_hash, Arc::new(status))));
+        self.gone.drain(..).for_each(|info_hash| list.remove(&info_hash));
+        fresh.into_iter().for_each(|status| list.insert(Arc::new(status)));
         self.published.publish(Arc::new(Torrents { list, port: self.port, shares: Arc::clone(&old.shares) }));
+    }
+
+    /// Drops all that is known of a torrent.
+    pub(super) fn forget_torrent(&mut self, key: TorrentKey) {
+        if let Some(torrent) = self.torrents.remove(&key) {
+            self.by_hash.remove(&torrent.info_hash);
+            self.gone.push(torrent.info_hash);
+        }
     }
 
     /// Tells who wants to know which torrents of ours contacts may see.
     pub(super) fn publish_shares(&mut self) {
+        self.shares_changed = false;
         let mut shares: Vec<Share> = self.torrents.values().filter_map(Torrent::share).collect();
         shares.sort();
         let shares: Arc<[Share]> = shares.into();

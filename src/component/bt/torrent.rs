@@ -1,12 +1,14 @@
 //! One torrent of the thread: its description, how far it is, and what belongs to it.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::announce::Announcer;
 use super::metadata::Dialing;
+use super::options::Families;
 use crate::bus::Reply;
 use crate::component::event::{ControlError, NewTorrent, TorrentSource};
 use crate::engine::{self, MetadataFetch, Source};
@@ -34,6 +36,7 @@ pub(super) struct Torrent {
     pub(super) info_hash: InfoHash,
     pub(super) name: String,
     pub(super) dir: PathBuf,
+    families: Families,
     pub(super) new: Arc<NewTorrent>,
     pub(super) metainfo: Option<Arc<Metainfo>>,
     pub(super) phase: Phase,
@@ -80,7 +83,7 @@ pub(super) enum Closing {
 }
 
 impl Torrent {
-    pub(super) fn new(key: TorrentKey, new: Arc<NewTorrent>, now: Instant) -> Self {
+    pub(super) fn new(key: TorrentKey, new: Arc<NewTorrent>, families: Families, now: Instant) -> Self {
         let info_hash = new.source.info_hash();
         let (name, metainfo) = match &new.source {
             TorrentSource::Metainfo(metainfo) => (metainfo.info.name.clone(), Some(Arc::clone(metainfo))),
@@ -95,6 +98,7 @@ impl Torrent {
             info_hash,
             name,
             dir: new.dir.clone(),
+            families,
             announcer: Announcer::new(&new, now),
             paused: new.paused,
             metainfo,
@@ -133,12 +137,13 @@ impl Torrent {
         }
     }
 
-    /// New addresses, wherever they come from.
-    pub(super) fn add_candidates(&mut self, now: Instant, addrs: &[std::net::SocketAddr], source: Source) {
+    /// New addresses, wherever they come from. Those of a family that is switched off are dropped.
+    pub(super) fn add_candidates(&mut self, now: Instant, addrs: &[SocketAddr], source: Source) {
+        let addrs: Vec<SocketAddr> = addrs.iter().copied().filter(|addr| self.families.reach(*addr)).collect();
         match &mut self.phase {
-            Phase::Running(engine) => engine.add_candidates(now, addrs, source),
+            Phase::Running(engine) => engine.add_candidates(now, &addrs, source),
             // Kept until the engine is there.
-            _ => self.dialing.add(now, addrs, source),
+            _ => self.dialing.add(now, &addrs, source),
         }
     }
 
