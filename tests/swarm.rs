@@ -57,6 +57,18 @@ fn a_folder_spreads_in_pieces_of_every_size() {
 }
 
 #[test]
+fn what_went_over_the_wire_can_still_be_read_after_the_end() {
+    let sample = Sample::file(2_000_000, &[]);
+    let (mut seeder, leecher) = (Node::start(), Node::start());
+    let info_hash = seeder.seed(&sample.metainfo, &sample.dir);
+    leecher.download(&sample.metainfo, &[seeder.address()]);
+    leecher.wait_complete(info_hash);
+    seeder.engine.stop();
+    let status = seeder.engine.status(info_hash).unwrap();
+    assert!(status.uploaded >= 2_000_000, "{} bytes", status.uploaded);
+}
+
+#[test]
 fn a_single_file_spreads() {
     swarm(&Sample::file(20_000_001, &[]));
 }

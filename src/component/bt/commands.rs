@@ -200,6 +200,9 @@ impl Bt {
         let deadline = net.now() + super::STOP_DEADLINE;
         self.stopping = Some(deadline);
         net.arm(super::status::STATUS_TIMER, deadline);
+        // What can be read after the end is how it ended.
+        self.stale.extend(self.torrents.keys());
+        self.publish_status(net.now());
         for key in self.torrents.keys().copied().collect::<Vec<_>>() {
             self.close_torrent(net, key, Closing::Stop, Ending::Clean);
         }

@@ -276,7 +276,9 @@ impl Bt {
                 self.open(net, key, check);
             }
             Some(Closing::Remove(reply)) => {
-                self.forget_torrent(key);
+                self.torrents.remove(&key);
+                self.by_hash.remove(&info_hash);
+                self.gone.push(info_hash);
                 self.publish_shares();
                 self.publish_status(net.now());
                 let _ = self
@@ -285,7 +287,8 @@ impl Bt {
                 reply.send(answer);
             }
             Some(Closing::Stop) | None => {
-                self.forget_torrent(key);
+                self.torrents.remove(&key);
+                self.by_hash.remove(&info_hash);
             }
         }
     }

@@ -95,14 +95,6 @@ impl Bt {
         self.published.publish(Arc::new(Torrents { list, port: self.port, shares: Arc::clone(&old.shares) }));
     }
 
-    /// Drops all that is known of a torrent.
-    pub(super) fn forget_torrent(&mut self, key: TorrentKey) {
-        if let Some(torrent) = self.torrents.remove(&key) {
-            self.by_hash.remove(&torrent.info_hash);
-            self.gone.push(torrent.info_hash);
-        }
-    }
-
     /// Tells who wants to know which torrents of ours contacts may see.
     pub(super) fn publish_shares(&mut self) {
         self.shares_changed = false;
