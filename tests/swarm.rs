@@ -22,11 +22,12 @@ use std::time::{Duration, Instant};
 
 use bitween::component::bt::{BtOptions, Families};
 use bitween::component::event::{TorrentControl, TorrentSource};
-use bitween::component::snapshot::{TorrentState, TorrentStatus};
+use bitween::component::snapshot::{Contacts, TorrentState, TorrentStatus};
 use bitween::proto::metainfo::Metainfo;
 use bitween::proto::peer::{Command, Event, Step};
+use bitween::share::AddressFilter;
 use bitween::storage::BackendChoice;
-use bitween::types::{BLOCK_LEN, Block};
+use bitween::types::{Announcement, BLOCK_LEN, Block, ResourceEntry};
 use common::data::{Sample, assert_same, random_bytes, write_file};
 use common::fake_peer::{FakePeer, connect};
 use common::node::Node;
@@ -284,6 +285,29 @@ fn a_crowd_that_says_nothing_locks_nobody_out() {
         let still_open = silent.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         assert!(still_open, "the oldest ones made room");
     }
+}
+
+/// Where everybody is of use, nobody leaves for a stranger, yet a stranger leaves for a contact.
+#[test]
+fn a_contact_gets_in_where_a_stranger_does_not() {
+    let samples: Vec<Sample> = (0..4).map(|nth| Sample::file(100_000 + nth, &[])).collect();
+    let seeder = Node::with(BtOptions { max_connections: 2, ..BtOptions::default() });
+    for sample in &samples {
+        seeder.seed(&sample.metainfo, &sample.dir);
+    }
+    // Nobody may be connected to one torrent twice, so each goes for another one.
+    let _taken = [connect(seeder.address(), &samples[0].metainfo), connect(seeder.address(), &samples[1].metainfo)];
+    let mut stranger = TcpStream::connect(seeder.address()).unwrap();
+    assert_eq!(stranger.read(&mut [0]).unwrap(), 0, "it is sent away at once");
+    let mut contacts =
+        Contacts { filter: AddressFilter { allow_loopback: true, ..Default::default() }, ..Default::default() };
+    let entry = ResourceEntry { resource: "home".into(), addresses: vec![seeder.address()], ..Default::default() };
+    let _ = contacts.shares.online("bob@example.org", "home");
+    let account = Announcement::Account { entries: vec![entry], truncated: false };
+    let _ = contacts.shares.apply("bob@example.org", account);
+    seeder.engine.contacts().publish(Arc::new(contacts));
+    connect(seeder.address(), &samples[2].metainfo);
+    connect(seeder.address(), &samples[3].metainfo);
 }
 
 /// Prints how long others waited; with a debug build on a busy machine no limit would mean anything.
