@@ -2,7 +2,8 @@
 //!
 //! Each address is tried with growing pauses. What a person named is never forgotten, and what a contact named only when
 //! it failed and room is needed; others are after some failures. Bans go by host ([`Host`]: an IPv6 /64 is one), except on
-//! loopback, where many peers share one: there by address with port and by peer id. Not here: connections (the torrent) and sockets (the reactor). Bounded throughout.
+//! loopback, where many peers share one: there by address with port and by peer id. Not here: connections (the torrent)
+//! and sockets (the reactor). Bounded throughout.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
