@@ -18,7 +18,7 @@ use bitween::bus::{Reply, Subscriber};
 use bitween::component::event::{Account, Bus, ContactCommand, ControlError, Event, Topic};
 use bitween::component::snapshot::{AccountState, Contacts, Published, Torrents};
 use bitween::component::xmpp::{XmppThread, XmppThreadOptions};
-use bitween::share::AddressOptions;
+use bitween::share::{AddressOptions, ContactLimits};
 use bitween::types::{InfoHash, Share};
 use common::prosody::{Prosody, ProsodyOptions, installed};
 use common::{free_port, wait_for};
@@ -36,6 +36,10 @@ struct Node {
 
 impl Node {
     fn start(account: Option<Account>) -> Self {
+        Self::start_with(account, ContactLimits::default())
+    }
+
+    fn start_with(account: Option<Account>, limits: ContactLimits) -> Self {
         if let Ok(filter) = std::env::var("BITWEEN_LOG") {
             let _ = bitween::logging::init(filter.parse().unwrap(), false);
         }
@@ -47,6 +51,7 @@ impl Node {
             addresses: AddressOptions { loopback: true, ..AddressOptions::default() },
             allow_loopback: true,
             allow_low_ports: false,
+            limits,
         };
         let torrents = Published::<Torrents>::default();
         let thread = XmppThread::start(options, bus.clone(), contacts.clone(), torrents).unwrap();
@@ -180,6 +185,27 @@ fn shares_are_told_changed_and_taken_back() {
     assert!(alice.stop() < Duration::from_secs(4));
     bob.until_sees(ALICE, &["-book"]);
     assert!(bob.stop() < Duration::from_secs(4));
+}
+
+#[test]
+fn no_more_of_a_contact_counts_than_the_configuration_says() {
+    if !installed() {
+        return;
+    }
+    let server = server();
+    let limits = ContactLimits { shares: 2, addresses: 1 };
+    let bob = Node::start_with(Some(account(&server, "bob", "b")), limits);
+    let alice = Node::start(Some(account(&server, "alice", "a")));
+    alice.share(&["book", "film", "song"]);
+    bob.until("something of alice", |contacts| contacts.shares.contact(ALICE).is_some_and(|c| c.is_truncated()));
+    assert_eq!(bob.sees(ALICE), ["book", "film"]);
+    let announced = |contacts: &Contacts| {
+        let contact = contacts.shares.contact(ALICE).unwrap();
+        contact.resources().map(|(_, resource)| resource.addresses().len()).max()
+    };
+    bob.until("more than one address", |contacts| announced(contacts) > Some(1));
+    let contacts = bob.contacts.read();
+    assert_eq!(contacts.shares.sources(&hash("film"), &contacts.filter).len(), 1);
 }
 
 #[test]

@@ -227,7 +227,8 @@ impl TorrentState {
     }
 }
 
-/// Contacts, what they share, and the account.
+/// Contacts, what they share, and the account. What can be long is shared between one snapshot and the next, so that a
+/// change costs what it changes.
 #[derive(Clone, Debug, Default)]
 pub struct Contacts {
     /// What contacts announce.
@@ -237,13 +238,13 @@ pub struct Contacts {
     /// The account, if one is set up.
     pub account: Option<AccountStatus>,
     /// The roster, by bare JID.
-    pub roster: Vec<RosterEntry>,
+    pub roster: Arc<[RosterEntry]>,
     /// Bare JIDs of people who ask to see our shares.
     pub requests: Vec<String>,
     /// Own addresses, as contacts are told.
     pub own_addresses: Vec<SocketAddr>,
     /// Own shares whose announcement the server has confirmed. A fresh share is announced when it is in here.
-    pub announced: HashSet<InfoHash>,
+    pub announced: Arc<HashSet<InfoHash>>,
     /// The last warnings for the user, newest last; bounded.
     pub warnings: Vec<String>,
 }

@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
+use crate::types::{MAX_ADDRESSES_PER_CONTACT, MAX_SHARES_PER_CONTACT};
+
 pub use account::{ACCOUNT_FILE, Account, AccountSource, StoredAccount};
 pub use data_dir::{DAEMON_FILE, DaemonFile, DataDirLock, LOCK_FILE};
 pub use error::ConfigError;
@@ -173,7 +175,18 @@ impl Config {
                 format!("{path} holds a secret and others on this machine can read it; mend it with: chmod 600 {path}")
             })
             .chain(removed)
+            .chain(self.beyond_limits())
             .collect()
+    }
+
+    /// Limits of the file that are higher than what is possible.
+    fn beyond_limits(&self) -> impl Iterator<Item = String> {
+        let limits = [
+            ("max_shares_per_contact", self.xmpp.max_shares_per_contact, MAX_SHARES_PER_CONTACT),
+            ("max_addresses_per_contact", self.xmpp.max_addresses_per_contact, MAX_ADDRESSES_PER_CONTACT),
+        ];
+        let beyond = limits.into_iter().filter(|(_, wanted, most)| wanted > most);
+        beyond.map(|(key, wanted, most)| format!("xmpp.{key} = {wanted} is more than possible; {most} is used"))
     }
 }
 

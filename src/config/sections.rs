@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::secret::Secret;
 use super::values::{ByteSize, ExtraAddress, HostPort, JidText, parse_bind};
+use crate::types::{MAX_ADDRESSES_PER_CONTACT, MAX_SHARES_PER_CONTACT};
 
 /// `[log]`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -58,9 +59,9 @@ pub struct XmppConfig {
     pub allow_privileged_ports: bool,
     /// Own addresses to publish in addition.
     pub extra_addresses: Vec<ExtraAddress>,
-    /// Shares remembered per contact; the rest is dropped with a warning.
+    /// Shares remembered per contact, at most [`MAX_SHARES_PER_CONTACT`].
     pub max_shares_per_contact: usize,
-    /// Addresses used per contact.
+    /// Addresses used per contact, at most [`MAX_ADDRESSES_PER_CONTACT`].
     pub max_addresses_per_contact: usize,
 }
 
@@ -78,8 +79,8 @@ impl Default for XmppConfig {
             allow_loopback_peers: false,
             allow_privileged_ports: false,
             extra_addresses: Vec::new(),
-            max_shares_per_contact: 10_000,
-            max_addresses_per_contact: 32,
+            max_shares_per_contact: MAX_SHARES_PER_CONTACT,
+            max_addresses_per_contact: MAX_ADDRESSES_PER_CONTACT,
         }
     }
 }

@@ -276,7 +276,7 @@ mod tests {
         assert_eq!((listing.stage, listing.done, listing.hash), (ShareStage::Announcing, 7, Some(hash().to_string())));
         fixture.sync();
         assert_eq!(fixture.stage(id, 2, &contacts).stage, ShareStage::Announcing);
-        contacts.announced.insert(hash());
+        contacts.announced = Arc::new([hash()].into());
         let done = fixture.stage(id, 3, &contacts);
         assert_eq!((done.stage, done.announced), (ShareStage::Done, true));
     }

@@ -84,7 +84,7 @@ pub(super) fn account(
 /// For the XMPP thread: everything but the account.
 #[cfg(feature = "xmpp")]
 pub(super) fn xmpp(config: &Config, account: Option<Arc<event::Account>>) -> crate::component::xmpp::XmppThreadOptions {
-    use crate::share::{AddressOptions, ExtraAddress};
+    use crate::share::{AddressOptions, ContactLimits, ExtraAddress};
     let section = &config.xmpp;
     let extra = section.extra_addresses.iter().map(|address| ExtraAddress { ip: address.ip, port: address.port });
     crate::component::xmpp::XmppThreadOptions {
@@ -98,6 +98,7 @@ pub(super) fn xmpp(config: &Config, account: Option<Arc<event::Account>>) -> cra
         },
         allow_loopback: section.allow_loopback_peers,
         allow_low_ports: section.allow_privileged_ports,
+        limits: ContactLimits { shares: section.max_shares_per_contact, addresses: section.max_addresses_per_contact },
     }
 }
 
@@ -133,6 +134,15 @@ mod tests {
         assert_eq!((first.jid.as_str(), first.direct_tls, first.allow_plain), ("a@b", Some(true), true));
         assert!(first.resource.starts_with("bitween-"));
         assert_eq!(first.resource, make().resource);
+    }
+
+    #[cfg(feature = "xmpp")]
+    #[test]
+    fn the_xmpp_thread_gets_the_limits_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "[xmpp]\nmax_shares_per_contact = 7\nmax_addresses_per_contact = 3";
+        let limits = xmpp(&config(dir.path(), text), None).limits;
+        assert_eq!((limits.shares, limits.addresses), (7, 3));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod search;
 mod trust;
 
 pub use addresses::{AddressOptions, Addresses, ExtraAddress};
-pub use contacts::{Change, Contact, ContactShares, Resource};
+pub use contacts::{Change, Contact, ContactLimits, ContactShares, Resource};
 pub use own::OwnShares;
 pub use search::{Hit, Owner};
 pub use trust::{AddressFilter, Refusal, Subnet};

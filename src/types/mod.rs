@@ -23,6 +23,6 @@ pub use peer_id::PeerId;
 pub use printable::{Printable, is_unprintable};
 pub use rate::{BytesPerSec, RateMeter};
 pub use share::{
-    Address, AddressKind, Announcement, Endpoint, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN, MAX_NAME_LEN,
-    MAX_RESOURCES_PER_CONTACT, MAX_SHARES_PER_CONTACT, ResourceEntry, Share, display_name,
+    Address, AddressKind, Announcement, Endpoint, MAX_ADDRESSES_PER_CONTACT, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN,
+    MAX_NAME_LEN, MAX_RESOURCES_PER_CONTACT, MAX_SHARES_PER_CONTACT, ResourceEntry, Share, display_name,
 };

@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 
 use super::InfoHash;
 
-/// Shares kept of one contact, all resources together.
-pub const MAX_SHARES_PER_CONTACT: usize = 4096;
+/// Shares kept of one contact, all resources together, at most; users may want fewer.
+pub const MAX_SHARES_PER_CONTACT: usize = 10_000;
+/// Addresses of one contact, all resources together, that are used at a time, at most; users may want fewer.
+pub const MAX_ADDRESSES_PER_CONTACT: usize = 32;
 /// Resources kept of one contact.
 pub const MAX_RESOURCES_PER_CONTACT: usize = 32;
 /// Addresses kept of one resource.

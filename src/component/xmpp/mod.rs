@@ -30,7 +30,7 @@ use self::port::{Handle, Port};
 use self::worker::Worker;
 use super::event::{Account, Bus, Event, Part, Topic};
 use super::snapshot::{Contacts, Published, Torrents};
-use crate::share::AddressOptions;
+use crate::share::{AddressOptions, ContactLimits};
 
 /// Messages that may wait for this thread.
 const INBOX: usize = 1024;
@@ -57,6 +57,8 @@ pub struct XmppThreadOptions {
     pub allow_loopback: bool,
     /// Connect to contacts' ports below 1024.
     pub allow_low_ports: bool,
+    /// How much of one contact counts.
+    pub limits: ContactLimits,
 }
 
 /// The running thread, as its owner sees it.

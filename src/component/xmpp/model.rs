@@ -10,7 +10,7 @@ use crate::component::event::{Bus, Event};
 use crate::component::snapshot::{AccountStatus, Contacts, Published, RosterEntry};
 use crate::proto::xmpp::roster::{Contact, Subscription};
 use crate::proto::xmpp::{SessionEvent, XmppSession};
-use crate::share::{Addresses, Change, Subnet};
+use crate::share::{Addresses, Change, ContactShares, Subnet};
 use crate::types::{Endpoint, InfoHash, Share};
 
 /// The snapshot is renewed at most this often: a busy server sends many announcements at once.
@@ -27,13 +27,17 @@ const MAX_WARNINGS: usize = 50;
 
 pub(super) struct Model {
     pub(super) contacts: Contacts,
-    pub(super) own_shares: Vec<Share>,
+    pub(super) own_shares: Arc<[Share]>,
     addresses: Addresses,
     published: Published<Contacts>,
     bus: Bus,
     changed: bool,
-    /// Part of what changed is the roster.
+    /// The roster itself changed, not only who of it is online.
     roster_changed: bool,
+    /// The server has confirmed the own shares as they are.
+    all_announced: bool,
+    /// The snapshot's roster does not say any more what the session's says.
+    roster_stale: bool,
     /// Something may be had now that could not be had before.
     new_sources: bool,
     last_published: Option<Instant>,
@@ -46,12 +50,13 @@ impl Model {
         bus: Bus,
         published: Published<Contacts>,
         port: u16,
-        own_shares: Vec<Share>,
+        own_shares: Arc<[Share]>,
         now: Instant,
     ) -> Self {
         let mut contacts = Contacts::default();
         contacts.filter.allow_loopback = options.allow_loopback;
         contacts.filter.allow_low_ports = options.allow_low_ports;
+        contacts.shares = ContactShares::with_limits(options.limits);
         let mut addresses = Addresses::new(options.addresses.clone());
         addresses.set_port(Some(port).filter(|port| *port != 0));
         let mut model = Self {
@@ -62,6 +67,8 @@ impl Model {
             bus,
             changed: true,
             roster_changed: false,
+            all_announced: false,
+            roster_stale: false,
             new_sources: true,
             last_published: None,
             next_look: now,
@@ -116,13 +123,9 @@ impl Model {
         }
     }
 
-    /// Published at once: whoever hears of a log-in or its failure looks here next.
-    pub(super) fn set_account(&mut self, now: Instant, status: Option<AccountStatus>) {
-        if self.contacts.account != status {
-            self.contacts.account = status;
-            self.changed = true;
-            self.publish_at_once(now);
-        }
+    pub(super) fn set_account(&mut self, status: Option<AccountStatus>) {
+        self.changed |= self.contacts.account != status;
+        self.contacts.account = status;
     }
 
     pub(super) fn warn(&mut self, text: String) {
@@ -140,9 +143,12 @@ impl Model {
         self.changed = true;
     }
 
-    /// Takes in what happened; the session is asked for its roster where that changed.
-    pub(super) fn apply(&mut self, event: SessionEvent, session: &XmppSession) {
+    /// Takes in what happened.
+    pub(super) fn apply(&mut self, event: SessionEvent) {
         let shares = &mut self.contacts.shares;
+        let revision = shares.revision();
+        // An announcement says nothing of who is online; all the others may.
+        self.roster_stale |= !matches!(event, SessionEvent::Announced { .. });
         let change = match event {
             SessionEvent::ContactOnline { jid, resource } => shares.online(&jid, &resource),
             SessionEvent::ContactOffline { jid, resource } => shares.offline(&jid, &resource),
@@ -161,8 +167,7 @@ impl Model {
             SessionEvent::Ready | SessionEvent::CommandDone { .. } => Change::Nothing,
         };
         self.new_sources |= change == Change::Sources;
-        self.read_roster(session);
-        self.changed = true;
+        self.changed |= self.roster_stale || self.contacts.shares.revision() != revision;
     }
 
     fn read_roster(&mut self, session: &XmppSession) {
@@ -185,43 +190,51 @@ impl Model {
 
     /// Everything we know about contacts goes with the account.
     pub(super) fn forget_contacts(&mut self) {
-        self.contacts.shares = crate::share::ContactShares::new();
-        self.contacts.roster.clear();
+        self.contacts.shares.clear();
+        self.contacts.roster = Arc::default();
         self.contacts.requests.clear();
-        self.contacts.announced.clear();
-        self.changed = true;
+        self.contacts.announced = Arc::default();
+        self.all_announced = false;
+        (self.changed, self.roster_stale) = (true, false);
     }
 
     /// The own shares have changed: what stays is still announced, what is new not yet.
-    pub(super) fn forget_announced(&mut self) {
-        let own: HashSet<InfoHash> = self.own_shares.iter().map(|share| share.info_hash).collect();
-        let before = self.contacts.announced.len();
-        self.contacts.announced.retain(|hash| own.contains(hash));
-        self.changed |= self.contacts.announced.len() != before;
-    }
-
-    /// If the server has confirmed all that was to be announced, it has confirmed the own shares.
-    pub(super) fn set_announced(&mut self, confirmed: bool) {
-        if !confirmed {
-            return;
-        }
-        let hashes: HashSet<InfoHash> = self.own_shares.iter().map(|share| share.info_hash).collect();
-        if self.contacts.announced != hashes {
-            self.contacts.announced = hashes;
+    pub(super) fn set_own_shares(&mut self, shares: Arc<[Share]>) {
+        self.own_shares = shares;
+        self.all_announced = false;
+        let announced = &self.contacts.announced;
+        let still: HashSet<InfoHash> = self.own_hashes().filter(|hash| announced.contains(hash)).collect();
+        if still.len() != announced.len() {
+            self.contacts.announced = Arc::new(still);
             self.changed = true;
         }
     }
 
+    /// If the server has confirmed all that was to be announced, it has confirmed the own shares.
+    pub(super) fn set_announced(&mut self, confirmed: bool) {
+        if confirmed && !std::mem::replace(&mut self.all_announced, true) {
+            self.contacts.announced = Arc::new(self.own_hashes().collect());
+            self.changed = true;
+        }
+    }
+
+    fn own_hashes(&self) -> impl Iterator<Item = InfoHash> {
+        self.own_shares.iter().map(|share| share.info_hash)
+    }
+
     /// Publishes the snapshot if something changed, however short ago the last one was.
-    pub(super) fn publish_at_once(&mut self, now: Instant) {
+    pub(super) fn publish_at_once(&mut self, now: Instant, session: Option<&XmppSession>) {
         self.last_published = None;
-        self.publish(now);
+        self.publish(now, session);
     }
 
     /// Publishes the snapshot if something changed and it is time.
-    pub(super) fn publish(&mut self, now: Instant) {
+    pub(super) fn publish(&mut self, now: Instant, session: Option<&XmppSession>) {
         if !self.changed || self.publish_due().is_some_and(|due| now < due) {
             return;
+        }
+        if let Some(session) = session.filter(|_| std::mem::take(&mut self.roster_stale)) {
+            self.read_roster(session);
         }
         (self.changed, self.roster_changed) = (false, false);
         self.last_published = Some(now);

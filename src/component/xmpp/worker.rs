@@ -61,7 +61,7 @@ impl Worker {
     ) -> Self {
         // Read after the subscriptions were made, so that nothing falls between the two.
         let torrents = torrents.read();
-        let model = Model::new(&options, bus, contacts, torrents.port, torrents.shares.to_vec(), now());
+        let model = Model::new(&options, bus, contacts, torrents.port, Arc::clone(&torrents.shares), now());
         let mut worker = Self {
             news,
             orders,
@@ -81,7 +81,7 @@ impl Worker {
             worker.use_account(account);
         }
         // So that nobody ever reads that there is no account while there is one.
-        worker.model.publish(now());
+        worker.publish_at_once();
         worker
     }
 
@@ -94,7 +94,7 @@ impl Worker {
             }
             let now = now();
             self.model.look(now);
-            self.model.publish(now);
+            self.model.publish(now, self.session.as_ref());
             if self.session.is_some() && self.next_attempt.is_some_and(|at| at <= now) {
                 self.connect(&mut port);
                 continue;
@@ -125,7 +125,7 @@ impl Worker {
         let options = SessionOptions { publish_original: self.options.publish_original, seed };
         let mut session = XmppSession::new(jid, &options);
         session.set_endpoint(now(), self.model.endpoint());
-        session.set_shares(now(), self.model.own_shares.clone());
+        session.set_shares(now(), self.model.own_shares.to_vec());
         self.session = Some(session);
         self.account = Some(account);
         self.backoff = Backoff::new(fastrand::u64(..));
@@ -142,7 +142,13 @@ impl Worker {
 
     pub(super) fn set_state(&mut self, state: AccountState, problem: Option<String>) {
         let jid = self.account.as_ref().map(|account| account.jid.clone());
-        self.model.set_account(now(), jid.map(|jid| AccountStatus { jid, state, problem }));
+        self.model.set_account(jid.map(|jid| AccountStatus { jid, state, problem }));
+        self.publish_at_once();
+    }
+
+    /// Whoever hears of a log-in, its failure or the end of a command looks at the snapshot next.
+    pub(super) fn publish_at_once(&mut self) {
+        self.model.publish_at_once(now(), self.session.as_ref());
     }
 
     fn connect(&mut self, port: &mut Port) {
@@ -208,7 +214,8 @@ impl Worker {
         self.next_attempt = None;
         self.has_announced = false;
         self.model.forget_contacts();
-        self.model.set_account(now(), None);
+        self.model.set_account(None);
+        self.publish_at_once();
         if let Some(account) = self.requests.left() {
             self.use_account(account);
         }
@@ -272,7 +279,7 @@ impl Worker {
                 self.tell_endpoint();
                 continue;
             }
-            self.model.publish(time);
+            self.model.publish(time, self.session.as_ref());
             let Some(session) = &mut self.session else { return Ok(()) };
             if session.is_parted() && (self.unsent.is_none() || *last_words.get_or_insert(time + LAST_WORDS) <= time) {
                 return Ok(());
@@ -321,13 +328,12 @@ impl Worker {
             if let SessionEvent::CommandDone { tag, result } = &event {
                 done.push((*tag, result.clone()));
             }
-            self.model.apply(event, &session);
+            self.model.apply(event);
         }
         self.model.set_announced(self.live && session.is_announced());
         self.session = Some(session);
         if !done.is_empty() {
-            // Whoever hears that it is done must be able to see it.
-            self.model.publish_at_once(now());
+            self.publish_at_once();
         }
         done.into_iter().for_each(|(tag, result)| self.requests.done(tag, result));
     }
@@ -346,11 +352,10 @@ impl Worker {
             match event {
                 Event::SetPort(port) if self.model.set_port(port) => self.tell_endpoint(),
                 Event::PublishShares(shares) => {
-                    self.model.own_shares = shares.to_vec();
-                    self.model.forget_announced();
                     if let Some(session) = &mut self.session {
                         session.set_shares(now(), shares.to_vec());
                     }
+                    self.model.set_own_shares(shares);
                 }
                 Event::Contacts(command) => self.contact_command(command),
                 Event::Stop(Part::Xmpp) => {

@@ -318,8 +318,8 @@ mod tests {
 
     #[test]
     fn hostile_lists_are_cut() {
-        let item = format!("<share_item hash='{}' name='{}' size='5'/>", hash('a'), "é".repeat(4000));
-        let many = format!("<resource resource='r'>{}</resource>", item.repeat(5000));
+        let item = format!("<share_item hash='{}' name='{}' size='5'/>", hash('a'), "é".repeat(1000));
+        let many = format!("<resource resource='r'>{}</resource>", item.repeat(MAX_SHARES_PER_CONTACT + 1));
         let payload: Element = format!("<user_shares xmlns='{NODE}'>{many}</user_shares>").parse().unwrap();
         let list = parse(Some(&payload));
         assert!(list.truncated && list.entries[0].shares.len() == MAX_SHARES_PER_CONTACT);

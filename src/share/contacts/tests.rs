@@ -1,4 +1,7 @@
 use super::*;
+use crate::types::{
+    Address, AddressKind, Endpoint, MAX_ADDRESSES_PER_RESOURCE, MAX_NAME_LEN, MAX_RESOURCES_PER_CONTACT, ResourceEntry,
+};
 
 fn share(n: u32, name: &str) -> Share {
     let mut hash = [0; InfoHash::LEN];
@@ -113,14 +116,14 @@ fn losing_the_server_makes_everybody_offline() {
 #[test]
 fn limits_hold_and_are_shown() {
     let mut contacts = ContactShares::new();
-    let many: Vec<Share> = (0..5000).map(|n| share(n, &"long ".repeat(200))).collect();
+    let many: Vec<Share> = (0..12_000).map(|n| share(n, &"long ".repeat(200))).collect();
     let _ = contacts.apply(BOB, list("r", many.clone()));
     let contact = contacts.contact(BOB).unwrap();
     let resource = contact.resources().next().unwrap().1;
     assert_eq!(resource.share_count(), MAX_SHARES_PER_CONTACT);
     assert!(contact.is_truncated() && resource.shares().all(|share| share.name.len() <= MAX_NAME_LEN));
     let _ = contacts.apply(BOB, list("s", many[..10].to_vec()));
-    assert_eq!(contacts.contact(BOB).unwrap().resources().map(|(_, r)| r.share_count()).sum::<usize>(), 4096);
+    assert_eq!(contacts.contact(BOB).unwrap().resources().map(|(_, r)| r.share_count()).sum::<usize>(), 10_000);
 
     let mut contacts = ContactShares::new();
     for n in 0..100 {
@@ -149,4 +152,51 @@ fn forgetting_a_contact_leaves_nothing() {
     assert_eq!(contacts.forget(BOB), Change::Sources);
     assert_eq!(contacts.forget(BOB), Change::Nothing);
     assert!(contacts.share(&share(1, "").info_hash).is_none());
+}
+
+#[test]
+fn wanted_limits_hold_for_all_resources_of_a_contact_together() {
+    let mut contacts = ContactShares::with_limits(ContactLimits { shares: 3, addresses: 2 });
+    let shown = |contacts: &ContactShares| names(contacts, BOB).len();
+    for resource in ["r", "s"] {
+        let _ = contacts.online(BOB, resource);
+        let _ = contacts.apply(BOB, list(resource, vec![share(1, "one"), share(2, "two")]));
+    }
+    let _ = contacts.apply(BOB, original(&[("t", vec![share(3, "three"), share(4, "four")], "203.0.113.9:7000")]));
+    assert_eq!(shown(&contacts), 3);
+    assert!(contacts.contact(BOB).unwrap().is_truncated());
+    let _ = contacts.apply(BOB, endpoint("r", &["203.0.113.1:7000", "203.0.113.1:7001", "203.0.113.1:7002"]));
+    let sources = |contacts: &ContactShares| contacts.sources(&share(1, "").info_hash, &AddressFilter::default()).len();
+    assert_eq!((sources(&contacts), contacts.hashes()[&share(1, "").info_hash].len()), (1, 1), "the rest is for s");
+    let _ = contacts.apply(BOB, endpoint("s", &["203.0.113.2:7000", "203.0.113.2:7001"]));
+    assert_eq!(sources(&contacts), 2);
+    contacts.clear();
+    let _ = contacts.apply(BOB, list("r", (0..9).map(|n| share(n, "x")).collect()));
+    assert_eq!(shown(&contacts), 3, "limits outlive what they bound");
+
+    let boundless = ContactLimits { shares: usize::MAX, addresses: usize::MAX };
+    assert_eq!(ContactShares::with_limits(boundless).limits, ContactLimits::default());
+}
+
+#[test]
+fn a_snapshot_shares_all_that_did_not_change() {
+    let mut contacts = ContactShares::new();
+    for jid in [BOB, "eve@example.org"] {
+        let _ = contacts.apply(jid, list("r", vec![share(1, "one")]));
+        let _ = contacts.apply(jid, list("s", vec![share(2, "two")]));
+    }
+    let before = contacts.clone();
+    assert_eq!(contacts.online(BOB, "r"), Change::Sources);
+    let of = |contacts: &ContactShares, jid: &str, resource: &str| {
+        let contact: *const Contact = contacts.contact(jid).unwrap();
+        let (_, resource) = contacts.contact(jid).unwrap().resources().find(|(name, _)| *name == resource).unwrap();
+        let share: *const Share = resource.shares().next().unwrap();
+        (contact, std::ptr::from_ref(resource), share)
+    };
+    assert_eq!(of(&before, "eve@example.org", "r"), of(&contacts, "eve@example.org", "r"), "the contact itself");
+    let (was, is) = (of(&before, BOB, "s"), of(&contacts, BOB, "s"));
+    assert!(was.0 != is.0 && was.1 == is.1, "the resource beside the changed one");
+    let (was, is) = (of(&before, BOB, "r"), of(&contacts, BOB, "r"));
+    assert!(was.1 != is.1 && was.2 == is.2, "the list of the changed resource");
+    assert!(!before.contact(BOB).unwrap().is_online(), "a snapshot stays as it was");
 }

@@ -1,0 +1,240 @@
+//! One contact and its resources: what each announced in either format, and which word counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::types::{
+    Address, AddressKind, Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN, MAX_NAME_LEN,
+    MAX_RESOURCES_PER_CONTACT, ResourceEntry, Share, display_name,
+};
+
+type ShareTable = BTreeMap<InfoHash, Share>;
+
+/// One contact: a bare JID.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contact {
+    resources: BTreeMap<Arc<str>, Arc<Resource>>,
+    truncated: bool,
+}
+
+/// One resource of a contact: a running program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resource {
+    online: bool,
+    parted: bool,
+    truncated: bool,
+    endpoint: Option<Arc<Endpoint>>,
+    listed: Option<Arc<ShareTable>>,
+    original: Option<Arc<OriginalEntry>>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct OriginalEntry {
+    shares: ShareTable,
+    addresses: Vec<Address>,
+}
+
+impl Contact {
+    /// Its resources, ordered by name.
+    pub fn resources(&self) -> impl Iterator<Item = (&str, &Resource)> {
+        self.resources.iter().map(|(name, resource)| (&**name, &**resource))
+    }
+
+    /// At least one resource is online.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        self.resources.values().any(|resource| resource.online)
+    }
+
+    /// More was announced than is kept.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.truncated || self.resources.values().any(|resource| resource.truncated)
+    }
+
+    /// Something can be had from it.
+    pub(super) fn is_source(&self) -> bool {
+        self.resources.values().any(|resource| resource.is_source())
+    }
+
+    /// The resources from which something can be had, with how many addresses of each count: `most` are shared out
+    /// evenly, so that one resource with many addresses does not hide another.
+    pub(super) fn sources(&self, most: usize) -> impl Iterator<Item = (&Resource, usize)> {
+        let sources = || self.resources.values().filter(|resource| resource.is_source());
+        let portion = most.checked_div(sources().count()).unwrap_or(0).max(1);
+        sources().take(most).map(move |resource| (&**resource, portion))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    pub(super) fn drop_blanks(&mut self) {
+        self.resources.retain(|_, resource| !resource.is_blank());
+    }
+
+    pub(super) fn set_online(&mut self, name: &str) {
+        if let Some(resource) = self.resource_or_new(name) {
+            resource.online = true;
+        }
+    }
+
+    pub(super) fn set_offline(&mut self, name: &str) {
+        if let Some(resource) = self.known(name) {
+            resource.online = false;
+        }
+    }
+
+    pub(super) fn set_all_offline(&mut self) {
+        let online = self.resources.values_mut().filter(|resource| resource.online);
+        online.for_each(|resource| Arc::make_mut(resource).online = false);
+    }
+
+    pub(super) fn set_endpoint(&mut self, name: &str, endpoint: Endpoint) {
+        if let Some(resource) = self.resource_or_new(name) {
+            resource.endpoint = Some(Arc::new(bounded_endpoint(endpoint)));
+            resource.parted = false;
+        }
+    }
+
+    pub(super) fn part(&mut self, name: &str) {
+        if let Some(resource) = self.known(name) {
+            resource.parted = true;
+        }
+    }
+
+    pub(super) fn withdraw(&mut self, name: &str) {
+        if let Some(resource) = self.known(name) {
+            resource.listed = None;
+            resource.endpoint = None;
+        }
+    }
+
+    /// `most` is the limit of all resources together.
+    pub(super) fn replace_list(&mut self, name: &str, shares: Vec<Share>, truncated: bool, most: usize) {
+        let room = most.saturating_sub(self.share_count(|other| other != name));
+        let Some(resource) = self.resource_or_new(name) else { return };
+        resource.truncated = truncated || shares.len() > room;
+        resource.listed = Some(Arc::new(bounded_shares(shares, room)));
+        resource.parted = false;
+    }
+
+    /// See [`Self::replace_list`] for `most`.
+    pub(super) fn replace_original(&mut self, entries: Vec<ResourceEntry>, truncated: bool, most: usize) {
+        for resource in self.resources.values_mut().filter(|resource| resource.original.is_some()) {
+            Arc::make_mut(resource).original = None;
+        }
+        self.drop_blanks();
+        self.truncated = truncated || entries.len() > MAX_RESOURCES_PER_CONTACT;
+        let replaced = |name: &str| entries.iter().any(|entry| entry.resource == name);
+        let mut room = most.saturating_sub(self.share_count(|name| !replaced(name)));
+        for entry in entries.into_iter().take(MAX_RESOURCES_PER_CONTACT) {
+            self.truncated |= entry.shares.len() > room;
+            let Some(resource) = self.resource_or_new(&entry.resource) else { continue };
+            let shares = bounded_shares(entry.shares, room);
+            room = room.saturating_sub(shares.len());
+            let unknown = |socket| Address { socket, kind: AddressKind::Unknown };
+            let addresses = entry.addresses.into_iter().take(MAX_ADDRESSES_PER_RESOURCE).map(unknown).collect();
+            resource.original = Some(Arc::new(OriginalEntry { shares, addresses }));
+        }
+    }
+
+    fn known(&mut self, name: &str) -> Option<&mut Resource> {
+        self.resources.get_mut(name).map(Arc::make_mut)
+    }
+
+    /// The entry of a resource, made if there is room. An offline one gives way when there is none.
+    fn resource_or_new(&mut self, name: &str) -> Option<&mut Resource> {
+        if !self.resources.contains_key(name) && self.resources.len() >= MAX_RESOURCES_PER_CONTACT {
+            self.truncated = true;
+            let offline = Arc::clone(self.resources.iter().find(|(_, resource)| !resource.online)?.0);
+            self.resources.remove(&offline);
+        }
+        Some(Arc::make_mut(self.resources.entry(name.into()).or_default()))
+    }
+
+    /// Number of shares shown of the resources whose names count.
+    fn share_count(&self, counts: impl Fn(&str) -> bool) -> usize {
+        self.resources().filter(|(name, _)| counts(name)).map(|(_, resource)| resource.share_count()).sum()
+    }
+}
+
+impl Resource {
+    /// The server says that it is there.
+    #[must_use]
+    pub const fn is_online(&self) -> bool {
+        self.online
+    }
+
+    /// Its shares can be had: it is online and has not said goodbye.
+    #[must_use]
+    pub const fn is_available(&self) -> bool {
+        self.online && !self.parted
+    }
+
+    /// More was announced than is kept.
+    #[must_use]
+    pub const fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// How it says it can be reached; `None` if it speaks the original's format only.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_deref()
+    }
+
+    /// Its shares, ordered by info hash, each once.
+    pub fn shares(&self) -> impl Iterator<Item = &Share> {
+        self.list().into_iter().flat_map(ShareTable::values)
+    }
+
+    /// Number of shares.
+    #[must_use]
+    pub fn share_count(&self) -> usize {
+        self.list().map_or(0, ShareTable::len)
+    }
+
+    /// One of its shares.
+    #[must_use]
+    pub fn share(&self, info_hash: &InfoHash) -> Option<&Share> {
+        self.list()?.get(info_hash)
+    }
+
+    /// The addresses it announces, unfiltered.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        match (&self.endpoint, &self.original) {
+            (Some(endpoint), _) => &endpoint.addresses,
+            (None, Some(original)) => &original.addresses,
+            (None, None) => &[],
+        }
+    }
+
+    fn list(&self) -> Option<&ShareTable> {
+        self.listed.as_deref().or_else(|| self.original.as_ref().map(|original| &original.shares))
+    }
+
+    /// A torrent could be had from here.
+    fn is_source(&self) -> bool {
+        self.is_available() && self.share_count() > 0
+    }
+
+    fn is_blank(&self) -> bool {
+        !self.online && self.endpoint.is_none() && self.listed.is_none() && self.original.is_none()
+    }
+}
+
+fn bounded_shares(shares: Vec<Share>, room: usize) -> ShareTable {
+    let fit = |share: Share| {
+        let name = display_name(&share.name, MAX_NAME_LEN);
+        (share.info_hash, Share { name, ..share })
+    };
+    shares.into_iter().take(room).map(fit).collect()
+}
+
+fn bounded_endpoint(mut endpoint: Endpoint) -> Endpoint {
+    endpoint.addresses.truncate(MAX_ADDRESSES_PER_RESOURCE);
+    endpoint.software = display_name(&endpoint.software, MAX_LABEL_LEN);
+    endpoint
+}
