@@ -7,29 +7,22 @@
 
 mod api;
 mod command;
+mod incoming;
+mod parting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jid::{BareJid, FullJid};
 use minidom::Element;
 
 use super::announcer::{Announcer, Node};
-use super::pep::{delete, items, parse_event, parse_items};
-use super::presence::{available, disco_info, subscription, unavailable};
+use super::pep::items;
 use super::roster::{self, Roster};
-use super::stanza::{self, Failure, IdSource, Iqs, Kind, PUBLISH_TIMEOUT, REQUEST_TIMEOUT, Sender};
+use super::stanza::{Failure, IdSource, Iqs, Kind, PUBLISH_TIMEOUT, REQUEST_TIMEOUT};
 use super::watch::Watch;
-use super::xml::{element, ns};
-use crate::types::{Announcement, Endpoint, MAX_RESOURCES_PER_CONTACT, Share};
+use crate::types::{Endpoint, Share};
 pub use api::{Command, CommandError, SessionEvent, SessionOptions};
-
-/// After this long all own resources have shown their presence.
-const GHOSTS_AFTER: Duration = Duration::from_secs(10);
-/// Saying goodbye takes no longer than this.
-const GOODBYE_TIME: Duration = Duration::from_secs(3);
-/// The own nodes are asked for again this long after a failure.
-const OWN_RETRY: Duration = Duration::from_secs(60);
 
 /// What an open request is for.
 #[derive(Clone, Debug)]
@@ -172,27 +165,6 @@ impl XmppSession {
         self.watch.be_modest();
     }
 
-    /// Says goodbye; [`Self::is_parted`] tells when that is done, within three seconds. With `for_good` everything of
-    /// this resource is taken off the server (the account is removed from this program).
-    pub fn part(&mut self, now: Instant, for_good: bool) {
-        let deadline = now + GOODBYE_TIME;
-        match self.phase {
-            Phase::Ready | Phase::Starting => {
-                self.phase = Phase::Parting { deadline, for_good };
-                self.announcer.part(now, for_good);
-            }
-            Phase::Offline => self.phase = Phase::Parted,
-            Phase::Parting { .. } | Phase::Deleting { .. } | Phase::Parted => {}
-        }
-        self.pump(now);
-    }
-
-    /// The goodbye was said, or cannot be: the stream may be closed once the last stanza is written.
-    #[must_use]
-    pub fn is_parted(&self) -> bool {
-        self.phase == Phase::Parted
-    }
-
     /// The server has confirmed the own shares and endpoint as they are now.
     #[must_use]
     pub fn is_announced(&self) -> bool {
@@ -291,30 +263,6 @@ impl XmppSession {
         self.go_on_parting(now);
     }
 
-    fn go_on_parting(&mut self, now: Instant) {
-        let Phase::Parting { deadline, for_good } = self.phase else { return };
-        if !self.announcer.has_parted(now) {
-            // Emptying is followed by removing, which may have something to send at once.
-            while let Some((node, request)) = self.announcer.poll_request(now) {
-                self.request(now, request.kind, None, request.payload, Tag::Publish(node));
-            }
-            return;
-        }
-        let nodes = if for_good { self.announcer.unused_nodes() } else { Vec::new() };
-        if nodes.is_empty() {
-            return self.leave();
-        }
-        self.phase = Phase::Deleting { deadline, open: nodes.len() };
-        for node in nodes {
-            self.request(now, "set", None, delete(node.name()), Tag::Delete);
-        }
-    }
-
-    fn leave(&mut self) {
-        self.out.push_back(unavailable());
-        self.phase = Phase::Parted;
-    }
-
     fn answered(&mut self, now: Instant, tag: Tag, answer: Result<&Element, Failure>) {
         match tag {
             Tag::Roster => self.roster_arrived(now, answer),
@@ -332,177 +280,6 @@ impl XmppSession {
                     }
                 }
             }
-        }
-    }
-
-    fn roster_arrived(&mut self, now: Instant, answer: Result<&Element, Failure>) {
-        let seen_before = self.roster.seen();
-        match answer {
-            Ok(answer) => self.roster.replace(answer),
-            Err(failure) => self.events.push_back(SessionEvent::Warning(format!("no roster: {failure}"))),
-        }
-        let seen = self.roster.seen();
-        for jid in seen_before.difference(&seen) {
-            self.events.push_back(SessionEvent::SharesGone { jid: jid.to_string() });
-        }
-        seen.iter().for_each(|jid| self.watch.fetch(now, jid));
-        self.out.push_back(available());
-        self.ghosts_due = Some(now + GHOSTS_AFTER);
-        if self.phase == Phase::Starting {
-            self.phase = Phase::Ready;
-        }
-        self.events.push_back(SessionEvent::RosterChanged);
-        self.events.push_back(SessionEvent::Ready);
-    }
-
-    fn fetched(&mut self, now: Instant, jid: &BareJid, node: Node, answer: Result<&Element, Failure>) {
-        let own = *jid == self.own.to_bare();
-        let announcements = match answer {
-            Ok(answer) => {
-                let items = parse_items(answer, node.name());
-                if own {
-                    self.announcer.fetched(now, node, &items);
-                }
-                self.watch.fetched(jid, node, &items)
-            }
-            Err(failure) => {
-                if own && failure.is("item-not-found") {
-                    self.announcer.fetched(now, node, &[]);
-                } else if own && !self.announcer.is_fetched(node) {
-                    // Publishing blindly could wipe what other resources announce, so it waits.
-                    self.own_retry.get_or_insert(now + OWN_RETRY);
-                    let text = format!("the server does not show the own items of {}: {failure}", node.name());
-                    self.events.push_back(SessionEvent::Warning(text));
-                }
-                self.watch.fetch_failed(now, jid, node, &failure)
-            }
-        };
-        self.announce(jid, announcements);
-    }
-
-    /// Hands on what an account announced, except for this resource's own words.
-    fn announce(&mut self, jid: &BareJid, announcements: Vec<Announcement>) {
-        let own = *jid == self.own.to_bare();
-        for mut announcement in announcements {
-            if own {
-                let me = self.own.resource().as_str();
-                match &mut announcement {
-                    Announcement::Account { entries, .. } => entries.retain(|entry| entry.resource != me),
-                    Announcement::Shares { resource, .. }
-                    | Announcement::Endpoint { resource, .. }
-                    | Announcement::Parted { resource }
-                    | Announcement::Withdrawn { resource } => {
-                        if resource == me {
-                            continue;
-                        }
-                    }
-                }
-            }
-            self.events.push_back(SessionEvent::Announced { jid: jid.to_string(), announcement });
-        }
-    }
-
-    /// A notification counts if it comes from the bare JID of an account one may see.
-    fn message(&mut self, now: Instant, stanza: &Element) {
-        if stanza.attr("type") == Some("error") {
-            return;
-        }
-        let Some(jid) = Sender::of(stanza).bare() else { return };
-        let own = jid == self.own.to_bare();
-        if !own && !self.roster.is_seen(&jid) {
-            return;
-        }
-        for (node, happening) in parse_event(stanza) {
-            let Some(node) = Node::named(node) else { continue };
-            if own {
-                self.announcer.observe(now, node, &happening);
-            }
-            let announcements = self.watch.happened(now, &jid, node, &happening);
-            self.announce(&jid, announcements);
-        }
-    }
-
-    fn requested(&mut self, now: Instant, stanza: &Element, set: bool) {
-        let Some(payload) = stanza.children().next() else {
-            return self.out.extend(stanza::error(stanza, "modify", "bad-request"));
-        };
-        let answer = match (payload.name(), payload.ns().as_str(), set) {
-            ("query", ns::ROSTER, true) if Sender::of(stanza).is_account(&self.own.to_bare()) => {
-                self.roster_pushed(now, payload);
-                stanza::result(stanza, None)
-            }
-            ("ping", ns::PING, false) => stanza::result(stanza, None),
-            ("query", ns::DISCO_INFO, false) => match disco_info(payload.attr("node")) {
-                Some(info) => stanza::result(stanza, Some(info)),
-                None => stanza::error(stanza, "cancel", "item-not-found"),
-            },
-            ("query", ns::DISCO_ITEMS, false) => stanza::result(stanza, Some(element("query", ns::DISCO_ITEMS))),
-            _ => stanza::error(stanza, "cancel", "service-unavailable"),
-        };
-        self.out.extend(answer);
-    }
-
-    fn roster_pushed(&mut self, now: Instant, query: &Element) {
-        let seen_before = self.roster.seen();
-        for jid in self.roster.push(query) {
-            match (seen_before.contains(&jid), self.roster.is_seen(&jid)) {
-                (false, true) => self.watch.fetch(now, &jid),
-                (true, false) => {
-                    self.watch.forget(&jid);
-                    self.online.remove(&jid);
-                    self.events.push_back(SessionEvent::SharesGone { jid: jid.to_string() });
-                }
-                _ => {}
-            }
-        }
-        self.events.push_back(SessionEvent::RosterChanged);
-    }
-
-    fn presence(&mut self, now: Instant, stanza: &Element) {
-        let Sender::Jid(from) = Sender::of(stanza) else { return };
-        let jid = from.to_bare();
-        let resource = from.resource().map(|resource| resource.as_str().to_owned());
-        match (stanza.attr("type"), resource) {
-            (None, Some(resource)) => self.came_online(now, jid, resource),
-            (Some("unavailable"), resource) => self.went_offline(&jid, resource.as_deref()),
-            (Some("subscribe"), _) => self.asked(jid),
-            (Some("unsubscribe"), _) if self.roster.forget_request(&jid) => {
-                self.events.push_back(SessionEvent::RosterChanged);
-            }
-            _ => {}
-        }
-    }
-
-    fn came_online(&mut self, now: Instant, jid: BareJid, resource: String) {
-        let own = jid == self.own.to_bare();
-        if (!own && !self.roster.is_seen(&jid)) || (own && resource == self.own.resource().as_str()) {
-            return;
-        }
-        let resources = self.online.entry(jid.clone()).or_default();
-        if resources.len() >= MAX_RESOURCES_PER_CONTACT || !resources.insert(resource.clone()) {
-            return;
-        }
-        self.watch.came_online(now, &jid, &resource);
-        self.events.push_back(SessionEvent::ContactOnline { jid: jid.to_string(), resource });
-    }
-
-    /// Without a resource all of them are gone.
-    fn went_offline(&mut self, jid: &BareJid, resource: Option<&str>) {
-        let Some(resources) = self.online.get_mut(jid) else { return };
-        let gone: Vec<String> =
-            resources.iter().filter(|name| resource.is_none_or(|gone| gone == **name)).cloned().collect();
-        for resource in gone {
-            resources.remove(&resource);
-            self.events.push_back(SessionEvent::ContactOffline { jid: jid.to_string(), resource });
-        }
-    }
-
-    /// Somebody wants to see this account. Approved only if the user has added that JID; everybody else waits.
-    fn asked(&mut self, jid: BareJid) {
-        if self.invited.remove(&jid) {
-            self.out.push_back(subscription("subscribed", &jid));
-        } else if self.roster.ask(jid.clone()) {
-            self.events.push_back(SessionEvent::SubscriptionRequest { jid: jid.to_string() });
         }
     }
 }

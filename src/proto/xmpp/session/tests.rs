@@ -2,8 +2,11 @@
 
 mod server;
 
+use std::time::Duration;
+
 use super::*;
-use crate::types::{Address, AddressKind, InfoHash};
+use crate::proto::xmpp::xml::{element, ns};
+use crate::types::{Address, AddressKind, Announcement, InfoHash, MAX_RESOURCES_PER_CONTACT};
 use server::Server;
 
 const ALICE: &str = "alice@example.org";
@@ -197,7 +200,7 @@ fn a_silent_server_does_not_hold_up_the_goodbye() {
     let now = server.now;
     server.clients[0].session.part(now, false);
     assert!(!server.clients[0].session.is_parted());
-    server.run(GOODBYE_TIME);
+    server.run(parting::GOODBYE_TIME);
     assert!(server.clients[0].session.is_parted());
     assert_eq!(server.clients[0].sent.last().and_then(|stanza| stanza.attr("type")), Some("unavailable"));
 }

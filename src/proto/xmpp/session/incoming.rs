@@ -1,0 +1,192 @@
+//! What comes in: answers to fetches, notifications, requests of the server, presence; and whose word counts.
+
+use std::time::{Duration, Instant};
+
+use jid::BareJid;
+use minidom::Element;
+
+use super::{Phase, SessionEvent, XmppSession};
+use crate::proto::xmpp::announcer::Node;
+use crate::proto::xmpp::pep::{parse_event, parse_items};
+use crate::proto::xmpp::presence::{available, disco_info, subscription};
+use crate::proto::xmpp::stanza::{self, Failure, Sender};
+use crate::proto::xmpp::xml::{element, ns};
+use crate::types::{Announcement, MAX_RESOURCES_PER_CONTACT};
+
+/// After this long all own resources have shown their presence.
+const GHOSTS_AFTER: Duration = Duration::from_secs(10);
+/// The own nodes are asked for again this long after a failure.
+const OWN_RETRY: Duration = Duration::from_secs(60);
+
+impl XmppSession {
+    pub(super) fn roster_arrived(&mut self, now: Instant, answer: Result<&Element, Failure>) {
+        let seen_before = self.roster.seen();
+        match answer {
+            Ok(answer) => self.roster.replace(answer),
+            Err(failure) => self.events.push_back(SessionEvent::Warning(format!("no roster: {failure}"))),
+        }
+        let seen = self.roster.seen();
+        for jid in seen_before.difference(&seen) {
+            self.events.push_back(SessionEvent::SharesGone { jid: jid.to_string() });
+        }
+        seen.iter().for_each(|jid| self.watch.fetch(now, jid));
+        self.out.push_back(available());
+        self.ghosts_due = Some(now + GHOSTS_AFTER);
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Ready;
+        }
+        self.events.push_back(SessionEvent::RosterChanged);
+        self.events.push_back(SessionEvent::Ready);
+    }
+
+    pub(super) fn fetched(&mut self, now: Instant, jid: &BareJid, node: Node, answer: Result<&Element, Failure>) {
+        let own = *jid == self.own.to_bare();
+        let announcements = match answer {
+            Ok(answer) => {
+                let items = parse_items(answer, node.name());
+                if own {
+                    self.announcer.fetched(now, node, &items);
+                }
+                self.watch.fetched(jid, node, &items)
+            }
+            Err(failure) => {
+                if own && failure.is("item-not-found") {
+                    self.announcer.fetched(now, node, &[]);
+                } else if own && !self.announcer.is_fetched(node) {
+                    // Publishing blindly could wipe what other resources announce, so it waits.
+                    self.own_retry.get_or_insert(now + OWN_RETRY);
+                    let text = format!("the server does not show the own items of {}: {failure}", node.name());
+                    self.events.push_back(SessionEvent::Warning(text));
+                }
+                self.watch.fetch_failed(now, jid, node, &failure)
+            }
+        };
+        self.announce(jid, announcements);
+    }
+
+    /// Hands on what an account announced, except for this resource's own words.
+    fn announce(&mut self, jid: &BareJid, announcements: Vec<Announcement>) {
+        let own = *jid == self.own.to_bare();
+        for mut announcement in announcements {
+            if own {
+                let me = self.own.resource().as_str();
+                match &mut announcement {
+                    Announcement::Account { entries, .. } => entries.retain(|entry| entry.resource != me),
+                    Announcement::Shares { resource, .. }
+                    | Announcement::Endpoint { resource, .. }
+                    | Announcement::Parted { resource }
+                    | Announcement::Withdrawn { resource } => {
+                        if resource == me {
+                            continue;
+                        }
+                    }
+                }
+            }
+            self.events.push_back(SessionEvent::Announced { jid: jid.to_string(), announcement });
+        }
+    }
+
+    /// A notification counts if it comes from the bare JID of an account one may see.
+    pub(super) fn message(&mut self, now: Instant, stanza: &Element) {
+        if stanza.attr("type") == Some("error") {
+            return;
+        }
+        let Some(jid) = Sender::of(stanza).bare() else { return };
+        let own = jid == self.own.to_bare();
+        if !own && !self.roster.is_seen(&jid) {
+            return;
+        }
+        for (node, happening) in parse_event(stanza) {
+            let Some(node) = Node::named(node) else { continue };
+            if own {
+                self.announcer.observe(now, node, &happening);
+            }
+            let announcements = self.watch.happened(now, &jid, node, &happening);
+            self.announce(&jid, announcements);
+        }
+    }
+
+    pub(super) fn requested(&mut self, now: Instant, stanza: &Element, set: bool) {
+        let Some(payload) = stanza.children().next() else {
+            return self.out.extend(stanza::error(stanza, "modify", "bad-request"));
+        };
+        let answer = match (payload.name(), payload.ns().as_str(), set) {
+            ("query", ns::ROSTER, true) if Sender::of(stanza).is_account(&self.own.to_bare()) => {
+                self.roster_pushed(now, payload);
+                stanza::result(stanza, None)
+            }
+            ("ping", ns::PING, false) => stanza::result(stanza, None),
+            ("query", ns::DISCO_INFO, false) => match disco_info(payload.attr("node")) {
+                Some(info) => stanza::result(stanza, Some(info)),
+                None => stanza::error(stanza, "cancel", "item-not-found"),
+            },
+            ("query", ns::DISCO_ITEMS, false) => stanza::result(stanza, Some(element("query", ns::DISCO_ITEMS))),
+            _ => stanza::error(stanza, "cancel", "service-unavailable"),
+        };
+        self.out.extend(answer);
+    }
+
+    fn roster_pushed(&mut self, now: Instant, query: &Element) {
+        let seen_before = self.roster.seen();
+        for jid in self.roster.push(query) {
+            match (seen_before.contains(&jid), self.roster.is_seen(&jid)) {
+                (false, true) => self.watch.fetch(now, &jid),
+                (true, false) => {
+                    self.watch.forget(&jid);
+                    self.online.remove(&jid);
+                    self.events.push_back(SessionEvent::SharesGone { jid: jid.to_string() });
+                }
+                _ => {}
+            }
+        }
+        self.events.push_back(SessionEvent::RosterChanged);
+    }
+
+    pub(super) fn presence(&mut self, now: Instant, stanza: &Element) {
+        let Sender::Jid(from) = Sender::of(stanza) else { return };
+        let jid = from.to_bare();
+        let resource = from.resource().map(|resource| resource.as_str().to_owned());
+        match (stanza.attr("type"), resource) {
+            (None, Some(resource)) => self.came_online(now, jid, resource),
+            (Some("unavailable"), resource) => self.went_offline(&jid, resource.as_deref()),
+            (Some("subscribe"), _) => self.asked(jid),
+            (Some("unsubscribe"), _) if self.roster.forget_request(&jid) => {
+                self.events.push_back(SessionEvent::RosterChanged);
+            }
+            _ => {}
+        }
+    }
+
+    fn came_online(&mut self, now: Instant, jid: BareJid, resource: String) {
+        let own = jid == self.own.to_bare();
+        if (!own && !self.roster.is_seen(&jid)) || (own && resource == self.own.resource().as_str()) {
+            return;
+        }
+        let resources = self.online.entry(jid.clone()).or_default();
+        if resources.len() >= MAX_RESOURCES_PER_CONTACT || !resources.insert(resource.clone()) {
+            return;
+        }
+        self.watch.came_online(now, &jid, &resource);
+        self.events.push_back(SessionEvent::ContactOnline { jid: jid.to_string(), resource });
+    }
+
+    /// Without a resource all of them are gone.
+    fn went_offline(&mut self, jid: &BareJid, resource: Option<&str>) {
+        let Some(resources) = self.online.get_mut(jid) else { return };
+        let gone: Vec<String> =
+            resources.iter().filter(|name| resource.is_none_or(|gone| gone == **name)).cloned().collect();
+        for resource in gone {
+            resources.remove(&resource);
+            self.events.push_back(SessionEvent::ContactOffline { jid: jid.to_string(), resource });
+        }
+    }
+
+    /// Somebody wants to see this account. Approved only if the user has added that JID; everybody else waits.
+    fn asked(&mut self, jid: BareJid) {
+        if self.invited.remove(&jid) {
+            self.out.push_back(subscription("subscribed", &jid));
+        } else if self.roster.ask(jid.clone()) {
+            self.events.push_back(SessionEvent::SubscriptionRequest { jid: jid.to_string() });
+        }
+    }
+}
