@@ -10,8 +10,9 @@
 
 mod common;
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bitween::bus::{Reply, Subscriber};
@@ -368,12 +369,128 @@ fn an_account_can_be_changed_and_removed_while_its_server_hangs() {
     assert!(now() - start < Duration::from_secs(5));
     node.until("bob is used", |contacts| contacts.account.as_ref().unwrap().jid.starts_with(BOB));
 
-    // The server hangs while the account is online: its goodbye goes unheard, the new one is used all the same.
+    node.share(&["film"]);
+    node.until("announced", |contacts| contacts.announced.contains(&hash("film")));
+    // The server hangs while the account is online: its goodbye goes unheard, and that is told.
     server.freeze();
     let start = now();
-    node.remove_account().unwrap();
-    assert!(now() - start < Duration::from_secs(8), "{:?}", now() - start);
+    let error = node.remove_account().unwrap_err().to_string();
+    assert!(error.contains("bob@localhost announced still stands"), "{error}");
+    assert!(now() - start < Duration::from_secs(9), "{:?}", now() - start);
     assert_eq!(node.state(), None);
+    assert!(node.stop() < Duration::from_secs(1), "nobody waits for a farewell");
+}
+
+#[test]
+fn what_an_account_announced_goes_when_its_server_is_back() {
+    if !installed() {
+        return;
+    }
+    let (mut old, new) = (server(), server());
+    let (watcher, node) =
+        (Node::start(Some(account(&old, "bob", "b"))), Node::start(Some(account(&old, "alice", "a"))));
+    node.share(&["film"]);
+    watcher.until_sees(ALICE, &["film"]);
+    old.kill();
+    node.until("offline", |contacts| contacts.account.as_ref().unwrap().state == AccountState::Offline);
+
+    // Another account, while the old one cannot be reached: it is remembered, and told.
+    node.set(account(&new, "carol", "c")).unwrap();
+    node.until("it is told", |contacts| contacts.remains.iter().any(|text| text.contains("alice@localhost announced")));
+    old.resume();
+    watcher.until_sees(ALICE, &[]);
+    node.until("nothing remains", |contacts| contacts.remains.is_empty());
+    assert!(node.contacts.read().account.as_ref().unwrap().jid.starts_with("carol@localhost"));
+
+    // Back to alice, and no account at all while she cannot be reached.
+    node.set(account(&old, "alice", "a")).unwrap();
+    watcher.until_sees(ALICE, &["film"]);
+    old.kill();
+    node.until("offline", |contacts| contacts.account.as_ref().unwrap().state == AccountState::Offline);
+    let error = node.remove_account().unwrap_err();
+    assert!(matches!(&error, ControlError::Offline(text) if text.contains("alice@localhost announced")), "{error}");
+    assert_eq!(node.state(), None);
+    old.resume();
+    watcher.until_sees(ALICE, &[]);
+}
+
+#[test]
+fn an_account_used_again_keeps_what_it_announces() {
+    if !installed() {
+        return;
+    }
+    let (mut old, new) = (server(), server());
+    let (watcher, node) =
+        (Node::start(Some(account(&old, "bob", "b"))), Node::start(Some(account(&old, "alice", "a"))));
+    node.share(&["film"]);
+    watcher.until_sees(ALICE, &["film"]);
+    old.kill();
+    node.until("offline", |contacts| contacts.account.as_ref().unwrap().state == AccountState::Offline);
+    node.set(account(&new, "carol", "c")).unwrap();
+    node.until("it is told", |contacts| !contacts.remains.is_empty());
+    assert!(matches!(node.set(account(&old, "alice", "a")), Err(ControlError::Offline(_))), "it is used unchecked");
+    node.until("nothing is to be taken off", |contacts| contacts.remains.is_empty());
+    old.resume();
+    watcher.until_sees(ALICE, &["film"]);
+}
+
+/// Takes connections for a server and passes nothing on until it is opened.
+struct Gate {
+    address: String,
+    open: Arc<AtomicBool>,
+}
+
+impl Gate {
+    fn before(server: &Prosody) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
+        let (address, target) = (listener.local_addr().unwrap().to_string(), server.server());
+        let open = Arc::new(AtomicBool::new(false));
+        let opened = Arc::clone(&open);
+        std::thread::spawn(move || {
+            let mut held = Vec::new();
+            for stream in listener.incoming().flatten() {
+                if !opened.load(Ordering::Relaxed) {
+                    held.push(stream);
+                    continue;
+                }
+                let server = TcpStream::connect(&target).unwrap();
+                let pass = |mut from: TcpStream, mut to: TcpStream| {
+                    std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                };
+                pass(stream.try_clone().unwrap(), server.try_clone().unwrap());
+                pass(server, stream);
+            }
+        });
+        Self { address, open }
+    }
+
+    fn open(&self) {
+        self.open.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_slow_server_is_told_of_and_what_it_says_later_is_seen() {
+    if !installed() {
+        return;
+    }
+    let server = server();
+    let node = Node::start(None);
+    for (password, outcome) in [("a", AccountState::Online), ("wrong", AccountState::Failed)] {
+        let gate = Gate::before(&server);
+        let mut slow = account(&server, "alice", password);
+        slow.server = Some(gate.address.clone());
+        let start = now();
+        let error = node.set(slow).unwrap_err();
+        assert!(matches!(&error, ControlError::Offline(text) if text.contains("not answered yet")), "{error}");
+        assert!(now() - start < Duration::from_secs(9), "callers wait ten seconds: {:?}", now() - start);
+        assert_eq!(node.state().unwrap().0, AccountState::Connecting, "the new one is in use");
+        gate.open();
+        // The attempt under way has to find out first that nobody answers it.
+        node.bus.publish(Event::Contacts(ContactCommand::Add { jid: BOB.into(), name: None, reply: Reply::channel().0 })).unwrap();
+        wait_for("the outcome", PATIENCE, || (node.state()?.0 == outcome).then_some(()));
+    }
+    assert!(node.state().unwrap().1.unwrap().contains("wrong user name or password"));
 }
 
 #[test]

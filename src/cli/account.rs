@@ -81,12 +81,21 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             if *json { print_json(&account) } else { show(&account) }
         }
         Action::Remove => {
-            let removed: bool = online_or(
+            let (removed, remains) = online_or(
                 &args.connect,
-                |client| client.call("xmpp.remove_account", json!({})),
-                |config| Ok(config.remove_account()?),
+                |client| {
+                    let removed: bool = client.call("xmpp.remove_account", json!({}))?;
+                    let account: Account = client.call("xmpp.account", json!({}))?;
+                    Ok((removed, account.remains))
+                },
+                |config| {
+                    let before = stored(&config)?.jid;
+                    Ok((config.remove_account()?, before.map(not_withdrawn).into_iter().collect()))
+                },
             )?;
-            line(if removed { "the account is removed" } else { "there was no account" })
+            line(if removed { "the account is removed" } else { "there was no account" })?;
+            remains.iter().filter(|_| removed).for_each(|text| note(&clean(text)));
+            Ok(())
         }
     }
 }
@@ -124,6 +133,7 @@ fn set_account(set: &SetArgs, connect: &ConnectArgs) -> Result<(), CliError> {
         "tls": set.tls,
         "ca_file": ca_file,
     });
+    let new_jid = set.jid.bare();
     let new = StoredAccount {
         jid: Some(set.jid.clone()),
         password: Some(password),
@@ -135,14 +145,15 @@ fn set_account(set: &SetArgs, connect: &ConnectArgs) -> Result<(), CliError> {
         connect,
         |client| client.call("xmpp.set_account", call),
         |config| {
+            let before = stored(&config)?.jid.filter(|jid| jid != new_jid);
             config.store_account(&new)?;
-            note("no daemon is running; the account is used at its next start");
-            stored(&config)
+            note("no daemon is running; the account is stored unchecked, and used at its next start");
+            Ok(Account { remains: before.map(not_withdrawn).into_iter().collect(), ..stored(&config)? })
         },
     )?;
     show(&account)?;
-    if account.state == AccountState::Offline && account.error.is_some() {
-        note("the account is kept, and the daemon goes on trying");
+    if account.error.is_some() {
+        note("the account is stored; whether the server takes it is not known yet, and the daemon goes on trying");
     }
     Ok(())
 }
@@ -154,6 +165,11 @@ fn no_password(error: io::Error) -> CliError {
             CliError::failed(format_args!("{error}; give the password with --password-file or in {PASSWORD_VARIABLE}"))
         }
     }
+}
+
+/// What is said of an account that is left while no daemon can take off its server what it announced.
+fn not_withdrawn(jid: String) -> String {
+    format!("no daemon is running: what {jid} announced, if anything, still stands on its server")
 }
 
 /// The account as the files say, for when no daemon runs.
@@ -171,10 +187,12 @@ fn stored(config: &Config) -> Result<Account, CliError> {
         server: account.server.map(|server| server.to_string()),
         state: if account.password.is_some() { AccountState::Offline } else { AccountState::NoPassword },
         error: None,
+        remains: Vec::new(),
     })
 }
 
 fn show(account: &Account) -> Result<(), CliError> {
+    account.remains.iter().for_each(|text| note(&clean(text)));
     let Some(jid) = &account.jid else {
         return line("no account; set one with `bitween account set name@example.org`");
     };

@@ -79,7 +79,7 @@ fn describe(daemon: &DaemonStatus) -> String {
         rate(daemon.download_rate),
         rate(daemon.upload_rate)
     );
-    for problem in daemon.account.error.iter().chain(&daemon.problems) {
+    for problem in daemon.account.error.iter().chain(&daemon.account.remains).chain(&daemon.problems) {
         text += &format!("! {}\n", clean(problem));
     }
     text

@@ -378,12 +378,14 @@ pub enum ContactCommand {
     SetAccount {
         /// The account.
         account: Arc<Account>,
-        /// Answered when the login worked, or why not.
+        /// Answered when the login worked. [`ControlError::Refused`]: the old account is used as before.
+        /// [`ControlError::Offline`]: the new one is used and tried again, but nobody knows yet whether it is right.
         reply: Reply<Result<(), ControlError>>,
     },
     /// Take everything off the server and forget the account.
     RemoveAccount {
-        /// Done, or why not.
+        /// Done, or why not. [`ControlError::Offline`]: the account is not used any more, but what it announced still
+        /// stands on its server; it is taken off as soon as that can be reached.
         reply: Reply<Result<(), ControlError>>,
     },
 }

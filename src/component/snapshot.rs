@@ -245,6 +245,8 @@ pub struct Contacts {
     pub own_addresses: Vec<SocketAddr>,
     /// Own shares whose announcement the server has confirmed. A fresh share is announced when it is in here.
     pub announced: Arc<HashSet<InfoHash>>,
+    /// What accounts that were left have announced and still stands on their servers, one line each.
+    pub remains: Vec<String>,
     /// The last warnings for the user, newest last; bounded.
     pub warnings: Vec<String>,
 }

@@ -242,8 +242,9 @@ pub trait Control: Send + Sync {
     fn remove_contact(&self, jid: &str) -> Result<(), ControlError>;
     /// `xmpp.account`.
     fn account(&self) -> Result<Account, ControlError>;
-    /// `xmpp.set_account`: stores it and connects. Waits for the log-in to succeed or fail, at most [`CALL_TIMEOUT`];
-    /// what was refused is an error ([`ErrorCode::AccountRefused`]), what takes longer is in the answer's state.
+    /// `xmpp.set_account`: connects and stores it. Waits for the log-in to succeed or fail, at most [`CALL_TIMEOUT`];
+    /// what was refused is an error ([`ErrorCode::AccountRefused`]) and not stored. When the server could not be asked or
+    /// takes longer the account is stored all the same, and the answer's `error` says so.
     fn set_account(&self, account: NewAccount) -> Result<Account, ControlError>;
     /// `xmpp.remove_account`: takes everything off the server, disconnects, forgets it. `false` = there was none.
     fn remove_account(&self) -> Result<bool, ControlError>;

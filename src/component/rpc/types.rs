@@ -409,6 +409,8 @@ pub struct Account {
     pub state: AccountState,
     /// What is wrong, in one sentence.
     pub error: Option<String>,
+    /// What accounts used before have announced and still stands on their servers, one sentence each.
+    pub remains: Vec<String>,
 }
 
 /// `Api.status`.

@@ -4,13 +4,15 @@
 //! between the rules and the other threads it carries commands and events of the bus. What contacts share is published
 //! as a snapshot that everybody may read.
 //!
-//! `worker.rs` is the loop, `requests.rs` the commands that wait for an outcome, `model.rs` the snapshot. They stand on
+//! `worker.rs` is the loop, `requests.rs` the commands that wait for an outcome, `model.rs` the snapshot, `farewell.rs`
+//! cleans up after accounts that were left while they could not be reached. They stand on
 //! `connection.rs` (open, next, send, close), that on `establish.rs` (look-up to bind), `link.rs` (socket and TLS),
 //! `port.rs` (how other threads reach this one), `resolve.rs` and `tls_config.rs`.
 
 pub mod connection;
 pub mod error;
 mod establish;
+mod farewell;
 mod link;
 mod model;
 pub mod port;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
+use self::farewell::Farewells;
 use self::port::{Handle, Port};
 use self::worker::Worker;
 use super::event::{Account, Bus, Event, Part, Topic};
@@ -86,7 +89,8 @@ impl XmppThread {
         let (wake, interrupt) = (handle.clone(), handle.clone());
         let news = bus.subscribe_with_wake("xmpp news", NEWS, INBOX, Arc::new(move || wake.wake()));
         let orders = bus.subscribe_with_wake("xmpp orders", ORDERS, INBOX, Arc::new(move || interrupt.interrupt()));
-        let worker = Worker::new(options, bus.clone(), (news, orders), contacts, &torrents);
+        let farewells = Farewells::new(handle.clone());
+        let worker = Worker::new(options, bus.clone(), (news, orders), farewells, contacts, &torrents);
         let (alive, ended) = bounded(0);
         let run = move || {
             worker.run(port);

@@ -137,6 +137,17 @@ impl Model {
         self.changed = true;
     }
 
+    /// What accounts that were left have announced and still stands on their servers. True if that changed.
+    pub(super) fn set_remains(&mut self, remains: Vec<String>) -> bool {
+        let differs = self.contacts.remains != remains;
+        for line in remains.iter().filter(|line| !self.contacts.remains.contains(line)) {
+            log::warn!("{line}");
+        }
+        self.contacts.remains = remains;
+        self.changed |= differs;
+        differs
+    }
+
     /// A new stream begins: what is still wrong will be told again.
     pub(super) fn forget_warnings(&mut self) {
         self.contacts.warnings.clear();

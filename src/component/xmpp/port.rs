@@ -55,6 +55,7 @@ struct Shared {
 pub struct Port {
     poll: Poll,
     events: Events,
+    patience: Option<Instant>,
     shared: Arc<Shared>,
     queue: Receiver<Vec<u8>>,
     sender: Sender<Vec<u8>>,
@@ -125,7 +126,7 @@ impl Port {
         let flag = || AtomicBool::new(false);
         let shared = Arc::new(Shared { waker, woken: flag(), stopped: flag(), interrupted: flag(), open: flag() });
         let (sender, queue) = bounded(QUEUE_LEN);
-        Ok(Self { poll, events: Events::with_capacity(8), shared, queue, sender })
+        Ok(Self { poll, events: Events::with_capacity(8), patience: None, shared, queue, sender })
     }
 
     /// A handle for another thread.
@@ -163,9 +164,16 @@ impl Port {
         self.shared.interrupted.store(false, Ordering::Release);
     }
 
+    /// From this time on attempts to connect are given up, as if they were interrupted then.
+    pub(super) fn set_patience(&mut self, until: Option<Instant>) {
+        self.patience = until;
+    }
+
     /// Whether an attempt to connect is to be given up.
     pub(super) fn is_interrupted(&self) -> bool {
-        self.is_stopped() || self.shared.interrupted.load(Ordering::Acquire)
+        self.is_stopped()
+            || self.shared.interrupted.load(Ordering::Acquire)
+            || self.patience.is_some_and(|until| until <= now())
     }
 
     pub(super) fn take_woken(&self) -> bool {
@@ -190,6 +198,8 @@ impl Port {
 
     /// Sleeps until something happens on the socket or the handle, at most until `until`.
     pub(super) fn poll_until(&mut self, until: Instant) -> io::Result<()> {
+        // An end of patience that has passed was told already.
+        let until = self.patience.filter(|patience| *patience > now()).map_or(until, |patience| patience.min(until));
         let timeout = until.saturating_duration_since(now());
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -243,6 +253,18 @@ mod tests {
         port.handle().stop();
         port.go_on();
         assert!(port.is_interrupted(), "stopped is for good");
+    }
+
+    #[test]
+    fn the_end_of_patience_is_an_interruption() {
+        let mut port = Port::new().unwrap();
+        port.set_patience(Some(now() + Duration::from_millis(30)));
+        assert!(!port.is_interrupted());
+        port.poll_until(now() + Duration::from_secs(60)).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(port.is_interrupted() && !port.is_stopped());
+        port.set_patience(None);
+        assert!(!port.is_interrupted());
     }
 
     #[test]

@@ -2,15 +2,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jid::BareJid;
 
-use super::worker::{Worker, full_jid, now};
+use super::farewell::Asker;
+use super::port::now;
+use super::worker::{Worker, account_options, full_jid};
 use crate::bus::Reply;
 use crate::component::event::{Account, ContactCommand, ControlError};
 use crate::proto::xmpp::{Command, CommandError};
 
-type Answer = Reply<Result<(), ControlError>>;
+/// Where the outcome of a command goes.
+pub(super) type Answer = Reply<Result<(), ControlError>>;
+
+/// Whoever waits for a server hears within this time how it goes; callers wait ten seconds.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 #[derive(Default)]
 pub(super) struct Requests {
@@ -24,27 +31,31 @@ pub(super) struct Requests {
 }
 
 pub(super) struct Login {
-    pub(super) reply: Answer,
-    /// The account to go back to if the new one is refused.
-    pub(super) old: Option<Arc<Account>>,
+    reply: Answer,
+    /// Then the caller hears that the server has not answered yet.
+    pub(super) answer_by: Instant,
+    /// The account before it, to go back to if the new one is refused.
+    old: Option<Old>,
+}
+
+pub(super) struct Old {
+    account: Arc<Account>,
+    /// Nothing that it announced has to be taken off its server any more.
+    settled: bool,
 }
 
 struct Leave {
     /// `None` if whoever asked waits for the next account's log-in.
-    reply: Option<Answer>,
+    asker: Option<Asker>,
     next: Option<Arc<Account>>,
+    /// Everything is being taken off the server.
+    for_good: bool,
 }
 
 impl Requests {
     pub(super) fn done(&mut self, tag: u64, result: Result<(), CommandError>) {
         if let Some(reply) = self.commands.remove(&tag) {
             reply.send(result.map_err(|error| ControlError::Refused(error.to_string())));
-        }
-    }
-
-    pub(super) fn logged_in(&mut self) {
-        if let Some(login) = self.login.take() {
-            login.reply.send(Ok(()));
         }
     }
 
@@ -60,18 +71,9 @@ impl Requests {
         }
     }
 
-    /// The account has been left. Answers with the one that follows.
-    pub(super) fn left(&mut self) -> Option<Arc<Account>> {
-        let Leave { reply, next } = self.leave.take()?;
-        if let Some(reply) = reply {
-            reply.send(Ok(()));
-        }
-        next
-    }
-
     pub(super) fn fail_all(&mut self, error: &ControlError) {
         let login = self.login.take().map(|login| login.reply);
-        let leave = self.leave.take().and_then(|leave| leave.reply);
+        let leave = self.leave.take().and_then(|leave| leave.asker).map(|asker| asker.reply);
         for reply in self.commands.drain().map(|(_, reply)| reply).chain(login).chain(leave) {
             reply.send(Err(error.clone()));
         }
@@ -122,19 +124,18 @@ impl Worker {
                 earlier.reply.send(Err(ControlError::Refused("another account was set meanwhile".to_owned())));
                 earlier.old
             }
-            None => self.account.clone(),
+            None => self.account.clone().map(|account| Old { account, settled: false }),
         };
-        self.requests.login = Some(Login { reply, old });
+        self.requests.login = Some(Login { reply, answer_by: now() + ANSWER_WITHIN, old });
         // The same account with another password or server: its shares stay where they are.
         let same = self.account.as_ref().is_some_and(|used| full_jid(used) == full_jid(&account));
         match self.session.as_mut().filter(|_| self.live) {
             Some(session) => {
-                self.requests.leave = Some(Leave { reply: None, next: Some(account) });
+                self.requests.leave = Some(Leave { asker: None, next: Some(account), for_good: !same });
                 session.part(now(), !same);
             }
             None => {
                 if !same {
-                    self.warn_of_remains();
                     self.model.forget_contacts();
                 }
                 self.use_account(account);
@@ -143,31 +144,89 @@ impl Worker {
     }
 
     fn remove_account(&mut self, reply: Answer) {
-        if self.account.is_none() || self.requests.is_leaving() {
+        let Some(account) = self.account.clone().filter(|_| !self.requests.is_leaving()) else {
             reply.send(Err(ControlError::NoAccount));
             return;
-        }
+        };
         if let Some(login) = self.requests.login.take() {
             login.reply.send(Err(ControlError::Refused("the account was removed meanwhile".to_owned())));
+            self.farewell_to(login.old);
         }
-        self.requests.leave = Some(Leave { reply: Some(reply), next: None });
+        let asker = Some(Asker { reply, answer_by: now() + ANSWER_WITHIN });
         match self.session.as_mut().filter(|_| self.live) {
-            Some(session) => session.part(now(), true),
-            // One attempt to take everything off the server.
-            None if self.next_attempt.is_some() => self.next_attempt = Some(now()),
+            Some(session) => {
+                self.requests.leave = Some(Leave { asker, next: None, for_good: true });
+                session.part(now(), true);
+            }
             None => {
-                self.warn_of_remains();
-                self.parted();
+                self.use_none();
+                self.say_farewell(&account, asker);
             }
         }
     }
 
-    /// An account is left without a connection to its server. Whoever has it as a contact sees it offline, and its next
-    /// log-in clears what it announced.
-    fn warn_of_remains(&mut self) {
-        if let Some(account) = self.account.as_ref().filter(|_| std::mem::take(&mut self.has_announced)) {
-            let text = format!("{} is not connected: what it announced last stays on its server", account.jid);
-            self.model.warn(text);
+    /// The account in use has been left: goes on with the one that follows, and sees to it that nothing of it stays.
+    pub(super) fn left(&mut self, withdrawn: bool) {
+        let (Some(leave), Some(account)) = (self.requests.leave.take(), self.account.clone()) else { return };
+        self.use_none();
+        match (leave.next, leave.asker) {
+            (Some(next), _) => {
+                // Whether the old one is left for good is known when the new one has logged in.
+                if let Some(old) = self.requests.login.as_mut().and_then(|login| login.old.as_mut()) {
+                    old.settled |= leave.for_good && withdrawn;
+                }
+                self.use_account(next);
+            }
+            (None, Some(asker)) if withdrawn => {
+                asker.reply.send(Ok(()));
+            }
+            (None, asker) => self.say_farewell(&account, asker),
+        }
+    }
+
+    /// The new account is in use from now on: it has logged in, or whether it can is not known yet.
+    pub(super) fn keep_account(&mut self, outcome: Result<(), ControlError>) {
+        let Some(login) = self.requests.login.take() else { return };
+        self.farewell_to(login.old);
+        // Whoever hears this must find the account as it is from now on.
+        self.publish_at_once();
+        login.reply.send(outcome);
+    }
+
+    /// The new account is refused: the one before it is used again.
+    pub(super) fn refuse_account(&mut self, problem: String) {
+        let Some(login) = self.requests.login.take() else { return };
+        match login.old {
+            Some(old) => self.use_account(old.account),
+            None => self.use_none(),
+        }
+        login.reply.send(Err(ControlError::Refused(problem)));
+    }
+
+    /// Answers whoever has waited long enough for a new account to log in.
+    pub(super) fn answer_late_login(&mut self) {
+        if self.requests.login.as_ref().is_some_and(|login| login.answer_by <= now()) {
+            self.keep_account(Err(ControlError::Offline("the server has not answered yet".to_owned())));
+        }
+    }
+
+    fn farewell_to(&mut self, old: Option<Old>) {
+        let Some(old) = old.filter(|old| !old.settled) else { return };
+        let in_use = self.account.as_ref().is_some_and(|used| full_jid(used) == full_jid(&old.account));
+        if !in_use {
+            self.say_farewell(&old.account, None);
+        }
+    }
+
+    fn say_farewell(&mut self, account: &Account, asker: Option<Asker>) {
+        match (account_options(account), self.new_session(account)) {
+            (Ok(options), Ok(session)) => self.farewells.begin(options, session, asker),
+            // An account that could never be used has announced nothing.
+            (Err(_), _) | (_, Err(_)) => {
+                if let Some(asker) = asker {
+                    asker.reply.send(Ok(()));
+                }
+            }
         }
     }
 }

@@ -8,8 +8,9 @@ use jid::Jid;
 use super::XmppThreadOptions;
 use super::connection::{AccountOptions, Connection, Incoming};
 use super::error::ConnectError;
+use super::farewell::Farewells;
 use super::model::Model;
-use super::port::{Port, Wake};
+use super::port::{Port, Wake, now};
 use super::requests::Requests;
 use crate::bus::Subscriber;
 use crate::component::event::{Account, Bus, ControlError, Event, Part};
@@ -18,9 +19,6 @@ use crate::proto::xmpp::backoff::{Backoff, Retry};
 use crate::proto::xmpp::framing::FramingError;
 use crate::proto::xmpp::stream::Tls;
 use crate::proto::xmpp::{SessionEvent, SessionOptions, XmppSession, xml};
-
-/// How long each step of a connection may take that is made only to take everything off the server.
-const LAST_TRY: Duration = Duration::from_secs(2);
 
 /// How long stanzas of a goodbye may wait for room in a full connection.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -35,20 +33,14 @@ pub(super) struct Worker {
     pub(super) session: Option<XmppSession>,
     /// A stream is bound.
     pub(super) live: bool,
-    /// This account was online since it was set: its server knows our shares.
-    pub(super) has_announced: bool,
     backoff: Backoff,
     /// When to connect. `None`: only a new account or a restart can help.
     pub(super) next_attempt: Option<Instant>,
     pub(super) requests: Requests,
+    pub(super) farewells: Farewells,
     stopping: bool,
     /// A stanza the connection had no room for.
     unsent: Option<Vec<u8>>,
-}
-
-#[expect(clippy::disallowed_methods, reason = "this thread drives pure code and gives it the time")]
-pub(super) fn now() -> Instant {
-    Instant::now()
 }
 
 impl Worker {
@@ -56,6 +48,7 @@ impl Worker {
         options: XmppThreadOptions,
         bus: Bus,
         (news, orders): (Subscriber<Event>, Subscriber<Event>),
+        farewells: Farewells,
         contacts: Published<Contacts>,
         torrents: &Published<Torrents>,
     ) -> Self {
@@ -69,10 +62,10 @@ impl Worker {
             account: None,
             session: None,
             live: false,
-            has_announced: false,
             backoff: Backoff::new(fastrand::u64(..)),
             next_attempt: None,
             requests: Requests::default(),
+            farewells,
             stopping: false,
             unsent: None,
             options,
@@ -92,6 +85,7 @@ impl Worker {
             if self.stopping {
                 break;
             }
+            self.answer_late_login();
             let now = now();
             self.model.look(now);
             self.model.publish(now, self.session.as_ref());
@@ -99,7 +93,8 @@ impl Worker {
                 self.connect(&mut port);
                 continue;
             }
-            let until = self.model.poll_timeout().min(self.next_attempt.unwrap_or(now + Duration::from_secs(3600)));
+            let until = [self.next_attempt, self.farewells.poll_timeout()];
+            let until = until.into_iter().flatten().fold(self.model.poll_timeout(), Instant::min);
             match port.wait(until.saturating_duration_since(now)) {
                 Ok(Wake::Stopped) => break,
                 Ok(Wake::Woken | Wake::Timeout) => {}
@@ -114,18 +109,11 @@ impl Worker {
 
     /// Begins with this account; the next turn of the loop connects.
     pub(super) fn use_account(&mut self, account: Arc<Account>) {
-        let jid = match full_jid(&account) {
-            Ok(jid) => jid,
+        let session = match self.new_session(&account) {
+            Ok(session) => session,
             Err(reason) => return self.refuse(account, reason),
         };
-        let mut seed = [0; 32];
-        if getrandom::fill(&mut seed).is_err() {
-            seed.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
-        }
-        let options = SessionOptions { publish_original: self.options.publish_original, seed };
-        let mut session = XmppSession::new(jid, &options);
-        session.set_endpoint(now(), self.model.endpoint());
-        session.set_shares(now(), self.model.own_shares.to_vec());
+        self.farewells.cancel(session.own_jid());
         self.session = Some(session);
         self.account = Some(account);
         self.backoff = Backoff::new(fastrand::u64(..));
@@ -133,7 +121,23 @@ impl Worker {
         self.set_state(AccountState::Connecting, None);
     }
 
+    /// A session without a stream that announces what is shared now.
+    pub(super) fn new_session(&self, account: &Account) -> Result<XmppSession, String> {
+        let mut seed = [0; 32];
+        if getrandom::fill(&mut seed).is_err() {
+            seed.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
+        }
+        let options = SessionOptions { publish_original: self.options.publish_original, seed };
+        let mut session = XmppSession::new(full_jid(account)?, &options);
+        session.set_endpoint(now(), self.model.endpoint());
+        session.set_shares(now(), self.model.own_shares.to_vec());
+        Ok(session)
+    }
+
     fn refuse(&mut self, account: Arc<Account>, reason: String) {
+        if self.requests.login.is_some() {
+            return self.refuse_account(reason);
+        }
         self.account = Some(account);
         self.session = None;
         self.next_attempt = None;
@@ -153,33 +157,26 @@ impl Worker {
 
     fn connect(&mut self, port: &mut Port) {
         let Some(account) = self.account.clone() else { return };
-        let mut options = match account_options(&account) {
+        let options = match account_options(&account) {
             Ok(options) => options,
             Err(reason) => return self.refuse(account, reason),
         };
-        if self.requests.is_leaving() {
-            // Somebody waits.
-            let timing = &mut options.timing;
-            (timing.look_up, timing.connect, timing.login) = (LAST_TRY, LAST_TRY, LAST_TRY);
-        }
-        let error = match Connection::open(&options, port) {
-            Ok(connection) => match self.live(connection) {
-                Ok(()) => return self.parted(),
-                Err(error) => error,
-            },
-            Err(error) => error,
-        };
-        match error {
-            ConnectError::Stopped if port.is_stopped() => self.stopping = true,
+        port.set_patience(self.requests.login.as_ref().map(|login| login.answer_by));
+        let opened = Connection::open(&options, port);
+        let ended = opened.and_then(|connection| self.live(connection));
+        port.set_patience(None);
+        match ended {
+            Err(ConnectError::Stopped) if port.is_stopped() => self.stopping = true,
+            _ if self.stopping => {}
             // Interrupted: the next turn of the loop sees what for, and tries again.
-            ConnectError::Stopped => {}
+            Err(ConnectError::Stopped) => {}
             // An account that is being left is left, however its stream ended.
-            error if self.requests.is_leaving() => {
-                let text = format!("what {} announced last stays on its server: {error}", account.jid);
-                self.model.warn(text);
-                self.parted();
+            _ if self.requests.is_leaving() => {
+                let withdrawn = self.session.as_ref().is_some_and(XmppSession::is_withdrawn);
+                self.left(withdrawn);
             }
-            error => self.failed(&error),
+            Ok(()) => {}
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -188,9 +185,8 @@ impl Worker {
         self.backoff.connected(now());
         self.set_state(AccountState::Online, None);
         self.model.forget_warnings();
-        self.requests.logged_in();
         self.live = true;
-        self.has_announced = true;
+        self.keep_account(Ok(()));
         let ended = self.carry(&mut connection);
         self.live = false;
         self.unsent = None;
@@ -204,21 +200,14 @@ impl Worker {
         ended
     }
 
-    /// The session has said goodbye: because the program ends, or the account changes.
-    pub(super) fn parted(&mut self) {
-        if self.stopping {
-            return;
-        }
+    /// There is no account from now on.
+    pub(super) fn use_none(&mut self) {
         self.account = None;
         self.session = None;
         self.next_attempt = None;
-        self.has_announced = false;
         self.model.forget_contacts();
         self.model.set_account(None);
         self.publish_at_once();
-        if let Some(account) = self.requests.left() {
-            self.use_account(account);
-        }
     }
 
     fn failed(&mut self, error: &ConnectError) {
@@ -247,17 +236,10 @@ impl Worker {
         let state = if pause.is_some() { AccountState::Offline } else { AccountState::Failed };
         self.set_state(state, Some(problem.clone()));
         self.requests.disconnected(&problem);
-        let Some(login) = self.requests.login.take() else { return };
-        if retry == Retry::Soon {
-            login.reply.send(Err(ControlError::Offline(problem)));
-            return;
+        match retry {
+            Retry::Soon => self.keep_account(Err(ControlError::Offline(problem))),
+            Retry::Later | Retry::Never => self.refuse_account(problem),
         }
-        match login.old {
-            Some(account) => self.use_account(account),
-            None => self.parted(),
-        }
-        // Whoever hears this must find the account as it is from now on.
-        login.reply.send(Err(ControlError::Refused(problem)));
     }
 
     /// Carries stanzas until the goodbye is said (`Ok`) or the stream is lost.
@@ -266,9 +248,6 @@ impl Worker {
         let mut last_words = None;
         if let Some(session) = &mut self.session {
             session.started(now(), jid);
-            if self.requests.is_leaving() {
-                session.part(now(), true);
-            }
         }
         self.commands();
         loop {
@@ -284,14 +263,17 @@ impl Worker {
             if session.is_parted() && (self.unsent.is_none() || *last_words.get_or_insert(time + LAST_WORDS) <= time) {
                 return Ok(());
             }
-            let until =
-                session.poll_timeout().map_or(self.model.poll_timeout(), |at| at.min(self.model.poll_timeout()));
+            let until = [session.poll_timeout(), self.farewells.poll_timeout()];
+            let until = until.into_iter().flatten().fold(self.model.poll_timeout(), Instant::min);
             // A full connection makes room within moments.
             let until = if self.unsent.is_some() { until.min(time + Duration::from_millis(50)) } else { until };
             match connection.next(until)? {
                 Incoming::Stanza(stanza) => session.stanza_received(now(), &stanza),
                 Incoming::Woken => self.commands(),
-                Incoming::Timeout => session.handle_timeout(now()),
+                Incoming::Timeout => {
+                    session.handle_timeout(now());
+                    self.hear_farewells();
+                }
                 Incoming::Stopped => return Err(ConnectError::Stopped),
             }
         }
@@ -345,9 +327,17 @@ impl Worker {
         }
     }
 
+    fn hear_farewells(&mut self) {
+        self.farewells.collect(now());
+        if self.model.set_remains(self.farewells.remains()) {
+            self.publish_at_once();
+        }
+    }
+
     fn commands(&mut self) {
         self.news.rearm();
         self.orders.rearm();
+        self.hear_farewells();
         while let Some(event) = self.news.try_recv().or_else(|| self.orders.try_recv()) {
             match event {
                 Event::SetPort(port) if self.model.set_port(port) => self.tell_endpoint(),
@@ -380,7 +370,7 @@ pub(super) fn full_jid(account: &Account) -> Result<jid::FullJid, String> {
     }
 }
 
-fn account_options(account: &Account) -> Result<AccountOptions, String> {
+pub(super) fn account_options(account: &Account) -> Result<AccountOptions, String> {
     let full = full_jid(account)?;
     let resource = full.resource().to_string();
     let mut options = AccountOptions::new(full.into(), account.password.clone(), resource);

@@ -27,7 +27,8 @@ impl DaemonControl {
                 return Account { jid, state: AccountState::Failed, error, ..Account::default() };
             }
         };
-        let Some(configured) = configured else { return Account::default() };
+        let remains = contacts.remains.clone();
+        let Some(configured) = configured else { return Account { remains, ..Account::default() } };
         let resource = options::account(&configured, &self.config.data_dir, false).ok().flatten();
         let state = match running.map(|account| account.state) {
             _ if configured.password.is_none() => AccountState::NoPassword,
@@ -47,10 +48,12 @@ impl DaemonControl {
             server: configured.server.as_ref().map(ToString::to_string),
             state,
             error: running.and_then(|account| account.problem.clone()),
+            remains,
         }
     }
 
-    /// Logs in, and stores the account unless the server refused it for good; then the old one stays.
+    /// Logs in, and stores the account unless the server refused it; then the old one stays. If the server could not be
+    /// asked, the account is stored all the same and the answer's error says so; a refusal shows in its state later.
     pub(super) fn use_account(&self, new: NewAccount) -> Result<Account, ControlError> {
         self.check_running()?;
         let _one_at_a_time = self.lock_account();
@@ -58,21 +61,25 @@ impl DaemonControl {
         let account = self.account_for_login(&stored)?;
         let outcome =
             ask(&self.bus, XMPP, CALL_TIMEOUT, |reply| Event::Contacts(ContactCommand::SetAccount { account, reply }));
-        let online = outcome.is_ok();
-        match outcome {
-            Ok(()) => {}
+        let unchecked = match outcome {
+            Ok(()) => None,
             Err(event::ControlError::Refused(reason)) => {
                 return Err(ControlError::new(ErrorCode::AccountRefused, reason));
             }
             // It may work later: a server that is down, a network that is not there.
-            Err(event::ControlError::Offline(reason)) => log::warn!("the account is stored, but: {reason}"),
-            Err(event::ControlError::NoAnswer(_)) => log::warn!("the account is stored; logging in takes long"),
+            Err(event::ControlError::Offline(reason)) => Some(reason),
             Err(error) => return Err(from_component(error)),
-        }
+        };
         self.config.store_account(&stored).map_err(|error| from_config(&error))?;
         let status = self.account_status();
-        // What the thread has just answered may not be in its snapshot yet.
-        Ok(if online { Account { state: AccountState::Online, error: None, ..status } } else { status })
+        // What the thread has just answered may not be in its snapshot any more.
+        Ok(match unchecked {
+            None => Account { state: AccountState::Online, error: None, ..status },
+            Some(reason) => {
+                log::warn!("the account is stored unchecked: {reason}");
+                Account { error: Some(reason), ..status }
+            }
+        })
     }
 
     /// Takes everything off the server and forgets the account. `false`: there was none.
@@ -83,6 +90,8 @@ impl DaemonControl {
             ask(&self.bus, XMPP, CALL_TIMEOUT, |reply| Event::Contacts(ContactCommand::RemoveAccount { reply }));
         match removed {
             Ok(()) | Err(event::ControlError::NoAccount) => {}
+            // It is not used any more; what could not be taken off its server is told with the state.
+            Err(event::ControlError::Offline(reason)) => log::warn!("{reason}"),
             Err(error) => return Err(from_component(error)),
         }
         self.config.remove_account().map_err(|error| from_config(&error))

@@ -66,6 +66,7 @@ pub struct XmppSession {
     invited: BTreeSet<BareJid>,
     ghosts_due: Option<Instant>,
     own_retry: Option<Instant>,
+    withdrawn: bool,
     out: VecDeque<Element>,
     events: VecDeque<SessionEvent>,
 }
@@ -87,6 +88,7 @@ impl XmppSession {
             invited: BTreeSet::new(),
             ghosts_due: None,
             own_retry: None,
+            withdrawn: false,
             out: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -99,6 +101,7 @@ impl XmppSession {
         self.announcer.reset(own.resource().as_str());
         self.own = own;
         self.phase = Phase::Starting;
+        self.withdrawn = false;
         self.request(now, "get", None, roster::get(), Tag::Roster);
         self.watch.fetch(now, &self.own.to_bare());
         self.pump(now);
@@ -228,7 +231,7 @@ impl XmppSession {
 
     fn forget_stream(&mut self) {
         self.iqs.clear();
-        self.watch.clear();
+        self.watch.restart();
         self.online.clear();
         self.out.clear();
         self.ghosts_due = None;

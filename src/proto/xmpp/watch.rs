@@ -146,9 +146,14 @@ impl Watch {
         self.queue.retain(|(queued, _)| queued != jid);
     }
 
-    /// The stream is new: everything must be fetched again, and said again.
-    pub fn clear(&mut self) {
-        *self = Self { newest: self.newest, ..Self::default() };
+    /// The stream is new: everything must be fetched again. What was told stays told, so that what is gone by then is
+    /// told too.
+    pub fn restart(&mut self) {
+        self.queue.clear();
+        self.open = 0;
+        for account in self.accounts.values_mut() {
+            (account.refetch, account.fetched) = (None, None);
+        }
     }
 
     /// An answer was longer than the stream carries: from now on only the newest few items are asked for.
@@ -266,6 +271,19 @@ mod tests {
         watch.handle_timeout(now + RETRY);
         assert_eq!(std::iter::from_fn(|| watch.poll_fetch()).count(), 3);
         assert_eq!(watch.poll_timeout(), None);
+    }
+
+    #[test]
+    fn what_is_gone_when_the_stream_is_back_is_told() {
+        let now = Instant::now();
+        let mut watch = Watch::new();
+        let (_, payload) = build_list("r", &[], PART_LIMIT).0.remove(0);
+        watch.happened(now, &jid(1), Node::Shares, &Happening::Published(Item { id: "r", payload: Some(&payload) }));
+        watch.restart();
+        assert!(watch.poll_fetch().is_none() && watch.poll_timeout().is_none());
+        let gone = Failure::Refused { condition: "item-not-found".into(), detail: None, text: None };
+        let told = watch.fetch_failed(now, &jid(1), Node::Shares, &gone);
+        assert_eq!(told, [Announcement::Withdrawn { resource: "r".into() }]);
     }
 
     #[test]

@@ -266,9 +266,9 @@ pub static METHODS: &[Method] = &[
     },
     Method {
         name: "xmpp.account",
-        doc: "The account and the state of its connection. Never the password.",
+        doc: "The account, the state of its connection, and what accounts before it left on their servers. Never the password.",
         params: &[],
-        result: "{jid, resource, source, has_password, server, state: none | connecting | online | offline | failed | no-password, error}",
+        result: "{jid, resource, source, has_password, server, state: none | connecting | online | offline | failed | no-password, error, remains}",
         scope: Scope::View,
         run: |control, _| value(control.account()),
     },
@@ -338,7 +338,7 @@ pub static METHODS: &[Method] = &[
     },
     Method {
         name: "xmpp.set_account",
-        doc: "Sets the account, replacing the one before, and logs in. The password is kept in a private file.",
+        doc: "Logs in with this account and, unless it is refused, uses it instead of the one before. If the server does not answer it is stored unchecked, and error says so. The password is kept in a private file.",
         params: &[
             param("jid", Kind::Text, "name@domain, a resource is optional."),
             param("password", Kind::Text, "Its password."),

@@ -27,13 +27,14 @@ impl XmppSession {
         }
         let seen = self.roster.seen();
         for jid in seen_before.difference(&seen) {
+            self.watch.forget(jid);
             self.events.push_back(SessionEvent::SharesGone { jid: jid.to_string() });
         }
         seen.iter().for_each(|jid| self.watch.fetch(now, jid));
-        self.out.push_back(available());
-        self.ghosts_due = Some(now + GHOSTS_AFTER);
         if self.phase == Phase::Starting {
             self.phase = Phase::Ready;
+            self.out.push_back(available());
+            self.ghosts_due = Some(now + GHOSTS_AFTER);
         }
         self.events.push_back(SessionEvent::RosterChanged);
         self.events.push_back(SessionEvent::Ready);
