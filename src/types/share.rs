@@ -75,6 +75,8 @@ pub struct Endpoint {
     pub software: String,
     /// Fingerprint of the certificate that side shows on encrypted links.
     pub certificate: Option<String>,
+    /// The day on which that side was last there, as the Unix time of its beginning.
+    pub seen: Option<u64>,
 }
 
 /// The entry of one resource in the account-wide list of the original format.

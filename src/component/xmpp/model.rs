@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::XmppThreadOptions;
 use crate::component::event::{Bus, Event};
@@ -42,6 +42,8 @@ pub(super) struct Model {
     new_sources: bool,
     last_published: Option<Instant>,
     next_look: Instant,
+    /// The day, as the Unix time of its beginning.
+    today: u64,
 }
 
 impl Model {
@@ -72,22 +74,24 @@ impl Model {
             new_sources: true,
             last_published: None,
             next_look: now,
+            today: today(),
         };
         model.look(now);
         model
     }
 
-    /// True if contacts must be told about new addresses.
+    /// True if contacts must be told about new addresses, or that another day has begun.
     pub(super) fn look(&mut self, now: Instant) -> bool {
         if now < self.next_look {
             return false;
         }
         self.next_look = now + LOOK_EVERY;
+        let new_day = std::mem::replace(&mut self.today, today()) != self.today;
         let interfaces = match if_addrs::get_if_addrs() {
             Ok(interfaces) => interfaces,
             Err(error) => {
                 log::warn!("cannot list the network interfaces: {error}");
-                return false;
+                return new_day;
             }
         };
         self.contacts.filter.subnets = interfaces.iter().filter(|i| !i.is_loopback()).map(subnet).collect();
@@ -97,7 +101,7 @@ impl Model {
             self.new_sources = true;
             self.note_addresses();
         }
-        changed
+        changed || new_day
     }
 
     pub(super) fn set_port(&mut self, port: u16) -> bool {
@@ -120,6 +124,7 @@ impl Model {
             ipv6,
             software: concat!("bitween/", env!("CARGO_PKG_VERSION")).to_owned(),
             certificate: None,
+            seen: Some(self.today),
         }
     }
 
@@ -277,6 +282,12 @@ fn subnet(interface: &if_addrs::Interface) -> Subnet {
     };
     let ip: IpAddr = interface.ip();
     Subnet::new(ip, prefix)
+}
+
+fn today() -> u64 {
+    const DAY: u64 = 24 * 60 * 60;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.as_secs() / DAY * DAY
 }
 
 const fn word(subscription: Subscription) -> &'static str {

@@ -1,9 +1,10 @@
 //! What this resource says about itself on the three nodes, and how it stops saying it.
 //!
 //! Turns the own shares and endpoint into the items of each node's [`Lane`]: its own items on bitween's nodes, the
-//! account-wide item on the original's node, which carries the entries of the account's other resources along. Entries
-//! of own resources that are long gone are dropped only together with an own change and once per login, so that no two
-//! programs fight over them. Lists are cut, with a warning, before they outgrow what servers carry.
+//! account-wide item on the original's node, which carries the entries of the account's other resources along (see
+//! `others`). Lists are cut, with a warning, before they outgrow what servers carry.
+
+mod others;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -13,12 +14,13 @@ use minidom::Element;
 use super::pep::{Happening, Item as WireItem};
 use super::publisher::{Item, Lane, Notice, Request, digest};
 use super::shares::{
-    self, ENDPOINT_NODE, MERGED_ID, PART_LIMIT, SHARES_NODE, build_endpoint, build_endpoint_gone, build_gone,
-    build_list, build_merged,
+    ENDPOINT_NODE, MERGED_ID, PART_LIMIT, SHARES_NODE, build_endpoint, build_endpoint_gone, build_gone, build_list,
+    build_merged,
 };
-use super::shares_original::{self as original, AccountList, ITEM_ID};
+use super::shares_original::{self as original, ITEM_ID};
 use super::stanza::Failure;
-use crate::types::{Endpoint, MAX_RESOURCES_PER_CONTACT, ResourceEntry, Share};
+use crate::types::{Endpoint, ResourceEntry, Share};
+use others::Others;
 
 /// Bytes of one item on the original's node that the own entry may take; far below the smallest limit usually met.
 const ORIGINAL_LIMIT: usize = 60 * 1024;
@@ -79,10 +81,7 @@ pub struct Announcer {
     shares: Vec<Share>,
     endpoint: Endpoint,
     lanes: [Lane; 3],
-    /// Entries of the account's other resources on the original's node.
-    others: BTreeMap<String, ResourceEntry>,
-    /// Payloads of the account's other resources on bitween's nodes, where a server keeps one item only.
-    merged: BTreeMap<(Node, String), Element>,
+    others: Others,
     keeps_one: BTreeSet<Node>,
     original_limit: usize,
     part_limit: usize,
@@ -103,8 +102,7 @@ impl Announcer {
             shares: Vec::new(),
             endpoint: Endpoint::default(),
             lanes: [lane(Node::Endpoint, 0), lane(Node::Shares, 1), lane(Node::Original, 2)],
-            others: BTreeMap::new(),
-            merged: BTreeMap::new(),
+            others: Others::default(),
             keeps_one: BTreeSet::new(),
             original_limit: ORIGINAL_LIMIT,
             part_limit: PART_LIMIT,
@@ -117,8 +115,7 @@ impl Announcer {
     /// The stream is new: nothing is known of the server any more.
     pub fn reset(&mut self, resource: &str) {
         resource.clone_into(&mut self.resource);
-        self.others.clear();
-        self.merged.clear();
+        self.others.restart();
         self.told_cut.clear();
         self.lanes.iter_mut().for_each(Lane::reset);
     }
@@ -153,7 +150,7 @@ impl Announcer {
     pub fn fetched(&mut self, now: Instant, node: Node, items: &[WireItem<'_>]) {
         let mut digests = BTreeMap::new();
         for item in items {
-            self.learn(node, *item);
+            self.others.learn(&self.resource, node, *item);
             if self.is_own_item(node, item.id) {
                 digests.insert(item.id.to_owned(), item_digest(node, *item));
             }
@@ -171,20 +168,21 @@ impl Announcer {
                 let digest = item_digest(node, *item);
                 let foreign = self.lane(node).observe(item.id, Some(digest));
                 if foreign {
-                    self.learn(node, *item);
+                    self.others.learn(&self.resource, node, *item);
                 }
                 foreign
             }
             Happening::Published(item) => {
-                self.learn(node, *item);
+                self.others.learn(&self.resource, node, *item);
                 false
             }
-            Happening::Retracted(id) => self.is_own_item(node, id) && self.lane(node).observe(id, None),
+            Happening::Retracted(id) if self.is_own_item(node, id) => self.lane(node).observe(id, None),
+            Happening::Retracted(id) => {
+                self.others.retracted(node, id);
+                false
+            }
             Happening::Emptied => {
-                self.merged.retain(|(of, _), _| *of != node);
-                if node == Node::Original {
-                    self.others.clear();
-                }
+                self.others.emptied(node);
                 self.lane(node).observe_empty()
             }
         };
@@ -194,14 +192,20 @@ impl Announcer {
         }
     }
 
-    /// Forgets the entries of own resources that are not online, except this one.
+    /// Another resource of the account came online.
+    pub fn other_came_online(&mut self, resource: &str) {
+        self.others.came_online(resource);
+    }
+
+    /// Takes off the server what the account's other resources have left there that will not come back. Only some of
+    /// those that are not `online` are meant; see `others`.
     pub fn drop_ghosts(&mut self, now: Instant, online: &BTreeSet<String>) {
-        let before = self.others.len() + self.merged.len();
-        self.others.retain(|resource, _| online.contains(resource));
-        self.merged.retain(|(_, resource), _| online.contains(resource));
-        if self.others.len() + self.merged.len() < before {
-            self.refresh(now);
+        let Some(left) = self.others.drop_ghosts(now, self.endpoint.seen, online) else { return };
+        for node in [Node::Endpoint, Node::Shares] {
+            let ids = left.iter().filter(|(of, _)| *of == node).map(|(_, id)| id.clone());
+            self.lane(node).discard(now, ids);
         }
+        self.refresh(now);
     }
 
     /// Says goodbye: what is shared stands, but nobody is here. With `for_good` everything of this resource is taken
@@ -230,11 +234,7 @@ impl Announcer {
 
     /// The nodes nobody of this account needs any more once everything of this resource is gone.
     pub fn unused_nodes(&self) -> Vec<Node> {
-        let others: BTreeSet<Node> = self.merged.keys().map(|(node, _)| *node).collect();
-        let unused = |node: &Node| match node {
-            Node::Original => self.publish_original && self.others.is_empty(),
-            node => !others.contains(node),
-        };
+        let unused = |node: &Node| (*node != Node::Original || self.publish_original) && !self.others.use_node(*node);
         Node::ALL.into_iter().filter(unused).collect()
     }
 
@@ -319,7 +319,7 @@ impl Announcer {
             (Node::Shares, Ending::Parting) => vec![(self.resource.clone(), build_gone(&self.resource))],
             (Node::Shares, Ending::Emptying) => build_list(&self.resource, &[], self.part_limit).0,
             (_, Ending::Parting | Ending::Emptying) => {
-                vec![(self.resource.clone(), build_endpoint_gone(&self.resource))]
+                vec![(self.resource.clone(), build_endpoint_gone(&self.resource, self.endpoint.seen))]
             }
             (Node::Shares, Ending::No) => self.list(one),
             (_, Ending::No) => vec![(self.resource.clone(), build_endpoint(&self.resource, &self.endpoint))],
@@ -327,7 +327,7 @@ impl Announcer {
         if !one {
             return own.into_iter().map(|(id, payload)| Item::new(id, payload)).collect();
         }
-        let others = self.merged.iter().filter(|((of, _), _)| *of == node).map(|(_, payload)| payload.clone());
+        let others = self.others.payloads(node).cloned();
         let payloads: Vec<Element> = others.chain(own.into_iter().map(|(_, payload)| payload)).collect();
         if payloads.is_empty() && !there {
             return Vec::new();
@@ -357,14 +357,14 @@ impl Announcer {
         if self.publish_original && self.ending == Ending::No {
             let addresses = self.endpoint.addresses.iter().map(|address| address.socket).collect();
             let shares = self.shares.clone();
-            let others = original::merge(self.others.values(), &own);
+            let others = original::merge(self.others.entries(), &own);
             let room = ITEM_LIMIT.saturating_sub(original::written_len(&original::build(&others)));
             let whole = ResourceEntry { shares, addresses, ..own };
             own_entry = original::fit(whole, self.original_limit.min(room)).0;
             let cut = self.shares.len() - own_entry.shares.len();
             self.tell_cut(Node::Original, cut);
         }
-        let entries = original::merge(self.others.values(), &own_entry);
+        let entries = original::merge(self.others.entries(), &own_entry);
         // An empty list is published only where it replaces one: other resources may be about to publish theirs.
         if !there && (entries.is_empty() || own_entry.shares.is_empty()) {
             return Vec::new();
@@ -393,21 +393,6 @@ impl Announcer {
             Node::Original => id == ITEM_ID,
             node if self.keeps_one.contains(&node) && id == MERGED_ID => true,
             _ => id.strip_prefix(self.resource.as_str()).is_some_and(|rest| rest.is_empty() || part(rest)),
-        }
-    }
-
-    /// Remembers what an item says of the account's other resources.
-    fn learn(&mut self, node: Node, item: WireItem<'_>) {
-        if node == Node::Original {
-            let AccountList { entries, .. } = original::parse(item.payload);
-            let others = entries.into_iter().filter(|entry| entry.resource != self.resource);
-            self.others = others.map(|entry| (entry.resource.clone(), entry)).collect();
-            return;
-        }
-        for (resource, payload) in shares::payloads(node.name(), item.payload) {
-            if resource != self.resource && self.merged.len() < 2 * MAX_RESOURCES_PER_CONTACT {
-                self.merged.insert((node, resource.to_owned()), payload.clone());
-            }
         }
     }
 }

@@ -49,8 +49,15 @@ impl Lists {
         Self::default()
     }
 
-    /// An item was published.
+    /// An item was published. Where all resources share one item, who is not in it is gone.
     pub fn publish(&mut self, id: &str, payload: Option<&Element>) -> Vec<Announcement> {
+        if payload.is_some_and(|payload| payload.is("merged", SHARES_NODE)) {
+            return self.replace(std::iter::once((id, payload)));
+        }
+        self.take_parts(id, payload)
+    }
+
+    fn take_parts(&mut self, id: &str, payload: Option<&Element>) -> Vec<Announcement> {
         let parts = payloads(SHARES_NODE, payload).into_iter().filter_map(|(_, element)| parse_list(element));
         parts.filter_map(|part| self.take(id, part)).collect()
     }
@@ -68,7 +75,7 @@ impl Lists {
         let mut present = BTreeSet::new();
         for (id, payload) in items {
             present.extend(payloads(SHARES_NODE, payload).into_iter().map(|(name, _)| name.to_owned()));
-            announcements.extend(self.publish(id, payload));
+            announcements.extend(self.take_parts(id, payload));
         }
         let gone: Vec<String> = self.resources.keys().filter(|name| !present.contains(*name)).cloned().collect();
         announcements.extend(gone.into_iter().filter_map(|name| self.withdraw(name)));

@@ -177,6 +177,12 @@ impl Lane {
         self.due = self.next_step().map(|_| now);
     }
 
+    /// These items stand on the node, and nobody needs them any more.
+    pub fn discard(&mut self, now: Instant, ids: impl IntoIterator<Item = String>) {
+        self.server.extend(ids.into_iter().map(|id| (id, Digest::default())));
+        self.plan(now, GATHER);
+    }
+
     /// The server told of an own item: `None` if it is gone. Returns whether that was somebody else's doing, which
     /// [`Self::mend`] may put right.
     pub fn observe(&mut self, id: &str, digest: Option<Digest>) -> bool {

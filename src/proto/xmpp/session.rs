@@ -205,6 +205,7 @@ impl XmppSession {
         if self.ghosts_due.take_if(|due| *due <= now).is_some() {
             let own = self.own.to_bare();
             self.announcer.drop_ghosts(now, &self.online.get(&own).cloned().unwrap_or_default());
+            self.ghosts_due = Some(now + incoming::GHOSTS_EVERY);
         }
         if self.own_retry.take_if(|due| *due <= now).is_some() {
             self.watch.fetch(now, &self.own.to_bare());

@@ -2,8 +2,9 @@
 //!
 //! Each resource owns its items, so resources of one account never overwrite each other.
 //!
-//! * Node [`ENDPOINT_NODE`]: item id = resource, payload `<endpoint resource= software= ipv4= ipv6=>` with `<address ip=
-//!   port= kind=/>` and at most one `<certificate fingerprint=/>`.
+//! * Node [`ENDPOINT_NODE`]: item id = resource, payload `<endpoint resource= software= ipv4= ipv6= seen=>` with
+//!   `<address ip= port= kind=/>` and at most one `<certificate fingerprint=/>`. `seen` is the day on which the resource
+//!   was last there, in Unix time.
 //! * Node [`SHARES_NODE`]: payload `<shares resource= revision= part= parts= count=>` with `<share hash= name= size=
 //!   files= have=/>`. A list that does not fit into one item continues in the items `resource/2`, `resource/3`, ..; all
 //!   parts carry the same revision (a hash of the list) and the number of parts, and a reader shows a new revision once
@@ -138,14 +139,22 @@ pub fn build_endpoint(resource: &str, endpoint: &Endpoint) -> Element {
         .with("software", &endpoint.software)
         .with("ipv4", endpoint.ipv4.to_string())
         .with("ipv6", endpoint.ipv6.to_string())
+        .with_some("seen", endpoint.seen.map(|day| day.to_string()))
         .containing_all(endpoint.addresses.iter().take(MAX_ADDRESSES_PER_RESOURCE).map(address))
         .containing_all(certificate)
 }
 
 /// The item with which a resource says goodbye on [`ENDPOINT_NODE`].
 #[must_use]
-pub fn build_endpoint_gone(resource: &str) -> Element {
-    element("endpoint", ENDPOINT_NODE).with("resource", resource).with("gone", "true")
+pub fn build_endpoint_gone(resource: &str, seen: Option<u64>) -> Element {
+    let seen = seen.map(|day| day.to_string());
+    element("endpoint", ENDPOINT_NODE).with("resource", resource).with("gone", "true").with_some("seen", seen)
+}
+
+/// The day, in Unix time, on which the resource of an `<endpoint>` was last there, if it says so.
+#[must_use]
+pub fn seen(payload: &Element) -> Option<u64> {
+    payload.attr("seen")?.parse().ok()
 }
 
 /// The payloads of several resources in one item of `node`, for servers that keep no more than one.
@@ -206,6 +215,7 @@ pub fn parse_endpoint(payload: &Element) -> Option<Endpoint> {
         ipv6: is_true(payload.attr("ipv6")),
         software: display_name(payload.attr("software").unwrap_or_default(), MAX_LABEL_LEN),
         certificate: certificate.map(|text| cut(text, MAX_TOKEN).to_owned()),
+        seen: seen(payload),
     })
 }
 
@@ -363,9 +373,10 @@ mod tests {
             ipv6: false,
             software: "bitween 0.1.0".into(),
             certificate: Some("ab:cd".into()),
+            seen: Some(86_400),
         };
         assert_eq!(parse_endpoint(&carried(&build_endpoint("r", &endpoint))), Some(endpoint));
-        assert_eq!(parse_endpoint(&carried(&build_endpoint_gone("r"))), None);
+        assert_eq!(parse_endpoint(&carried(&build_endpoint_gone("r", None))), None);
         assert!(parse_list(&carried(&build_gone("r"))).unwrap().gone);
     }
 
@@ -390,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_merged_item_speaks_for_several_resources() {
-        let gone = build_endpoint_gone("b");
+        let gone = build_endpoint_gone("b", Some(86_400));
         let merged = build_merged(ENDPOINT_NODE, [build_endpoint("a", &Endpoint::default()), gone.clone()]);
         let names: Vec<_> = payloads(ENDPOINT_NODE, Some(&merged)).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["a", "b"]);

@@ -15,6 +15,8 @@ use crate::types::{Announcement, MAX_RESOURCES_PER_CONTACT};
 
 /// After this long all own resources have shown their presence.
 const GHOSTS_AFTER: Duration = Duration::from_secs(10);
+/// Own resources that do not come back are looked for this often.
+pub(super) const GHOSTS_EVERY: Duration = Duration::from_secs(3600);
 /// The own nodes are asked for again this long after a failure.
 const OWN_RETRY: Duration = Duration::from_secs(60);
 
@@ -166,6 +168,9 @@ impl XmppSession {
         let resources = self.online.entry(jid.clone()).or_default();
         if resources.len() >= MAX_RESOURCES_PER_CONTACT || !resources.insert(resource.clone()) {
             return;
+        }
+        if own {
+            self.announcer.other_came_online(&resource);
         }
         self.watch.came_online(now, &jid, &resource);
         self.events.push_back(SessionEvent::ContactOnline { jid: jid.to_string(), resource });

@@ -234,7 +234,49 @@ fn an_original_program_as_own_second_resource_loses_nothing() {
     share(&mut server, 0, 0..2);
     server.run(secs(20));
     let bob = told(&mut server, 1);
-    assert_eq!(bob.last().map(String::as_str), Some("alice original a:2"), "a ghost goes with the next own change");
+    assert_eq!(bob.last().map(String::as_str), Some("alice original a:2 old:1"), "it may only be away for a moment");
+    server.run(secs(20 * 3600));
+    share(&mut server, 0, 0..3);
+    server.run(secs(20));
+    assert_eq!(told(&mut server, 1).last().map(String::as_str), Some("alice original a:3 old:1"));
+    server.run(secs(5 * 3600));
+    assert_eq!(told(&mut server, 1).last().map(String::as_str), Some("alice original a:3"), "missed for a day");
+}
+
+#[test]
+fn what_a_resource_that_never_comes_back_left_is_taken_off() {
+    const DAY: u64 = 24 * 3600;
+    let on_day = |server: &mut Server, client: usize, day: u64, shared: std::ops::Range<u32>| {
+        let now = server.now;
+        let endpoint = Endpoint { seen: Some(day * DAY), ..endpoint(7000) };
+        server.clients[client].session.set_endpoint(now, endpoint);
+        server.clients[client].session.set_shares(now, shares(shared));
+    };
+    for crowded in [false, true] {
+        let mut server = Server::new();
+        (server.rich, server.configurable) = (!crowded, !crowded);
+        server.befriend(ALICE, BOB);
+        let [lost, there, bob] =
+            ["alice@example.org/lost", "alice@example.org/there", "bob@example.org/b"].map(|jid| server.login(jid));
+        on_day(&mut server, lost, 100, 0..900);
+        server.run(secs(90));
+        on_day(&mut server, there, 100, 900..901);
+        server.run(secs(90));
+        server.clients[lost].session.stream_lost();
+        server.clients[lost].present = false;
+        let everything = |server: &Server| Node::ALL.map(|node| server.node(ALICE, node).join("")).concat();
+        for (day, stays) in [(130, true), (131, false)] {
+            let now = server.now;
+            on_day(&mut server, there, day, 900..901);
+            server.clients[there].session.stream_lost();
+            server.clients[there].session.started(now, FullJid::new("alice@example.org/there").unwrap());
+            server.run(secs(90));
+            let text = everything(&server);
+            assert_eq!(text.contains("'lost"), stays, "day {day}, one item {crowded}: {text:.2000}");
+            assert!(text.contains("'there'") && text.contains("share 900"));
+        }
+        assert!(has(&told(&mut server, bob), "alice lost withdrawn"));
+    }
 }
 
 #[test]
