@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use super::InfoHash;
+use super::{InfoHash, is_unprintable};
 
 /// Shares kept of one contact, all resources together, at most; users may want fewer.
 pub const MAX_SHARES_PER_CONTACT: usize = 10_000;
@@ -128,14 +128,14 @@ pub enum Announcement {
     },
 }
 
-/// Makes foreign text fit to show: control and direction-changing characters go, white space becomes plain spaces, and
-/// what is longer than `max_len` bytes is cut at a character.
+/// Makes foreign text fit to show: [unprintable](is_unprintable) characters go, white space becomes plain spaces, and what
+/// is longer than `max_len` bytes is cut at a character.
 #[must_use]
 pub fn display_name(text: &str, max_len: usize) -> String {
     let mut name = String::with_capacity(text.len().min(max_len));
     for c in text.chars() {
         let c = if c.is_whitespace() { ' ' } else { c };
-        if c.is_control() || is_format_trick(c) {
+        if is_unprintable(c) {
             continue;
         }
         if name.len() + c.len_utf8() > max_len {
@@ -147,14 +147,6 @@ pub fn display_name(text: &str, max_len: usize) -> String {
     name
 }
 
-/// Characters that change how the text around them is shown: direction marks, embeddings, isolates, byte order mark,
-/// zero width spaces and the line separators.
-fn is_format_trick(c: char) -> bool {
-    matches!(c,
-        '\u{061C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
-        | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,7 +155,8 @@ mod tests {
     fn names_lose_what_could_deceive_a_reader() {
         assert_eq!(display_name("a\u{202E}gpj.exe", 255), "agpj.exe");
         assert_eq!(display_name("two\r\nlines\u{0}\u{1b}[31m", 255), "two  lines[31m");
-        assert_eq!(display_name("Füße & 木", 255), "Füße & 木");
+        assert_eq!(display_name("zero\u{200b}width\u{2060} \u{ffff}\u{feff}", 255), "zerowidth");
+        assert_eq!(display_name("Füße & 木 👩\u{200d}👧", 255), "Füße & 木 👩\u{200d}👧", "joiners make emoji");
     }
 
     #[test]
