@@ -44,7 +44,7 @@ const RPC: &str = "the interface";
 pub(super) struct Parts {
     config: Arc<Config>,
     pub(super) bus: Bus,
-    contacts: Published<Contacts>,
+    pub(super) contacts: Published<Contacts>,
     torrents: Published<Torrents>,
     problems: Problems,
     restarts: Restarts,
@@ -171,6 +171,12 @@ impl Parts {
             self.xmpp = Some(xmpp::start(&self.config, account, &self.bus, &self.contacts, &self.torrents)?);
         }
         Ok(())
+    }
+
+    /// Puts another XMPP thread in the place of the one that runs.
+    #[cfg(all(test, feature = "xmpp"))]
+    pub(super) fn replace_xmpp(&mut self, thread: xmpp::Thread) {
+        self.xmpp = Some(thread);
     }
 
     /// How many restarts the last ten minutes saw.

@@ -91,9 +91,20 @@ impl XmppThread {
         let orders = bus.subscribe_with_wake("xmpp orders", ORDERS, INBOX, Arc::new(move || interrupt.interrupt()));
         let farewells = Farewells::new(handle.clone());
         let worker = Worker::new(options, bus.clone(), (news, orders), farewells, contacts, &torrents);
+        Self::spawn(handle, bus, move || worker.run(port))
+    }
+
+    /// One whose thread panics at once, for tests of whoever looks after it.
+    #[cfg(test)]
+    pub(crate) fn panicking(bus: Bus) -> Self {
+        let handle = Port::new().unwrap().handle();
+        Self::spawn(handle, bus, || panic!("on purpose")).unwrap()
+    }
+
+    fn spawn(handle: Handle, bus: Bus, run: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (alive, ended) = bounded(0);
         let run = move || {
-            worker.run(port);
+            run();
             drop(alive);
         };
         let thread = std::thread::Builder::new().name("xmpp".to_owned()).spawn(run)?;
