@@ -16,7 +16,9 @@
 mod common;
 
 mod contacts;
+mod direct;
 mod failures;
+mod hung;
 mod original;
 mod raw;
 mod restart;
