@@ -419,7 +419,8 @@ fn a_closed_terminal_and_signals_in_one_breath_end_a_transfer_in_order() {
 
 #[test]
 fn nohup_means_that_the_transfer_goes_on() {
-    let mut child = seeder(&Home::new(), "trap '' HUP;");
+    let home = Home::new();
+    let mut child = seeder(&home, "trap '' HUP;");
     signal(&child, "-HUP");
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(child.try_wait().unwrap(), None);
