@@ -19,6 +19,7 @@ pub mod bitween;
 #[cfg(feature = "cli")]
 pub mod daemon;
 pub mod data;
+pub mod ejabberd;
 pub mod fake_peer;
 pub mod libtorrent;
 pub mod node;

@@ -263,7 +263,8 @@ VirtualHost "{DOMAIN}"
     )
 }
 
-fn write_certificates(root: &Path, name: &str) {
+/// `ca.pem`, and `certificate.pem` and `key.pem` for a server of this name.
+pub fn write_certificates(root: &Path, name: &str) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -272,6 +273,8 @@ fn write_certificates(root: &Path, name: &str) {
 
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    // The default, 4096, is beyond what ejabberd's timers can count.
+    params.not_after = rcgen::date_time_ymd(2060, 1, 1);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &authority).unwrap();

@@ -45,10 +45,14 @@ pub struct User {
 impl User {
     /// Folders and configuration of somebody with an account on `server`; nothing runs yet.
     pub fn with_account(server: &Prosody, user: &str, password: &str) -> Self {
+        Self::on_server(&server.server(), &server.ca_file(), user, password)
+    }
+
+    /// Folders and configuration of somebody with an account on the server at this address; nothing runs yet.
+    pub fn on_server(server: &str, ca_file: &Path, user: &str, password: &str) -> Self {
         let xmpp = format!(
-            "jid = \"{user}@localhost\"\npassword_file = \"password\"\nserver = \"{}\"\nca_file = \"{}\"\n",
-            server.server(),
-            text(&server.ca_file())
+            "jid = \"{user}@localhost\"\npassword_file = \"password\"\nserver = \"{server}\"\nca_file = \"{}\"\n",
+            text(ca_file)
         );
         let daemon = Self::new(user, &xmpp);
         let file = daemon.home.path().join("password");

@@ -1,4 +1,4 @@
-//! The main job, end to end: people with accounts on a real Prosody share files with each other.
+//! The main job, end to end: people with accounts on a real Prosody (or ejabberd) share files with each other.
 //!
 //! Everything is done as a user would do it: `bitween daemon` runs, the other commands are typed. Each test has a server
 //! and daemons of its own. A raw connection to the server stands in for other programs where that is the point.
@@ -17,6 +17,7 @@ mod common;
 
 mod contacts;
 mod direct;
+mod ejabberd;
 mod failures;
 mod hung;
 mod original;

@@ -12,6 +12,8 @@ use super::stanza::Failure;
 
 /// Looks at the configuration, per login; more means that server and client do not agree.
 const MAX_ATTEMPTS: u32 = 4;
+/// Publishes repeated at once, per login, because the node was just being made.
+const MAX_COLLISIONS: u32 = 3;
 /// A node that keeps this many items has room for every resource; servers accept this number or `max`.
 const ENOUGH_ITEMS: u32 = 64;
 
@@ -66,13 +68,24 @@ pub(super) struct Setup {
     keep_access: bool,
     conflict: bool,
     attempts: u32,
+    collisions: u32,
 }
 
 impl Setup {
     /// `several`: the node must keep an item for each resource.
     pub(super) const fn new(node: &'static str, several: bool) -> Self {
         let level = if several { Level::Rich } else { Level::Plain };
-        Self { node, several, level, next: None, postponed: false, keep_access: false, conflict: false, attempts: 0 }
+        Self {
+            node,
+            several,
+            level,
+            next: None,
+            postponed: false,
+            keep_access: false,
+            conflict: false,
+            attempts: 0,
+            collisions: 0,
+        }
     }
 
     /// What to demand with a publish.
@@ -109,6 +122,11 @@ impl Setup {
             ["resource-constraint", "bad-request", "not-acceptable", "feature-not-implemented"];
         self.conflict = failure.is("conflict") || failure.is("precondition-not-met");
         let about_options = ABOUT_OPTIONS.iter().any(|condition| failure.is(condition)) && self.level < Level::Bare;
+        // A publish makes the node it names. ejabberd says this when it makes two nodes of an account at the same time.
+        if failure.is("item-not-found") && self.collisions < MAX_COLLISIONS {
+            self.collisions += 1;
+            return Verdict::Go(None);
+        }
         if !self.conflict && !about_options {
             return Verdict::Later;
         }
@@ -248,6 +266,16 @@ mod tests {
         let _ = setup.read(Ok(&config("presence", "max")));
         setup.published();
         assert_eq!(setup.next(), None, "looked at once");
+    }
+
+    #[test]
+    fn a_publish_that_met_the_making_of_its_node_is_repeated_at_once() {
+        let mut setup = Setup::new("n", true);
+        for _ in 0..MAX_COLLISIONS {
+            assert_eq!(setup.refused(&refused("item-not-found")), Verdict::Go(None));
+            assert_eq!(setup.next(), None);
+        }
+        assert_eq!(setup.refused(&refused("item-not-found")), Verdict::Later);
     }
 
     #[test]
