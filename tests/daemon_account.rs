@@ -107,6 +107,45 @@ fn an_account_is_stored_only_if_the_server_takes_it() {
 }
 
 #[test]
+fn what_cannot_be_checked_or_taken_off_is_said_plainly() {
+    let Some(mut server) = prosody() else { return };
+    let home = Home::new();
+    let daemon = home.start();
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(set_account(&home, &server, "alice@localhost", "secret-a").status.success());
+    server.kill();
+    wait_for("the account to be offline", START_LIMIT, || (account(&home)["state"] == "offline").then_some(()));
+
+    // Bob's account is taken on trust; alice's, which cannot be reached, is not forgotten.
+    let set = set_account(&home, &server, "bob@localhost", "pa55");
+    assert!(set.status.success() && said(&set).contains("whether the server takes it is not known yet"), "{set:?}");
+    assert!(fs::read_to_string(home.data("account.toml")).unwrap().contains("bob@localhost"));
+    wait_for("the remains to be told", START_LIMIT, || {
+        let remains = account(&home)["remains"][0].as_str().map(str::to_owned)?;
+        (remains.contains("alice@localhost") && home.ok(&["status"]).contains(&remains)).then_some(())
+    });
+    server.resume();
+    wait_for("bob to be refused", START_LIMIT, || (account(&home)["state"] == "failed").then_some(()));
+    wait_for("alice's to be taken off", START_LIMIT, || (account(&home)["remains"] == json!([])).then_some(()));
+
+    server.kill();
+    let removed = home.run(&["account", "remove"]);
+    assert!(
+        removed.status.success() && said(&removed).contains("bob@localhost announced may still stand"),
+        "{removed:?}"
+    );
+    assert!(!daemon.program.stderr().contains("secret"), "no password in the log");
+    home.ok(&["stop"]);
+    drop(daemon);
+
+    // Without a daemon nobody can take anything off.
+    let set = set_account(&home, &server, "alice@localhost", "secret-a");
+    assert!(set.status.success() && said(&set).contains("unchecked"), "{set:?}");
+    let removed = home.run(&["account", "remove"]);
+    assert!(removed.status.success() && said(&removed).contains("what alice@localhost announced"), "{removed:?}");
+}
+
+#[test]
 fn a_share_is_announced_found_fetched_and_withdrawn() {
     let Some(server) = prosody() else { return };
     let (alice, bob) = (configured(&server, "alice", "secret-a"), configured(&server, "bob", "secret-b"));

@@ -151,7 +151,7 @@ impl Farewell {
 
     fn remains(&self) -> Option<String> {
         let problem = self.problem.as_ref()?;
-        Some(format!("what {} announced still stands on its server: {problem}", self.jid.to_bare()))
+        Some(format!("what {} announced may still stand on its server: {problem}", self.jid.to_bare()))
     }
 }
 
