@@ -169,7 +169,7 @@ fn no_password(error: io::Error) -> CliError {
 
 /// What is said of an account that is left while no daemon can take off its server what it announced.
 fn not_withdrawn(jid: String) -> String {
-    format!("no daemon is running: what {jid} announced, if anything, still stands there")
+    format!("no daemon is running: what {jid} announced, if anything, still stands on its server")
 }
 
 /// The account as the files say, for when no daemon runs.
