@@ -35,7 +35,8 @@ fn a_share_lives_through_all_commands() {
     home.ok(&["pause", &hash[..8]]);
     assert_eq!(home.state(&hash), "paused");
     home.ok(&["resume", &hash]);
-    assert_eq!(home.state(&hash), "seeding");
+    assert_ne!(home.state(&hash), "paused");
+    wait_for("the share to be looked at and served", START_LIMIT, || (home.state(&hash) == "seeding").then_some(()));
     home.ok(&["unshare", &hash]);
     assert_eq!(home.state(&hash), "gone");
     assert!(home.path("film.mkv").exists());

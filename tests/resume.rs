@@ -40,7 +40,8 @@ fn leecher(sample: &Sample, into: &Path, home: &Path, seeder: &Node) -> Program 
 
 /// "N of M pieces there, H checked": N and H.
 fn found(leecher: &mut Program) -> (u32, u32) {
-    let line = leecher.wait_for_line("sample: ", START_LIMIT);
+    // As logged: a slow check also tells how far it is.
+    let line = leecher.wait_for_line("::disk: sample: ", START_LIMIT);
     let mut numbers = line.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
     (numbers.next().unwrap(), numbers.nth(1).unwrap())
 }

@@ -487,7 +487,9 @@ fn a_slow_server_is_told_of_and_what_it_says_later_is_seen() {
         assert_eq!(node.state().unwrap().0, AccountState::Connecting, "the new one is in use");
         gate.open();
         // The attempt under way has to find out first that nobody answers it.
-        node.bus.publish(Event::Contacts(ContactCommand::Add { jid: BOB.into(), name: None, reply: Reply::channel().0 })).unwrap();
+        node.bus
+            .publish(Event::Contacts(ContactCommand::Add { jid: BOB.into(), name: None, reply: Reply::channel().0 }))
+            .unwrap();
         wait_for("the outcome", PATIENCE, || (node.state()?.0 == outcome).then_some(()));
     }
     assert!(node.state().unwrap().1.unwrap().contains("wrong user name or password"));

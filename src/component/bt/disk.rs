@@ -271,9 +271,10 @@ impl Bt {
         };
         match torrent.closing.take() {
             Some(Closing::Reopen(check, reply)) => {
-                reply.send(answer);
                 torrent.phase = Phase::Opening { checked: 0, total: 0 };
                 self.open(net, key, check);
+                self.publish_status(net.now()); // Whoever has the answer must not see it paused any more.
+                reply.send(answer);
             }
             Some(Closing::Remove(reply)) => {
                 self.torrents.remove(&key);
