@@ -166,7 +166,7 @@ impl ContactShares {
     /// Where resources that are online say they can be reached, as far as `filter` allows.
     pub fn online_addresses(&self, filter: &AddressFilter) -> impl Iterator<Item = SocketAddr> {
         let online = self.resources().filter(|(_, _, resource)| resource.is_online());
-        online.flat_map(|(_, _, resource)| filter.usable(&resource.addresses()))
+        online.flat_map(|(_, _, resource)| filter.usable(resource.addresses()))
     }
 
     /// Every available torrent with the addresses announced for it, unfiltered.
