@@ -229,21 +229,9 @@ impl Check {
         let from = self.next.fetch_add(run, Ordering::Relaxed);
         let pieces = self.candidates.get(from..self.candidates.len().min(from.saturating_add(run)));
         let Some(pieces) = pieces.filter(|pieces| !pieces.is_empty()) else { return self.leave() };
-        for piece in pieces {
-            let looked = self.look_at(*piece, reader);
-            let mut found = self.found();
-            found.checked += u64::from(geometry.piece_len(*piece));
-            match looked {
-                Ok(Look { good, hashed }) => {
-                    found.hashed += u32::from(hashed);
-                    if good {
-                        found.have.insert(*piece);
-                    }
-                }
-                Err(error) => {
-                    found.failure.get_or_insert(error);
-                    break;
-                }
+        for two in pieces.chunks(2) {
+            if self.look_at(two, reader).is_err() {
+                break;
             }
         }
         let checked = self.found().checked;
@@ -262,17 +250,49 @@ impl Check {
         self.candidates.iter().map(|piece| u64::from(geometry.piece_len(*piece))).sum()
     }
 
-    fn look_at(&self, piece: PieceIndex, reader: &mut PieceReader) -> Result<Look, StorageError> {
-        let torrent = &self.torrent;
-        if !self.has_data(piece)? {
-            let geometry = torrent.place.layout.geometry();
-            let len = geometry.piece_len(piece);
-            let full = len == geometry.piece_length();
-            let hash = if full { *self.zeros.get_or_init(|| hash_zeros(len)) } else { hash_zeros(len) };
-            return Ok(Look { good: torrent.is_good(piece, hash), hashed: false });
+    /// Looks at one or two pieces. `Err` if the check failed and need not go on.
+    fn look_at(&self, pieces: &[PieceIndex], reader: &mut PieceReader) -> Result<(), Failed> {
+        let mut wanted = [None, None];
+        for (wanted, piece) in wanted.iter_mut().zip(pieces) {
+            match self.has_data(*piece) {
+                Ok(true) => *wanted = Some(*piece),
+                looked => self.note(*piece, looked.map(|_| self.is_good_unwritten(*piece)), false)?,
+            }
         }
-        let hash = reader.hash_piece(torrent, piece)?;
-        Ok(Look { good: hash.is_some_and(|hash| torrent.is_good(piece, hash)), hashed: true })
+        let hashes = reader.hash_pieces(&self.torrent, wanted);
+        for (piece, hash) in wanted.into_iter().zip(hashes) {
+            let Some(piece) = piece else { continue };
+            let is_good = hash.map(|hash| hash.is_some_and(|hash| self.torrent.is_good(piece, hash)));
+            self.note(piece, is_good, true)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what was found out of a piece.
+    fn note(&self, piece: PieceIndex, is_good: Result<bool, StorageError>, hashed: bool) -> Result<(), Failed> {
+        let mut found = self.found();
+        found.checked += u64::from(self.torrent.place.layout.geometry().piece_len(piece));
+        found.hashed += u32::from(hashed && is_good.is_ok());
+        match is_good {
+            Ok(true) => {
+                found.have.insert(piece);
+            }
+            Ok(false) => {}
+            Err(error) => {
+                found.failure.get_or_insert(error);
+                return Err(Failed);
+            }
+        }
+        Ok(())
+    }
+
+    /// True if the piece should be nothing but zeros.
+    fn is_good_unwritten(&self, piece: PieceIndex) -> bool {
+        let geometry = self.torrent.place.layout.geometry();
+        let len = geometry.piece_len(piece);
+        let full = len == geometry.piece_length();
+        let hash = if full { *self.zeros.get_or_init(|| hash_zeros(len)) } else { hash_zeros(len) };
+        self.torrent.is_good(piece, hash)
     }
 
     /// False if no byte of the piece was ever written (all of it is there: [`plan`] saw to that).
@@ -366,10 +386,8 @@ impl Check {
     }
 }
 
-struct Look {
-    good: bool,
-    hashed: bool,
-}
+/// The check has noted why it failed.
+struct Failed;
 
 fn span_has_data(file: &fs::File, span: &Span) -> bool {
     // Moves the position that the handle shares; nobody uses that.

@@ -12,8 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 
-use sha1::{Digest, Sha1};
-
+use super::sha1_pair::hash_both;
 use crate::types::{Geometry, PieceHash, PieceIndex};
 
 /// Bytes per read. Large enough that the system call costs nothing, small enough to stay in the second-level cache.
@@ -88,16 +87,24 @@ impl Sources {
     ) -> Result<Option<Vec<T>>, E> {
         let count = self.geometry.piece_count();
         let cores = thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+        // Two at once are faster, but not if that leaves a core without work.
+        let step = if count >= cores.saturating_mul(2) { 2 } else { 1 };
         let (next, done, failed) = (AtomicU32::new(0), AtomicU64::new(0), AtomicBool::new(false));
         let work = || -> Result<Vec<(PieceIndex, T)>, E> {
             let mut reader = Reader::new(&self.files);
             let mut results = Vec::new();
             while !cancel.load(Ordering::Relaxed) && !failed.load(Ordering::Relaxed) {
-                let Some(piece) = self.geometry.piece(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                let answer = visit(piece, reader.hash(self.parts(piece)));
-                results.push((piece, answer.inspect_err(|_| failed.store(true, Ordering::Relaxed))?));
-                let len = u64::from(self.geometry.piece_len(piece));
-                progress(done.fetch_add(len, Ordering::Relaxed) + len, self.geometry.total());
+                let first = next.fetch_add(step, Ordering::Relaxed);
+                let Some(left) = self.geometry.piece(first) else { break };
+                let right = if step == 2 { self.geometry.piece(first + 1) } else { None };
+                let hashes = reader.hash(Some(left).into_iter().chain(right).map(|piece| self.parts(piece)));
+                for (piece, hash) in [Some(left), right].into_iter().zip(hashes) {
+                    let Some(piece) = piece else { continue };
+                    let answer = visit(piece, hash);
+                    results.push((piece, answer.inspect_err(|_| failed.store(true, Ordering::Relaxed))?));
+                    let len = u64::from(self.geometry.piece_len(piece));
+                    progress(done.fetch_add(len, Ordering::Relaxed) + len, self.geometry.total());
+                }
             }
             Ok(results)
         };
@@ -119,45 +126,79 @@ impl Sources {
     }
 }
 
-/// One thread's buffer and the file that it read last: pieces come in order, so it is mostly the right one.
+/// One thread's buffers and the file that it read last: pieces come in order, so it is mostly the right one.
 struct Reader<'a> {
     files: &'a [Source],
     open: Option<(usize, fs::File)>,
-    buffer: Vec<u8>,
+    buffers: [Vec<u8>; 2],
 }
 
 impl<'a> Reader<'a> {
     fn new(files: &'a [Source]) -> Self {
-        Self { files, open: None, buffer: vec![0; BUFFER_LEN] }
+        Self { files, open: None, buffers: [vec![0; BUFFER_LEN], vec![0; BUFFER_LEN]] }
     }
 
-    fn hash(&mut self, parts: impl Iterator<Item = (usize, Range<u64>)>) -> Result<PieceHash, ReadError> {
-        let mut hasher = Sha1::new();
-        for (file, range) in parts {
-            self.feed(&mut hasher, file, range).map_err(|error| ReadError { file, error })?;
-        }
-        Ok(PieceHash::new(hasher.finalize().into()))
-    }
-
-    fn feed(&mut self, hasher: &mut Sha1, index: usize, mut range: Range<u64>) -> io::Result<()> {
-        let source = self.files.get(index).ok_or(io::ErrorKind::NotFound)?;
-        let file = match (&mut self.open, source.pad) {
-            (_, true) => None,
-            (Some((open, file)), false) if *open == index => Some(&*file),
-            (slot, false) => Some(&slot.insert((index, open_regular(source)?)).1),
+    /// Hashes of the first two of these messages, each made of parts of files; of fewer, what nothing hashes to.
+    fn hash<P: Iterator<Item = (usize, Range<u64>)>>(
+        &mut self,
+        mut messages: impl Iterator<Item = P>,
+    ) -> [Result<PieceHash, ReadError>; 2] {
+        let mut cursors = [messages.next(), messages.next()].map(|parts| Cursor { parts, now: None });
+        let Self { files, open, buffers } = self;
+        let fill = |lane: usize, buffer: &mut [u8]| {
+            cursors.get_mut(lane).map_or(Ok(0), |cursor| cursor.fill(buffer, files, open))
         };
-        while range.start < range.end {
-            let len = usize::try_from(range.end - range.start).unwrap_or(BUFFER_LEN).min(BUFFER_LEN);
-            let bytes = self.buffer.get_mut(..len).ok_or(io::ErrorKind::InvalidInput)?;
-            match file {
-                Some(file) => file.read_exact_at(bytes, range.start)?,
-                None => bytes.fill(0),
-            }
-            hasher.update(&*bytes);
-            range.start += len as u64;
-        }
-        Ok(())
+        hash_both(buffers, fill).map(|hash| hash.map(PieceHash::new))
     }
+}
+
+/// Where the reading of a piece has come to.
+struct Cursor<P> {
+    /// What comes after `now`.
+    parts: Option<P>,
+    /// The file that is being read, and what is left to read of it.
+    now: Option<(usize, Range<u64>)>,
+}
+
+impl<P: Iterator<Item = (usize, Range<u64>)>> Cursor<P> {
+    /// The next bytes of the piece: as many as fit, or as are left.
+    fn fill(
+        &mut self,
+        buffer: &mut [u8],
+        files: &[Source],
+        open: &mut Option<(usize, fs::File)>,
+    ) -> Result<usize, ReadError> {
+        let mut filled = 0;
+        while let room @ [_, ..] = buffer.get_mut(filled..).unwrap_or_default() {
+            let Some((file, mut range)) = self.now.take().or_else(|| self.parts.as_mut()?.next()) else { break };
+            let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(room.len());
+            let Some(room) = room.get_mut(..len) else { break };
+            read(files, open, file, range.start, room).map_err(|error| ReadError { file, error })?;
+            filled += len;
+            range.start += len as u64;
+            self.now = Some((file, range)).filter(|(_, range)| !range.is_empty());
+        }
+        Ok(filled)
+    }
+}
+
+fn read(
+    files: &[Source],
+    open: &mut Option<(usize, fs::File)>,
+    index: usize,
+    offset: u64,
+    room: &mut [u8],
+) -> io::Result<()> {
+    let source = files.get(index).ok_or(io::ErrorKind::NotFound)?;
+    if source.pad {
+        room.fill(0);
+        return Ok(());
+    }
+    let file = match open {
+        Some((open, file)) if *open == index => file,
+        slot => &slot.insert((index, open_regular(source)?)).1,
+    };
+    file.read_exact_at(room, offset)
 }
 
 /// Opens a file for reading. Never waits for the other end of a pipe that lies in its place.
@@ -172,6 +213,8 @@ fn open_regular(source: &Source) -> io::Result<fs::File> {
 
 #[cfg(test)]
 mod tests {
+    use sha1::{Digest, Sha1};
+
     use super::*;
 
     fn sources(dir: &std::path::Path, lens: &[(u64, bool)], piece_length: u64) -> (Sources, Vec<u8>) {

@@ -23,6 +23,7 @@ mod mapping;
 mod ownership;
 mod piece_buffer;
 mod resume;
+mod sha1_pair;
 #[cfg(test)]
 mod tests;
 mod torrent;

@@ -1,7 +1,7 @@
 //! SHA-1 over pieces (BEP 3): in windows, and in files without one. Runs on disk threads.
 
-use std::fs::File;
 use std::io;
+use std::iter::Peekable;
 use std::os::unix::fs::FileExt;
 
 use sha1::{Digest, Sha1};
@@ -9,6 +9,7 @@ use sha1::{Digest, Sha1};
 use super::error::StorageError;
 use super::layout::Span;
 use super::mapping::WriteWindow;
+use super::sha1_pair::{Pair, hash_both};
 use super::torrent::Torrent;
 use crate::types::{BLOCK_LEN, PieceHash, PieceIndex};
 
@@ -23,6 +24,35 @@ pub(super) fn hash_window(window: &WriteWindow) -> Result<PieceHash, StorageErro
     let mut hasher = Sha1::new();
     window.read_with(0..window.len(), |bytes| hasher.update(bytes))?;
     Ok(PieceHash::new(hasher.finalize().into()))
+}
+
+/// Hashes of the pieces in two windows, at once.
+pub(super) fn hash_windows(windows: [&WriteWindow; 2]) -> [Result<PieceHash, StorageError>; 2] {
+    let mut pair = Pair::default();
+    let mut parts = windows.map(WriteWindow::slices);
+    let mut rests: [&[u8]; 2] = [&[], &[]];
+    loop {
+        for (rest, parts) in rests.iter_mut().zip(&mut parts).filter(|(rest, _)| rest.is_empty()) {
+            *rest = parts.next().unwrap_or_default();
+        }
+        // As far as both go; once one has ended, what the other has left.
+        let both = match (rests[0].len(), rests[1].len()) {
+            (0, len) | (len, 0) => len,
+            (left, right) => left.min(right),
+        };
+        if both == 0 {
+            break;
+        }
+        let [left, right] = rests.each_mut().map(|rest| {
+            let (now, later) = rest.split_at(both.min(rest.len()));
+            *rest = later;
+            now
+        });
+        pair.update(left, right);
+    }
+    drop(parts);
+    let [left, right] = pair.finish().map(PieceHash::new);
+    [windows[0].still_there().map(|()| left), windows[1].still_there().map(|()| right)]
 }
 
 /// First 8 bytes of each block's SHA-1: enough to see which blocks of two attempts differ, since nobody gains by
@@ -56,56 +86,85 @@ fn update_zeros(hasher: &mut Sha1, len: u32) {
     }
 }
 
-/// Reads and hashes pieces where they lie; keeps its buffer from piece to piece. One for each disk thread.
+/// Reads and hashes pieces where they lie; keeps its buffers from piece to piece. One for each disk thread.
 #[derive(Default)]
 pub(super) struct PieceReader {
-    buffer: Vec<u8>,
+    buffers: [Vec<u8>; 2],
 }
 
 impl PieceReader {
-    /// Hash of a piece as it is in the files. `Ok(None)` if a file is missing or too short.
-    pub(super) fn hash_piece(
+    /// Hashes of one or two pieces as they are in the files. `None` for one whose file is missing or too short.
+    pub(super) fn hash_pieces(
         &mut self,
         torrent: &Torrent,
-        piece: PieceIndex,
-    ) -> Result<Option<PieceHash>, StorageError> {
-        let mut hasher = Sha1::new();
-        for span in torrent.place.layout.spans(piece) {
-            if span.pad {
-                update_zeros(&mut hasher, span.len);
-                continue;
-            }
-            let file = match torrent.open_file(span.file, false) {
-                Err(StorageError::Missing { .. }) => return Ok(None),
-                answer => answer?,
-            };
-            match self.hash_span(&file, &span, &mut hasher) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-                Err(error) => return Err(StorageError::io(&torrent.place.path(span.file), "read", error)),
-            }
+        pieces: [Option<PieceIndex>; 2],
+    ) -> [Result<Option<PieceHash>, StorageError>; 2] {
+        for (buffer, piece) in self.buffers.iter_mut().zip(pieces) {
+            buffer.resize(if piece.is_some() { READ_LEN } else { 1 }, 0);
         }
-        Ok(Some(PieceHash::new(hasher.finalize().into())))
-    }
-
-    fn hash_span(&mut self, file: &File, span: &Span, hasher: &mut Sha1) -> io::Result<()> {
-        self.buffer.resize(READ_LEN, 0);
-        let mut offset = span.offset;
-        let mut left = span.len as usize;
-        while left > 0 {
-            let now = left.min(READ_LEN);
-            let part = self.buffer.get_mut(..now).unwrap_or_default();
-            file.read_exact_at(part, offset)?;
-            hasher.update(&*part);
-            offset += now as u64;
-            left -= now;
-        }
-        Ok(())
+        let spans = |piece| torrent.place.layout.spans(piece).peekable();
+        let mut cursors = pieces.map(|piece| piece.map(|piece| Cursor { torrent, spans: spans(piece), done: 0 }));
+        let fill = |lane: usize, buffer: &mut [u8]| match cursors.get_mut(lane) {
+            Some(Some(cursor)) => cursor.fill(buffer),
+            _ => Ok(0),
+        };
+        hash_both(&mut self.buffers, fill).map(|hash| match hash {
+            Ok(hash) => Ok(Some(PieceHash::new(hash))),
+            Err(StorageError::Missing { .. } | StorageError::TooShort { .. }) => Ok(None),
+            Err(error) => Err(error),
+        })
     }
 
     /// Gives the memory back until the next piece.
     pub(super) fn shrink(&mut self) {
-        self.buffer = Vec::new();
+        self.buffers = Default::default();
+    }
+}
+
+/// Where the reading of a piece has come to.
+struct Cursor<'a, I: Iterator<Item = Span>> {
+    torrent: &'a Torrent,
+    /// What is left of it.
+    spans: Peekable<I>,
+    /// Bytes of the first of them that were read.
+    done: u32,
+}
+
+impl<I: Iterator<Item = Span>> Cursor<'_, I> {
+    /// The next bytes of the piece: as many as fit, or as are left.
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, StorageError> {
+        let mut filled = 0;
+        while let (Some(&span), room @ [_, ..]) = (self.spans.peek(), buffer.get_mut(filled..).unwrap_or_default()) {
+            let part = u32::try_from(room.len()).unwrap_or(u32::MAX).min(span.len - self.done);
+            if let Some(room) = room.get_mut(..part as usize) {
+                self.read(&span, room)?;
+            }
+            filled += part as usize;
+            self.done += part;
+            if self.done == span.len {
+                self.spans.next();
+                self.done = 0;
+            }
+        }
+        Ok(filled)
+    }
+
+    fn read(&self, span: &Span, room: &mut [u8]) -> Result<(), StorageError> {
+        if span.pad {
+            room.fill(0);
+            return Ok(());
+        }
+        let file = self.torrent.open_file(span.file, false)?;
+        let offset = span.offset + u64::from(self.done);
+        file.read_exact_at(room, offset).map_err(|error| {
+            let path = self.torrent.place.path(span.file);
+            match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    StorageError::TooShort { path, expected: offset + room.len() as u64, found: offset }
+                }
+                _ => StorageError::io(&path, "read", error),
+            }
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The disk threads, and the handle through which the reactor thread talks to them.
 //!
-//! Three queues keep what waits for a disk from holding up what waits for memory. *Urgent*: windows and verification,
-//! served by every thread first. *Slow*: opens, commits and closes, which may sync; with two or more threads one of them
+//! Four queues keep what waits for a disk from holding up what waits for memory. *Urgent*: windows, served by every
+//! thread first. *Verify*: pieces to hash, two at a time where the processor can. *Slow*: opens, commits and closes, which may sync; with two or more threads one of them
 //! never takes these. *Check*: slices of running checks, which every thread takes when nothing else is there, and puts
 //! back. The queues have no bound of their own: what the reactor may have under way is bounded by its piece buffer, and
 //! the handle must never make it wait.
@@ -24,9 +24,10 @@ use super::job::{BackendChoice, DiskOptions, Done, Ending, Job, Verified};
 use super::layout::Place;
 use super::mapping::{BufferPool, ReadWindow, WriteWindow};
 use super::resume::ResumeDb;
+use super::sha1_pair::has_two_lanes;
 use super::torrent::{Opened, Torrent};
-use super::verify::{PieceReader, block_digests, hash_window};
-use crate::types::{PieceIndex, TorrentKey};
+use super::verify::{PieceReader, block_digests, hash_window, hash_windows};
+use crate::types::{PieceHash, PieceIndex, TorrentKey};
 
 /// Handle to the disk threads; owned by the reactor thread. Dropping it without [`Disk::stop`] leaves the threads to
 /// end by themselves.
@@ -50,6 +51,7 @@ struct Shared {
     files: Arc<FileCache>,
     claims: Claims,
     urgent: Sender<Task>,
+    verify: Sender<Verify>,
     slow: Sender<Task>,
     checks: Sender<Arc<Check>>,
     /// Number of disk threads.
@@ -66,10 +68,18 @@ enum Task {
     ReleaseWrite(WriteWindow),
 }
 
+/// A received piece whose hash is to be looked at.
+struct Verify {
+    torrent: Arc<Torrent>,
+    piece: PieceIndex,
+    window: WriteWindow,
+    /// Say which blocks it has, too.
+    digests: bool,
+}
+
 enum Work {
     Open,
     OpenWindow(PieceIndex),
-    Verify(PieceIndex, WriteWindow, bool),
     Populate(PieceIndex),
     Probe(Vec<ReadWindow>),
     /// The end of an open.
@@ -89,6 +99,7 @@ impl Disk {
         let pool = BufferPool::default();
         let workers = options.threads.max(1);
         let (urgent, urgent_tasks) = unbounded();
+        let (verify, verify_tasks) = unbounded();
         let (slow, slow_tasks) = unbounded();
         let (checks, check_tasks) = unbounded();
         let (alive, stop) = crossbeam_channel::bounded(0);
@@ -102,6 +113,7 @@ impl Disk {
             files: Arc::new(FileCache::new()),
             claims: Claims::default(),
             urgent,
+            verify,
             slow,
             checks,
             workers,
@@ -113,7 +125,13 @@ impl Disk {
         for number in 0..workers {
             // The first of several threads is kept free for what is urgent.
             let slow = if number == 0 && workers > 1 { never() } else { slow_tasks.clone() };
-            let queues = Queues { urgent: urgent_tasks.clone(), slow, checks: check_tasks.clone(), stop: stop.clone() };
+            let queues = Queues {
+                urgent: urgent_tasks.clone(),
+                verify: verify_tasks.clone(),
+                slow,
+                checks: check_tasks.clone(),
+                stop: stop.clone(),
+            };
             let (shared, running) = (Arc::clone(&shared), running.clone());
             let thread = thread::Builder::new().name(format!("disk-{number}"));
             let life = move || {
@@ -143,7 +161,7 @@ impl Disk {
                 self.send_of(torrent, Work::Open);
             }
             Job::OpenWindow { torrent, piece } => self.pass(torrent, Work::OpenWindow(piece)),
-            Job::Verify { torrent, piece, window, digests } => self.pass(torrent, Work::Verify(piece, window, digests)),
+            Job::Verify { torrent, piece, window, digests } => self.verify(torrent, piece, window, digests),
             Job::Populate { torrent, piece } => self.pass(torrent, Work::Populate(piece)),
             Job::Probe { torrent, windows } => self.pass(torrent, Work::Probe(windows)),
             Job::Commit { torrent } => self.pass(torrent, Work::Commit),
@@ -188,6 +206,15 @@ impl Disk {
         }
     }
 
+    fn verify(&self, key: TorrentKey, piece: PieceIndex, window: WriteWindow, digests: bool) {
+        let Some(torrent) = self.torrents().get(&key).cloned() else {
+            let result = Err(StorageError::NotOpen);
+            return self.shared.answer(Done::Verified { torrent: key, piece, result, digests: Vec::new() });
+        };
+        torrent.job_begins();
+        self.send(&self.shared.verify, Verify { torrent, piece, window, digests });
+    }
+
     fn send_of(&self, torrent: Arc<Torrent>, work: Work) {
         torrent.job_begins();
         let queue = if work.is_slow() { &self.shared.slow } else { &self.shared.urgent };
@@ -195,7 +222,7 @@ impl Disk {
     }
 
     #[expect(clippy::unused_self, reason = "reads as what it does")]
-    fn send(&self, queue: &Sender<Task>, task: Task) {
+    fn send<T>(&self, queue: &Sender<T>, task: T) {
         // Fails only without receivers, that is, if every disk thread panicked.
         if queue.send(task).is_err() {
             log::error!("no disk thread is left");
@@ -218,7 +245,6 @@ impl Work {
         match self {
             Self::Open | Self::Conclude(_) => Done::Opened { torrent, result: Err(error), hashed: 0 },
             Self::OpenWindow(piece) => Done::WindowOpened { torrent, piece, result: Err(error) },
-            Self::Verify(piece, ..) => Done::Verified { torrent, piece, result: Err(error), digests: Vec::new() },
             Self::Populate(piece) => Done::Populated { torrent, piece, result: Err(error) },
             Self::Probe(_) => Done::Probed { torrent, result: Err(error) },
             Self::Commit => Done::Committed { torrent, result: Err(error) },
@@ -230,6 +256,7 @@ impl Work {
 /// One thread's ends of the queues.
 struct Queues {
     urgent: Receiver<Task>,
+    verify: Receiver<Verify>,
     slow: Receiver<Task>,
     checks: Receiver<Arc<Check>>,
     /// Never gets a message; disconnected when the handle is gone.
@@ -238,13 +265,20 @@ struct Queues {
 
 enum Next {
     Task(Task),
+    Verify(Verify, Option<Verify>),
     Check(Arc<Check>),
     Stop,
 }
 
 impl Queues {
     fn next(&self) -> Next {
-        if let Ok(task) = self.urgent.try_recv().or_else(|_| self.slow.try_recv()) {
+        if let Ok(task) = self.urgent.try_recv() {
+            return Next::Task(task);
+        }
+        if let Ok(first) = self.verify.try_recv() {
+            return self.with_second(first);
+        }
+        if let Ok(task) = self.slow.try_recv() {
             return Next::Task(task);
         }
         if let Ok(check) = self.checks.try_recv() {
@@ -252,10 +286,16 @@ impl Queues {
         }
         select! {
             recv(self.urgent) -> task => task.map_or(Next::Stop, Next::Task),
+            recv(self.verify) -> first => first.map_or(Next::Stop, |first| self.with_second(first)),
             recv(self.slow) -> task => task.map_or(Next::Stop, Next::Task),
             recv(self.checks) -> check => check.map_or(Next::Stop, Next::Check),
             recv(self.stop) -> _ => Next::Stop,
         }
+    }
+
+    /// Another piece that waits to be verified, if two at once are faster than one after the other.
+    fn with_second(&self, first: Verify) -> Next {
+        Next::Verify(first, if has_two_lanes() { self.verify.try_recv().ok() } else { None })
     }
 }
 
@@ -267,6 +307,7 @@ fn work(shared: &Shared, queues: &Queues) {
             Next::Task(Task::Of(torrent, work)) => shared.run(&torrent, work),
             Next::Task(Task::Release(windows)) => drop(windows),
             Next::Task(Task::ReleaseWrite(window)) => drop(window),
+            Next::Verify(first, second) => shared.run_verify(first, second),
             Next::Check(check) => shared.run_check(&check, &mut reader),
             Next::Stop => return,
         }
@@ -286,11 +327,6 @@ impl Shared {
             Work::OpenWindow(piece) => {
                 let result = self.open_window(torrent, piece);
                 self.answer(Done::WindowOpened { torrent: key, piece, result });
-            }
-            Work::Verify(piece, window, digests) => {
-                let digests = if digests { block_digests(&window).unwrap_or_default() } else { Vec::new() };
-                let result = self.verify(torrent, piece, window);
-                self.answer(Done::Verified { torrent: key, piece, result, digests });
             }
             Work::Populate(piece) => {
                 let result = torrent.opened().and_then(|opened| opened.backend.populate(torrent, piece));
@@ -318,9 +354,38 @@ impl Shared {
         opened.backend.open_window(torrent, piece)
     }
 
-    fn verify(&self, torrent: &Torrent, piece: PieceIndex, window: WriteWindow) -> Result<Verified, StorageError> {
+    fn run_verify(&self, first: Verify, second: Option<Verify>) {
+        match second {
+            None => {
+                let hash = hash_window(&first.window);
+                self.end_verify(first, hash);
+            }
+            Some(second) => {
+                let [hash, second_hash] = hash_windows([&first.window, &second.window]);
+                self.end_verify(first, hash);
+                self.end_verify(second, second_hash);
+            }
+        }
+    }
+
+    fn end_verify(&self, verify: Verify, hash: Result<PieceHash, StorageError>) {
+        let Verify { torrent, piece, window, digests } = verify;
+        let digests = if digests { block_digests(&window).unwrap_or_default() } else { Vec::new() };
+        let result = hash.and_then(|hash| self.keep(&torrent, piece, window, hash));
+        self.answer(Done::Verified { torrent: torrent.key, piece, result, digests });
+        self.job_ends(&torrent);
+    }
+
+    /// Puts a piece into its files if its hash is right.
+    fn keep(
+        &self,
+        torrent: &Torrent,
+        piece: PieceIndex,
+        window: WriteWindow,
+        hash: PieceHash,
+    ) -> Result<Verified, StorageError> {
         let opened = torrent.opened()?;
-        if !torrent.is_good(piece, hash_window(&window)?) {
+        if !torrent.is_good(piece, hash) {
             return Ok(Verified::Bad(window));
         }
         torrent.will_write(self.resume.as_ref())?;

@@ -253,6 +253,16 @@ impl WriteWindow {
         self.0.read_with(range, each)
     }
 
+    /// The piece, slice by slice. Ask [`WriteWindow::still_there`] afterwards.
+    pub(in crate::storage) fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.slices(0..self.0.len)
+    }
+
+    /// An error if what was read of the window was not the file.
+    pub(in crate::storage) fn still_there(&self) -> Result<(), StorageError> {
+        self.0.still_there()
+    }
+
     /// True if the piece is in a buffer, so that somebody has to write it to its files.
     pub(in crate::storage) const fn is_buffered(&self) -> bool {
         self.0.buffered
