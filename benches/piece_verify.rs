@@ -105,7 +105,7 @@ fn piece_verify(c: &mut Criterion) {
                         window.write_at(begin, black_box(&block)).expect("inside");
                     }
                     let Verified::Good(window) = bench.verify(piece, window) else { panic!("bad") };
-                    bench.disk.submit(Job::Release(vec![window]));
+                    bench.disk.submit(Job::Release(window.into_iter().collect()));
                 });
             });
         }

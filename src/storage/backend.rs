@@ -1,9 +1,11 @@
-//! The two ways from memory to files and back, behind one trait.
+//! The ways from memory to files and back, behind one trait.
 //!
 //! *Mapped*: a window is made of mappings of the files, so what is received is in the file at once, and a verified piece
 //! needs no further step. *Positional*: a window is a buffer that is used again and again; only a piece that proved
-//! good is written, with one call for each file. Mapping pays off for large spans only; where a piece is cut into many
-//! small ones, or cannot be mapped, the mapped back end uses the positional one for that piece.
+//! good is written, with one call for each file. *Mixed*, what is measured to be fastest: received like positional,
+//! since a fresh page of a file costs more than the copy into it; served like mapped, since pages that are there
+//! already can be sent without a copy. Mapping pays off for large spans only; where a piece is cut into many small
+//! ones, or cannot be mapped, a buffer serves.
 //!
 //! Runs on disk threads.
 
@@ -29,8 +31,14 @@ pub(super) trait Backend: Send + Sync {
     /// Room for a piece that is about to be received, resident in memory.
     fn open_window(&self, torrent: &Torrent, piece: PieceIndex) -> Result<WriteWindow, StorageError>;
 
-    /// Sees to it that a verified piece is in its files (not: on the disk).
-    fn store(&self, torrent: &Torrent, piece: PieceIndex, window: &WriteWindow) -> Result<(), StorageError>;
+    /// Sees to it that a verified piece is in its files (not: on the disk). Answers with its memory if that is worth
+    /// keeping.
+    fn store(
+        &self,
+        torrent: &Torrent,
+        piece: PieceIndex,
+        window: WriteWindow,
+    ) -> Result<Option<ReadWindow>, StorageError>;
 
     /// A piece that is in its files, in memory.
     fn populate(&self, torrent: &Torrent, piece: PieceIndex) -> Result<ReadWindow, StorageError>;
@@ -47,9 +55,18 @@ pub(super) struct Mapped {
     positional: Positional,
 }
 
+/// Positional for what is received, mapped for what is served.
+pub(super) struct Mixed(Mapped);
+
 impl Positional {
     pub(super) const fn new(pool: BufferPool) -> Self {
         Self { pool }
+    }
+}
+
+impl Mixed {
+    pub(super) const fn new(pool: BufferPool) -> Self {
+        Self(Mapped::new(pool))
     }
 }
 
@@ -92,8 +109,16 @@ impl Backend for Mapped {
         }
     }
 
-    fn store(&self, torrent: &Torrent, piece: PieceIndex, window: &WriteWindow) -> Result<(), StorageError> {
-        if window.is_buffered() { self.positional.store(torrent, piece, window) } else { Ok(()) }
+    fn store(
+        &self,
+        torrent: &Torrent,
+        piece: PieceIndex,
+        window: WriteWindow,
+    ) -> Result<Option<ReadWindow>, StorageError> {
+        if window.is_buffered() {
+            write(torrent, piece, &window)?;
+        }
+        Ok(Some(window.into_read()))
     }
 
     fn populate(&self, torrent: &Torrent, piece: PieceIndex) -> Result<ReadWindow, StorageError> {
@@ -112,20 +137,14 @@ impl Backend for Positional {
         window.map_err(|error| no_memory(torrent, error))
     }
 
-    fn store(&self, torrent: &Torrent, piece: PieceIndex, window: &WriteWindow) -> Result<(), StorageError> {
-        for span in torrent.place.layout.spans(piece).filter(|span| !span.pad) {
-            let file = torrent.open_file(span.file, true)?;
-            let mut written = Ok(());
-            let mut offset = span.offset;
-            window.read_with(span.begin..span.begin + span.len, |bytes| {
-                if written.is_ok() {
-                    written = file.write_all_at(bytes, offset);
-                    offset += bytes.len() as u64;
-                }
-            })?;
-            written.map_err(|error| not_written(torrent, &span, error))?;
-        }
-        Ok(())
+    fn store(
+        &self,
+        torrent: &Torrent,
+        piece: PieceIndex,
+        window: WriteWindow,
+    ) -> Result<Option<ReadWindow>, StorageError> {
+        write(torrent, piece, &window)?;
+        Ok(Some(window.into_read()))
     }
 
     fn populate(&self, torrent: &Torrent, piece: PieceIndex) -> Result<ReadWindow, StorageError> {
@@ -142,6 +161,45 @@ impl Backend for Positional {
     }
 }
 
+impl Backend for Mixed {
+    fn open_window(&self, torrent: &Torrent, piece: PieceIndex) -> Result<WriteWindow, StorageError> {
+        self.0.positional.open_window(torrent, piece)
+    }
+
+    fn store(
+        &self,
+        torrent: &Torrent,
+        piece: PieceIndex,
+        window: WriteWindow,
+    ) -> Result<Option<ReadWindow>, StorageError> {
+        write(torrent, piece, &window)?;
+        // The buffer is wanted for the next piece: who asks for this one gets the pages of the file.
+        Ok(None)
+    }
+
+    fn populate(&self, torrent: &Torrent, piece: PieceIndex) -> Result<ReadWindow, StorageError> {
+        self.0.populate(torrent, piece)
+    }
+}
+
+/// Writes a buffered piece to its files.
+fn write(torrent: &Torrent, piece: PieceIndex, window: &WriteWindow) -> Result<(), StorageError> {
+    for span in torrent.place.layout.spans(piece).filter(|span| !span.pad) {
+        let file = torrent.open_file(span.file, true)?;
+        check_cut(torrent, &file, &span)?;
+        let mut written = Ok(());
+        let mut offset = span.offset;
+        window.read_with(span.begin..span.begin + span.len, |bytes| {
+            if written.is_ok() {
+                written = file.write_all_at(bytes, offset);
+                offset += bytes.len() as u64;
+            }
+        })?;
+        written.map_err(|error| not_written(torrent, &span, error))?;
+    }
+    Ok(())
+}
+
 /// True for file systems on which mapping is asking for trouble: the bytes are on another machine, or in another
 /// process, which may take its time or change them without our page tables knowing.
 pub(super) fn is_remote(dir: &Path) -> bool {
@@ -151,10 +209,19 @@ pub(super) fn is_remote(dir: &Path) -> bool {
     rustix::fs::statfs(dir).is_ok_and(|disk| REMOTE.contains(&(disk.f_type.cast_unsigned() & 0xffff_ffff)))
 }
 
+/// Writing would make a file that was cut short longer again, with a hole where verified pieces were.
+fn check_cut(torrent: &Torrent, file: &File, span: &Span) -> Result<(), StorageError> {
+    let whole = torrent.place.layout.files().get(span.file).map_or(0, |file| file.len);
+    check_file(torrent, file, span.file, whole)
+}
+
 fn check_len(torrent: &Torrent, file: &File, span: &Span) -> Result<(), StorageError> {
-    let path = || torrent.place.path(span.file);
+    check_file(torrent, file, span.file, span.offset + u64::from(span.len))
+}
+
+fn check_file(torrent: &Torrent, file: &File, index: usize, expected: u64) -> Result<(), StorageError> {
+    let path = || torrent.place.path(index);
     let found = file.metadata().map_err(|error| StorageError::io(&path(), "look at", error))?.len();
-    let expected = span.offset + u64::from(span.len);
     if found < expected { Err(StorageError::TooShort { path: path(), expected, found }) } else { Ok(()) }
 }
 

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use super::claims::Claims;
 use super::error::StorageError;
-use super::files::{self, FileStamp, FileState, Reserved};
+use super::files::{self, FileStamp, FileState};
 use super::job::CheckMode;
 use super::layout::Span;
 use super::ownership::Doubts;
@@ -88,8 +88,6 @@ pub(super) struct Outcome {
     pub(super) synced: Option<Bitfield>,
     /// The folder as the resume data names it.
     pub(super) state_dir: PathBuf,
-    /// What the file system can do about space.
-    pub(super) reserved: Reserved,
     /// The files as they were when the open began, if the resume data must be told what the open found so that the next
     /// one need not find it again.
     pub(super) news: Option<Vec<Option<FileStamp>>>,
@@ -330,16 +328,16 @@ impl Check {
             (found.have.clone(), found.rival.take())
         };
         let came_later = || if torrent.create { claims.reader(torrent.key) } else { None };
-        let reserved = match rival.or_else(came_later) {
+        match rival.or_else(came_later) {
             Some(rival) if !have.is_full() => return Err(rival),
             None if torrent.create => self.take_over(&have, resume, cancelled)?,
-            _ => Reserved::Yes,
-        };
+            _ => {}
+        }
         let stamps: Vec<_> = (0..self.states.len()).map(|file| self.stamp(file, &have)).collect();
         let said = |record: &Record| record.have == have && record.clean.as_ref() == Some(&stamps);
         let news = (!self.record.as_ref().is_some_and(said)).then_some(stamps);
         let synced = self.record.as_ref().map(|_| self.kept.clone());
-        Ok(Outcome { have, synced, state_dir: self.state_dir.clone(), reserved, news })
+        Ok(Outcome { have, synced, state_dir: self.state_dir.clone(), news })
     }
 
     /// Makes the files and reserves their space, if they are the torrent's.
@@ -348,7 +346,7 @@ impl Check {
         have: &Bitfield,
         resume: Option<&ResumeDb>,
         cancelled: &dyn Fn() -> bool,
-    ) -> Result<Reserved, StorageError> {
+    ) -> Result<(), StorageError> {
         let torrent = &self.torrent;
         self.doubts.settle(torrent, have, cancelled)?;
         torrent.own(&self.state_dir);
@@ -359,7 +357,7 @@ impl Check {
             // made anew, for a piece of it would look like one we had.
             resume.save(&torrent.info_hash, &self.state_dir, &Record { have: self.kept.clone(), clean: None })?;
         }
-        if to_make { files::reserve(&torrent.place, &self.states) } else { Ok(Reserved::Yes) }
+        if to_make { files::reserve(&torrent.place, &self.states) } else { Ok(()) }
     }
 
     /// True if the file was whole in size when the open began.

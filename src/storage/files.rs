@@ -214,30 +214,19 @@ pub(super) fn is_reserved(file: &LayoutFile, state: Option<&FileState>) -> bool 
     file.pad || state.is_some_and(|state| state.stamp.size == file.len && state.allocated >= file.len)
 }
 
-/// What [`reserve`] found the file system to be able to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reserved {
-    /// The space is the file's own now.
-    Yes,
-    /// The file has its length, but a write to it may still find the disk full.
-    LengthOnly,
-}
-
 /// Makes every file of the torrent and reserves its space, before anything is written. Leaves alone what is there, but
 /// for what a file has beyond its length: the caller knows that the files are the torrent's.
 ///
 /// `states` is what [`look_plain`] said of each file. If the space does not do, nothing is made.
-pub(super) fn reserve(place: &Place, states: &[Option<FileState>]) -> Result<Reserved, StorageError> {
+pub(super) fn reserve(place: &Place, states: &[Option<FileState>]) -> Result<(), StorageError> {
     fs::create_dir_all(&place.dir).map_err(|error| StorageError::io(&place.dir, "create", error))?;
     check_space(place, states)?;
-    let mut all = Reserved::Yes;
     for ((index, file), state) in place.layout.files().iter().enumerate().zip(states) {
-        let there = is_reserved(file, state.as_ref());
-        if !there && reserve_file(place, index, file.len, state.as_ref())? == Reserved::LengthOnly {
-            all = Reserved::LengthOnly;
+        if !is_reserved(file, state.as_ref()) {
+            reserve_file(place, index, file.len, state.as_ref())?;
         }
     }
-    Ok(all)
+    Ok(())
 }
 
 /// Compares what the files still need with what the disk has.
@@ -258,7 +247,7 @@ pub(super) fn check_space(place: &Place, states: &[Option<FileState>]) -> Result
     Ok(())
 }
 
-fn reserve_file(place: &Place, index: usize, len: u64, before: Option<&FileState>) -> Result<Reserved, StorageError> {
+fn reserve_file(place: &Place, index: usize, len: u64, before: Option<&FileState>) -> Result<(), StorageError> {
     let path = place.path(index);
     let below = path.strip_prefix(&place.dir).unwrap_or(&path);
     // What nobody has looked at may be somebody else's.
@@ -268,12 +257,12 @@ fn reserve_file(place: &Place, index: usize, len: u64, before: Option<&FileState
         file.set_len(len).map_err(|error| StorageError::io(&path, "shorten", error))?;
     }
     if len == 0 {
-        return Ok(Reserved::Yes);
+        return Ok(());
     }
     // The bare system call: the C library would write zeros where the file system cannot reserve.
     let answer = rustix::io::retry_on_intr(|| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len));
     match answer {
-        Ok(()) => Ok(Reserved::Yes),
+        Ok(()) => Ok(()),
         Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
             // Give back what the attempt took.
             let size = before.map_or(0, |state| state.stamp.size);
@@ -284,11 +273,12 @@ fn reserve_file(place: &Place, index: usize, len: u64, before: Option<&FileState
             let has = before.map_or(0, |state| state.allocated);
             Err(StorageError::DiskFull { path, missing: len.saturating_sub(has) })
         }
+        // It has its length then, and a write may still find the disk full.
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV) => {
             if before.is_none_or(|state| state.stamp.size < len) {
                 file.set_len(len).map_err(|error| StorageError::io(&path, "extend", error))?;
             }
-            Ok(Reserved::LengthOnly)
+            Ok(())
         }
         Err(errno) => Err(fault(&path, "reserve space for", errno)),
     }

@@ -12,7 +12,8 @@ use crate::types::{Bitfield, InfoHash, PieceHash, PieceIndex, TorrentKey};
 /// How pieces get from memory to their files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendChoice {
-    /// Mapped where the file system can map and reserve, positional elsewhere; decided per torrent.
+    /// Received into buffers that are used again and written with `pwrite`, served from mappings of the files; on file
+    /// systems of other machines or processes all positional. Decided per torrent.
     #[default]
     Auto,
     /// Windows are mappings of the files.
@@ -141,8 +142,9 @@ pub enum Job {
 /// What became of a piece that was hashed.
 #[derive(Debug)]
 pub enum Verified {
-    /// The hash is right; the piece is in its files (synced only by a later commit).
-    Good(ReadWindow),
+    /// The hash is right; the piece is in its files (synced only by a later commit). Its memory, if that is worth
+    /// keeping for those who ask for the piece.
+    Good(Option<ReadWindow>),
     /// The hash is wrong; the window can be filled again.
     Bad(WriteWindow),
 }

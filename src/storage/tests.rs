@@ -193,7 +193,7 @@ impl Running {
             window.write_at(block.begin(), &torrent.bytes(piece)[from..from + block.len() as usize]).unwrap();
         }
         match self.verify(piece, window, false).0 {
-            Ok(Verified::Good(window)) => window,
+            Ok(Verified::Good(window)) => window.unwrap_or_else(|| self.populate(piece).unwrap()),
             other => panic!("{other:?}"),
         }
     }

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select, unbounded};
 
-use super::backend::{self, Backend, Mapped, Positional};
+use super::backend::{self, Backend, Mapped, Mixed, Positional};
 use super::check::{self, Check, Outcome, Slice};
 use super::claims::Claims;
 use super::error::StorageError;
-use super::files::{self, FileCache, Reserved};
+use super::files::{self, FileCache};
 use super::job::{BackendChoice, DiskOptions, Done, Ending, Job, Verified};
 use super::layout::Place;
 use super::mapping::{BufferPool, ReadWindow, WriteWindow};
@@ -47,6 +47,7 @@ struct Shared {
     resume: Option<ResumeDb>,
     choice: BackendChoice,
     mapped: Arc<dyn Backend>,
+    mixed: Arc<dyn Backend>,
     positional: Arc<dyn Backend>,
     files: Arc<FileCache>,
     claims: Claims,
@@ -109,6 +110,7 @@ impl Disk {
             resume,
             choice: options.backend,
             mapped: Arc::new(Mapped::new(pool.clone())),
+            mixed: Arc::new(Mixed::new(pool.clone())),
             positional: Arc::new(Positional::new(pool)),
             files: Arc::new(FileCache::new()),
             claims: Claims::default(),
@@ -389,9 +391,9 @@ impl Shared {
             return Ok(Verified::Bad(window));
         }
         torrent.will_write(self.resume.as_ref())?;
-        opened.backend.store(torrent, piece, &window)?;
+        let kept = opened.backend.store(torrent, piece, window)?;
         torrent.wrote(piece);
-        Ok(Verified::Good(window.into_read()))
+        Ok(Verified::Good(kept))
     }
 
     fn start_check(&self, check: Check) {
@@ -425,11 +427,11 @@ impl Shared {
         let outcome = check.finish(self.resume.as_ref(), &self.claims, &cancelled);
         // An idle torrent has no open file.
         self.files.forget(torrent.key);
-        let Outcome { have, synced, state_dir, reserved, news } = match outcome {
+        let Outcome { have, synced, state_dir, news } = match outcome {
             Ok(outcome) => outcome,
             Err(error) => return self.open_failed(torrent, error, check.hashed()),
         };
-        let opened = Opened { backend: self.backend_for(torrent, reserved), state_dir };
+        let opened = Opened { backend: self.backend_for(torrent), state_dir };
         torrent.set_opened(opened, have.clone(), synced.as_ref());
         self.answer(Done::Opened { torrent: torrent.key, result: Ok(have), hashed: check.hashed() });
         if let (Some(stamps), Some(resume)) = (news, &self.resume) {
@@ -446,14 +448,13 @@ impl Shared {
         self.answer(Done::Opened { torrent: torrent.key, result: Err(error), hashed });
     }
 
-    fn backend_for(&self, torrent: &Torrent, reserved: Reserved) -> Arc<dyn Backend> {
-        let mapped = match self.choice {
-            BackendChoice::Mapped => true,
-            BackendChoice::Positional => false,
-            // Writing to a mapping without space of its own may fail at any time.
-            BackendChoice::Auto => reserved == Reserved::Yes && !backend::is_remote(&torrent.place.dir),
-        };
-        Arc::clone(if mapped { &self.mapped } else { &self.positional })
+    fn backend_for(&self, torrent: &Torrent) -> Arc<dyn Backend> {
+        Arc::clone(match self.choice {
+            BackendChoice::Mapped => &self.mapped,
+            BackendChoice::Positional => &self.positional,
+            BackendChoice::Auto if backend::is_remote(&torrent.place.dir) => &self.positional,
+            BackendChoice::Auto => &self.mixed,
+        })
     }
 
     fn job_ends(&self, torrent: &Torrent) {

@@ -200,8 +200,10 @@ impl Bt {
         let outcome = match (result, running) {
             (Ok(Verified::Good(window)), Some(_)) => {
                 self.release_reservation(key, piece);
-                let evicted = self.buffer.insert_read((key, piece), window);
-                self.release(evicted);
+                if let Some(window) = window {
+                    let evicted = self.buffer.insert_read((key, piece), window);
+                    self.release(evicted);
+                }
                 PieceOutcome::Good
             }
             (Ok(Verified::Bad(window)), Some(torrent)) => {
@@ -213,7 +215,7 @@ impl Bt {
                 self.release_reservation(key, piece);
                 self.open_waiting_windows(net);
                 match result {
-                    Ok(Verified::Good(window)) => self.release(vec![window]),
+                    Ok(Verified::Good(window)) => self.release(window.into_iter().collect()),
                     Ok(Verified::Bad(window)) => self.disk.submit(Job::ReleaseWrite(window)),
                     Err(error) => self.storage_failed(net, key, &error),
                 }

@@ -27,7 +27,7 @@ fn after_a_crash_only_what_was_not_committed_is_hashed() {
         let found = found.unwrap();
         assert_eq!(found.count_ones(), 10);
         assert!([0, 7, 9, 12].iter().all(|index| found.contains(torrent.piece(*index))));
-        let at_most = if backend == BackendChoice::Positional { 2 } else { 3 };
+        let at_most = if backend == BackendChoice::Mapped { 3 } else { 2 };
         assert_eq!(hashed, at_most, "two whole pieces, and the half one where it went straight to the file");
         running.crash();
 
