@@ -1,7 +1,8 @@
 //! The blocks one peer owes us: how many at once, and when it is late with them.
 //!
 //! The number follows bandwidth times delay without measuring either: it grows by one with each block that comes, which
-//! doubles it every round trip, until it covers some seconds of the measured rate. A peer that sends nothing for
+//! doubles it every round trip, until it covers some seconds of the measured rate. What a peer owes is memory that waits
+//! for it, so one that answers at once, in the same room, gets a lower limit: it needs no more to be kept busy. A peer that sends nothing for
 //! a while is *snubbed*: its blocks are free for others, and it is trusted with one at a time. What it sends late is
 //! still welcome, so late requests stay on the list for some time. Not here: which blocks (`picker`).
 
@@ -12,6 +13,10 @@ use crate::types::{BLOCK_LEN, Block, BytesPerSec, PieceIndex, RateMeter};
 
 /// Requests to a peer whose rate is not known. 256 KiB; a slow peer works this off in seconds, a fast one in one round.
 const START_DEPTH: u32 = 16;
+/// A peer that answers a request within this time is near. 5 ms: the same house, or the same city.
+const NEAR: Duration = Duration::from_millis(5);
+/// Requests to a near peer: 2 MiB, which keep 400 MB/s busy over the longest delay that counts as near.
+const NEAR_DEPTH: u32 = 128;
 /// Requests to any peer that is not snubbed: one on its way while one is being sent.
 const MIN_DEPTH: u32 = 2;
 /// So much time at its measured rate may a peer owe us. libtorrent's number (`request_queue_time`).
@@ -31,8 +36,16 @@ const FORGET: Duration = Duration::from_secs(120);
 struct Request {
     block: Block,
     sent: Instant,
+    /// No other request was out: the time until the block comes is the peer's delay, and not our queue's.
+    alone: bool,
     /// Others may be asked for the block; this peer's claim on it has ended.
     late: bool,
+}
+
+impl Request {
+    const fn claim(&self) -> Claim {
+        if self.late { Claim::Lost } else { Claim::Held }
+    }
 }
 
 /// Whether a request had still a claim on its block when it ended.
@@ -51,6 +64,8 @@ pub(super) struct Pipeline {
     depth: u32,
     limit: u32,
     snubbed: bool,
+    /// How long the last request that was sent alone took.
+    delay: Option<Duration>,
     /// Last time a block came, or a request was sent while none was out.
     progress: Instant,
     /// The rate when a block came last. The present one would excuse a peer the more the longer it is silent.
@@ -64,7 +79,7 @@ impl Pipeline {
         let limit = limit.max(1);
         let depth = START_DEPTH.min(limit);
         let (queue, pace, meter) = (VecDeque::new(), BytesPerSec::default(), RateMeter::new(now));
-        Self { queue, depth, limit, snubbed: false, progress: now, pace, meter }
+        Self { queue, depth, limit, snubbed: false, delay: None, progress: now, pace, meter }
     }
 
     /// The peer said how many requests it keeps (BEP 10, `reqq`).
@@ -119,7 +134,7 @@ impl Pipeline {
         if self.queue.is_empty() {
             self.progress = now;
         }
-        self.queue.push_back(Request { block, sent: now, late: false });
+        self.queue.push_back(Request { block, sent: now, alone: self.queue.is_empty(), late: false });
     }
 
     /// Block bytes came, asked for or not.
@@ -129,20 +144,26 @@ impl Pipeline {
 
     /// A block came that was asked for. `None` if it was not.
     pub fn arrived(&mut self, now: Instant, block: Block) -> Option<Claim> {
-        let claim = self.remove(block)?;
+        let request = self.take(block)?;
+        if request.alone {
+            self.delay = Some(now.saturating_duration_since(request.sent));
+        }
         self.progress = now;
         self.snubbed = false;
         self.pace = self.rate(now);
         let target = self.target();
         self.depth = if self.depth < target { self.depth + 1 } else { (self.depth - 1).max(target) };
-        Some(claim)
+        Some(request.claim())
     }
 
     /// A request ended without its block. `None` if there was no such request.
     pub fn remove(&mut self, block: Block) -> Option<Claim> {
+        self.take(block).map(|request| request.claim())
+    }
+
+    fn take(&mut self, block: Block) -> Option<Request> {
         let at = self.queue.iter().position(|request| request.block == block)?;
-        let request = self.queue.remove(at)?;
-        Some(if request.late { Claim::Lost } else { Claim::Held })
+        self.queue.remove(at)
     }
 
     /// Ends all requests for blocks of one piece; which they were.
@@ -198,7 +219,8 @@ impl Pipeline {
     fn target(&self) -> u32 {
         let owed = u128::from(self.pace.0) * QUEUE_TIME.as_millis() / 1000;
         let blocks = u32::try_from(owed / u128::from(BLOCK_LEN)).unwrap_or(u32::MAX);
-        blocks.max(MIN_DEPTH).min(self.limit)
+        let is_near = self.delay.is_some_and(|delay| delay <= NEAR);
+        blocks.max(MIN_DEPTH).min(if is_near { self.limit.min(NEAR_DEPTH) } else { self.limit })
     }
 
     fn timeout(&self) -> Duration {
@@ -232,18 +254,18 @@ mod tests {
         }
     }
 
-    /// Serves `per_step` blocks every millisecond; the depth after `millis`.
-    fn serve(pipeline: &mut Pipeline, now: &mut Instant, millis: u32, per_step: usize) -> u32 {
-        let (mut blocks, mut wire) = (blocks(), VecDeque::new());
-        fill(pipeline, *now, &mut blocks, &mut wire);
-        for _ in 0..millis {
+    /// For a tenth of a second every request is answered after `delay`, at 64 blocks a millisecond; the depth then.
+    fn serve(pipeline: &mut Pipeline, now: &mut Instant, delay: Duration) -> u32 {
+        let (mut blocks, mut asked, mut wire) = (blocks(), VecDeque::new(), VecDeque::new());
+        for _ in 0..100 {
+            fill(pipeline, *now, &mut blocks, &mut asked);
+            wire.extend(asked.drain(..).map(|block| (*now + delay, block)));
             *now += Duration::from_millis(1);
-            for _ in 0..per_step.min(wire.len()) {
-                let block = wire.pop_front().unwrap();
+            for _ in 0..64 {
+                let Some((_, block)) = wire.pop_front_if(|(due, _)| *due <= *now) else { break };
                 pipeline.count(*now, block);
                 assert_eq!(pipeline.arrived(*now, block), Some(Claim::Held));
             }
-            fill(pipeline, *now, &mut blocks, &mut wire);
         }
         pipeline.depth()
     }
@@ -251,10 +273,18 @@ mod tests {
     #[test]
     fn a_fast_peer_is_asked_for_as_much_as_allowed_within_a_tenth_of_a_second() {
         let mut now = Instant::now();
-        assert_eq!(serve(&mut Pipeline::new(now, 512), &mut now, 100, 64), 512);
+        let far = Duration::from_millis(10);
+        assert_eq!(serve(&mut Pipeline::new(now, 512), &mut now, far), 512);
         let mut limited = Pipeline::new(now, 512);
         limited.lower_limit(100);
-        assert_eq!(serve(&mut limited, &mut now, 100, 64), 100);
+        assert_eq!(serve(&mut limited, &mut now, far), 100);
+    }
+
+    #[test]
+    fn a_peer_that_answers_at_once_owes_us_less() {
+        let mut now = Instant::now();
+        assert_eq!(serve(&mut Pipeline::new(now, 512), &mut now, Duration::ZERO), NEAR_DEPTH);
+        assert_eq!(serve(&mut Pipeline::new(now, 50), &mut now, Duration::ZERO), 50);
     }
 
     #[test]
