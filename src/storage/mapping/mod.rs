@@ -1,6 +1,6 @@
 //! Memory that pieces are received into and sent from: mapped files and anonymous buffers.
 //!
-//! The only `unsafe` of the crate. A mapped file is memory that somebody else can take away (by shortening the file) or
+//! Nearly all `unsafe` of the crate (the rest: `storage/sha1_pair/x86.rs`). A mapped file is memory that somebody else can take away (by shortening the file) or
 //! change (by writing to it). The first is caught: see `guard.rs`. The second can at worst make us hash or send wrong
 //! bytes, which the hash finds; no reference or other value with a forbidden bit pattern is ever made from them.
 #![allow(unsafe_code)]
