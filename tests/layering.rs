@@ -159,7 +159,9 @@ fn check(file: &Path, source: &str, heights: &Heights) -> Vec<String> {
     let mut found = Vec::new();
     if !UNSAFE_HOMES.iter().any(|home| file.starts_with(home)) {
         let lines = lines_with_word(source, "unsafe");
-        found.extend(lines.iter().map(|line| format!("{shown}:{line}: `unsafe` lives in src/storage/mapping/ and src/storage/sha1_pair/ only")));
+        found.extend(lines.iter().map(|line| {
+            format!("{shown}:{line}: `unsafe` lives in src/storage/mapping/ and src/storage/sha1_pair/ only")
+        }));
     }
     // The root names everything: it is the map.
     let Some(top) = module.first() else { return found };

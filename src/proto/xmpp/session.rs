@@ -64,6 +64,8 @@ pub struct XmppSession {
     watch: Watch,
     online: BTreeMap<BareJid, BTreeSet<String>>,
     invited: BTreeSet<BareJid>,
+    /// Commands that wait for the roster.
+    early: Vec<(u64, Command)>,
     ghosts_due: Option<Instant>,
     own_retry: Option<Instant>,
     withdrawn: bool,
@@ -86,6 +88,7 @@ impl XmppSession {
             watch: Watch::new(),
             online: BTreeMap::new(),
             invited: BTreeSet::new(),
+            early: Vec::new(),
             ghosts_due: None,
             own_retry: None,
             withdrawn: false,
@@ -151,9 +154,7 @@ impl XmppSession {
 
     /// Carries out a command; [`SessionEvent::CommandDone`] with this tag tells how it went.
     pub fn command(&mut self, now: Instant, tag: u64, command: Command) {
-        if let Err(error) = self.try_command(now, tag, command) {
-            self.events.push_back(SessionEvent::CommandDone { tag, result: Err(error) });
-        }
+        self.try_command(now, tag, command);
         self.pump(now);
     }
 
@@ -237,6 +238,7 @@ impl XmppSession {
         self.out.clear();
         self.ghosts_due = None;
         self.own_retry = None;
+        self.refuse_early();
     }
 
     /// Sends a request; a failure to do so counts as unanswered.

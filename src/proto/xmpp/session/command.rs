@@ -8,15 +8,44 @@ use super::{Command, CommandError, Phase, SessionEvent, Tag, XmppSession};
 use crate::proto::xmpp::presence::subscription;
 use crate::proto::xmpp::roster;
 
+/// Commands kept until the roster is here, which is a moment.
+const MAX_EARLY: usize = 64;
+
 /// Contacts added in this session whose own request is then welcome.
 const MAX_INVITED: usize = 256;
 
 impl XmppSession {
-    /// Carries out a command; the answer of the server, or [`Self::done`], ends it.
-    pub(super) fn try_command(&mut self, now: Instant, tag: u64, command: Command) -> Result<(), CommandError> {
-        if self.phase != Phase::Ready {
-            return Err(CommandError::NotConnected);
+    /// Carries out a command, or keeps it until it can be.
+    pub(super) fn try_command(&mut self, now: Instant, tag: u64, command: Command) {
+        let result = match self.phase {
+            Phase::Ready => self.carry_out(now, tag, command),
+            Phase::Starting if self.early.len() < MAX_EARLY => {
+                self.early.push((tag, command));
+                Ok(())
+            }
+            _ => Err(CommandError::NotConnected),
+        };
+        if let Err(error) = result {
+            self.events.push_back(SessionEvent::CommandDone { tag, result: Err(error) });
         }
+    }
+
+    /// The roster is here: what waited for it can be done.
+    pub(super) fn carry_out_early(&mut self, now: Instant) {
+        for (tag, command) in std::mem::take(&mut self.early) {
+            self.try_command(now, tag, command);
+        }
+    }
+
+    /// The stream ended before the roster came.
+    pub(super) fn refuse_early(&mut self) {
+        let early = self.early.drain(..);
+        let refused = early.map(|(tag, _)| SessionEvent::CommandDone { tag, result: Err(CommandError::NotConnected) });
+        self.events.extend(refused);
+    }
+
+    /// The answer of the server, or [`Self::done`], ends the command.
+    fn carry_out(&mut self, now: Instant, tag: u64, command: Command) -> Result<(), CommandError> {
         match command {
             Command::Add { jid, .. } | Command::Accept(jid) if jid == self.own.to_bare() => {
                 Err(CommandError::OwnAccount(jid))

@@ -37,6 +37,7 @@ impl XmppSession {
             self.phase = Phase::Ready;
             self.out.push_back(available());
             self.ghosts_due = Some(now + GHOSTS_AFTER);
+            self.carry_out_early(now);
         }
         self.events.push_back(SessionEvent::RosterChanged);
         self.events.push_back(SessionEvent::Ready);

@@ -28,6 +28,7 @@ impl XmppSession {
             Phase::Ready | Phase::Starting => {
                 self.phase = Phase::Parting { deadline, for_good };
                 self.announcer.part(now, for_good);
+                self.refuse_early();
             }
             Phase::Offline => self.phase = Phase::Parted,
             Phase::Parting { .. } | Phase::Deleting { .. } | Phase::Parted => {}

@@ -5,7 +5,7 @@ mod server;
 use std::time::Duration;
 
 use super::*;
-use crate::proto::xmpp::xml::{element, ns};
+use crate::proto::xmpp::xml::{Build as _, element, ns};
 use crate::types::{Address, AddressKind, Announcement, InfoHash, MAX_RESOURCES_PER_CONTACT};
 use server::Server;
 
@@ -524,6 +524,32 @@ fn commands_without_a_server_fail_at_once() {
     assert_eq!(session.poll_event(), Some(done));
     session.part(Instant::now(), false);
     assert!(session.is_parted() && session.poll_stanza().is_none());
+}
+
+#[test]
+fn commands_given_before_the_roster_is_here_wait_for_it() {
+    let own = FullJid::new("alice@example.org/a").unwrap();
+    let mut session = XmppSession::new(own.clone(), &SessionOptions { publish_original: true, seed: [0; 32] });
+    let now = Instant::now();
+    let ask = |session: &mut XmppSession, tag| {
+        session.started(now, own.clone());
+        let roster = session.poll_stanza().unwrap();
+        while session.poll_event().is_some() {}
+        session.command(now, tag, Command::Accept(BareJid::new(BOB).unwrap()));
+        assert_eq!(session.poll_event(), None, "not answered before it can be");
+        roster
+    };
+    let roster = ask(&mut session, 7);
+    session.stanza_received(now, &roster.with("type", "result").with("from", "alice@example.org"));
+    let done = std::iter::from_fn(|| session.poll_event())
+        .any(|event| matches!(event, SessionEvent::CommandDone { tag: 7, result: Err(CommandError::NoRequest(_)) }));
+    assert!(done, "looked at with the roster there");
+    ask(&mut session, 8);
+    session.stream_lost();
+    assert_eq!(
+        session.poll_event(),
+        Some(SessionEvent::CommandDone { tag: 8, result: Err(CommandError::NotConnected) })
+    );
 }
 
 #[test]
