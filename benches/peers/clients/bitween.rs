@@ -1,0 +1,160 @@
+//! bitween itself, as the program that people run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+use super::control::call;
+use super::{CONNECTION_LIMIT, Client, Collection, Job, Running, torrent_files, version_of};
+use crate::lab::{Lab, START_LIMIT, free_port};
+use crate::process::Process;
+use crate::trouble::Trouble;
+
+/// What the daemon prints when it takes calls and connections.
+const READY: &str = "ready: API ";
+
+/// How often the daemon is asked how far it is.
+const ASK: Duration = Duration::from_millis(10);
+
+/// bitween.
+pub struct Bitween {
+    program: PathBuf,
+}
+
+/// A daemon that is ready.
+struct Daemon {
+    process: Process,
+    api: String,
+    port: u16,
+}
+
+impl Bitween {
+    /// This program.
+    pub fn new(program: PathBuf) -> Self {
+        Self { program }
+    }
+
+    fn launch(&self, home: &Path, arguments: &[&str], paths: &[&Path]) -> Result<Process, Trouble> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).args(paths).env_remove("BITWEEN_LOG").env_remove("BITWEEN_XMPP_PASSWORD");
+        Process::start(command, home)
+    }
+
+    fn launch_daemon(&self, home: &Path) -> Result<(Process, u16), Trouble> {
+        let port = free_port()?;
+        let config = home.join("config.toml");
+        let text = format!(
+            "[log]\nlevel = 'warn'\n[bittorrent]\nbind = ['127.0.0.1']\nport = {port}\nmax_connections = {CONNECTION_LIMIT}\n\
+             max_peers = {CONNECTION_LIMIT}\nupload_slots = {CONNECTION_LIMIT}\n"
+        );
+        std::fs::create_dir_all(home)?;
+        // A port chosen before stays the same, as a user's would.
+        if !config.exists() {
+            std::fs::write(&config, text)?;
+        }
+        Ok((self.launch(home, &["daemon", "--port", "0", "--config"], &[&config])?, port))
+    }
+
+    fn daemon(&self, lab: &Lab, home: &Path) -> Result<Daemon, Trouble> {
+        let (process, _) = self.launch_daemon(home)?;
+        let line = lab.wait("bitween's daemon", START_LIMIT, super::LOOK, || process.line(READY))?;
+        let (api, port) = line.split_once(", BitTorrent port ").ok_or_else(|| process.trouble("said"))?;
+        let port = port.parse().map_err(Trouble::failed)?;
+        Ok(Daemon { api: format!("{api}/api"), port, process })
+    }
+}
+
+/// A torrent whose data lies in `dir`, or is to lie there.
+fn add(api: &str, torrent: &Path, dir: &Path) -> Result<(), Trouble> {
+    let bytes = base64::engine::general_purpose::STANDARD.encode(std::fs::read(torrent)?);
+    call(api, "bt.add_torrent", &json!({"torrent": bytes, "save_path": dir})).map(drop)
+}
+
+/// Whether `count` torrents seed.
+fn all_seed(api: &str, count: usize) -> Result<bool, Trouble> {
+    let mut answer = call(api, "bt.status", &json!({}))?;
+    let Value::Array(torrents) = answer["torrents"].take() else {
+        return Err(Trouble::failed("bt.status has no list"));
+    };
+    if let Some(failed) = torrents.iter().find(|torrent| torrent["state"] == "error") {
+        return Err(Trouble::failed(&failed["error"]));
+    }
+    Ok(torrents.iter().filter(|torrent| torrent["state"] == "seeding").count() == count)
+}
+
+impl Client for Bitween {
+    fn name(&self) -> &'static str {
+        "bitween"
+    }
+
+    fn version(&self) -> Result<String, Trouble> {
+        let mut command = Command::new(&self.program);
+        command.arg("--version");
+        version_of(command)
+    }
+
+    fn remarks(&self) -> &'static [&'static str] {
+        &[
+            "`bitween download` and `bitween verify` as they come; seeding, idle and many-torrent rows with `bitween daemon` \
+             without an account, `max_connections`, `max_peers` and `upload_slots` raised to 2000 (defaults 400, 60 and 8).",
+        ]
+    }
+
+    fn leech(&self, lab: &Lab, job: &Job) -> Result<Running, Trouble> {
+        let peer = job.peer.map(|port| format!("127.0.0.1:{port}"));
+        let port = free_port()?.to_string();
+        let mut arguments = vec!["download", "--port", &port];
+        if let Some(peer) = &peer {
+            arguments.extend(["--peer", peer]);
+        }
+        arguments.push("--dir");
+        let started = Instant::now();
+        let process = self.launch(&job.home, &arguments, &[&job.dir, &job.torrent])?;
+        let port = lab.wait("bitween's port", START_LIMIT, super::LOOK, || process.line("listening on port "))?;
+        let port = port.parse().map_err(Trouble::failed)?;
+        Ok(Running { started, ..Running::until_line(process, port, "complete: ") })
+    }
+
+    fn seed(&self, lab: &Lab, job: &Job) -> Result<Running, Trouble> {
+        let Daemon { process, api, port } = self.daemon(lab, &job.home)?;
+        add(&api, &job.torrent, &job.dir)?;
+        let mut running = Running::new(process, port, move |_| all_seed(&api, 1)).asked_every(ASK);
+        running.wait(lab, START_LIMIT)?;
+        Ok(running)
+    }
+
+    fn recheck(&self, _: &Lab, job: &Job) -> Result<Running, Trouble> {
+        let process = self.launch(&job.home, &["verify", "--dir"], &[&job.dir, &job.torrent])?;
+        Ok(Running::until_line(process, 0, " and 1 of 1 files are right"))
+    }
+
+    fn prepare(&self, lab: &Lab, collection: &Collection) -> Result<Option<Duration>, Trouble> {
+        let started = Instant::now();
+        let mut daemon = self.daemon(lab, &collection.home)?;
+        for torrent in torrent_files(&collection.torrents)? {
+            add(&daemon.api, &torrent, &collection.dir)?;
+        }
+        let api = &daemon.api;
+        let ready = || Ok(all_seed(api, collection.count)?.then_some(()));
+        lab.wait("bitween to check all torrents", START_LIMIT, ASK, ready)?;
+        let time = started.elapsed();
+        daemon.process.stop().map(|_| Some(time)).ok_or_else(|| Trouble::failed("bitween did not stop"))
+    }
+
+    fn serve_all(&self, lab: &Lab, collection: &Collection) -> Result<Running, Trouble> {
+        let started = Instant::now();
+        let Daemon { process, api, port } = self.daemon(lab, &collection.home)?;
+        let count = collection.count;
+        let running = Running::new(process, port, move |_| all_seed(&api, count)).asked_every(ASK);
+        Ok(Running { started, ..running })
+    }
+
+    fn start(&self, _: &Lab, home: &Path) -> Result<Running, Trouble> {
+        let started = Instant::now();
+        let (process, port) = self.launch_daemon(home)?;
+        Ok(Running { started, ..Running::until_line(process, port, READY) })
+    }
+}

@@ -1,0 +1,115 @@
+//! Test data of any size that costs 16 MiB of memory: one random block, repeated, with the torrent that describes it.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use sha1::{Digest, Sha1};
+
+use crate::trouble::Trouble;
+
+/// Bytes after which the content repeats itself. Pieces and blocks divide it, so none of them wraps around.
+const PERIOD: usize = 16 << 20;
+
+/// One file's bytes and its torrent. Cheap to clone.
+#[derive(Clone)]
+pub struct Content {
+    block: Arc<[u8]>,
+    /// The file's name in the torrent.
+    pub name: String,
+    /// Bytes of the file, a multiple of `piece_len`.
+    pub len: u64,
+    /// Bytes of a piece, a power of two from 16 KiB to 16 MiB.
+    pub piece_len: u32,
+    /// Decides which bytes they are.
+    pub seed: u64,
+    /// SHA-1 of the torrent's info dictionary.
+    pub info_hash: [u8; 20],
+    /// The torrent file.
+    pub torrent: Arc<[u8]>,
+}
+
+impl Content {
+    /// Content of `len` bytes, rounded up to whole pieces. The seed decides which bytes.
+    pub fn new(name: &str, len: u64, piece_len: u32, seed: u64) -> Self {
+        Self::repeating(PERIOD, name, len, piece_len, seed)
+    }
+
+    /// Content of a few pieces, which is quicker to make.
+    pub fn small(name: &str, len: u64, piece_len: u32, seed: u64) -> Self {
+        Self::repeating(usize::try_from(len).unwrap_or(PERIOD), name, len, piece_len, seed)
+    }
+
+    fn repeating(period: usize, name: &str, len: u64, piece_len: u32, seed: u64) -> Self {
+        let len = len.max(1).next_multiple_of(u64::from(piece_len));
+        let mut block = vec![0; period];
+        fastrand::Rng::with_seed(seed).fill(&mut block);
+        let hashes: Vec<[u8; 20]> = block.chunks(piece_len as usize).map(|piece| Sha1::digest(piece).into()).collect();
+        let pieces = usize::try_from(len / u64::from(piece_len)).unwrap_or(usize::MAX);
+        let hashes: Vec<u8> = (0..pieces).flat_map(|piece| hashes[piece % hashes.len()]).collect();
+        let mut info = format!("d6:lengthi{len}e4:name{}:{name}12:piece lengthi{piece_len}e6:pieces", name.len());
+        info.push_str(&format!("{}:", hashes.len()));
+        let info = [info.as_bytes(), &hashes, b"e"].concat();
+        let info_hash = Sha1::digest(&info).into();
+        let torrent = [b"d4:info", info.as_slice(), b"e"].concat().into();
+        Self { block: block.into(), name: name.to_owned(), len, piece_len, seed, info_hash, torrent }
+    }
+
+    /// How many pieces there are.
+    pub fn pieces(&self) -> u32 {
+        u32::try_from(self.len / u64::from(self.piece_len)).unwrap_or(u32::MAX)
+    }
+
+    /// Bytes that lie within one piece; none if they do not.
+    pub fn bytes(&self, piece: u32, begin: u32, len: u32) -> Option<&[u8]> {
+        let within = begin.checked_add(len).is_some_and(|end| end <= self.piece_len);
+        if piece >= self.pieces() || !within {
+            return None;
+        }
+        let start = (u64::from(piece) * u64::from(self.piece_len) + u64::from(begin)) % self.block.len() as u64;
+        let start = usize::try_from(start).ok()?;
+        self.block.get(start..start + len as usize)
+    }
+
+    /// Writes the torrent file.
+    pub fn write_torrent(&self, path: &Path) -> Result<(), Trouble> {
+        Ok(std::fs::write(path, &self.torrent)?)
+    }
+
+    /// Writes the file into `dir`, unless it lies there already.
+    pub fn write_into(&self, dir: &Path) -> Result<(), Trouble> {
+        std::fs::create_dir_all(dir)?;
+        let path = dir.join(&self.name);
+        if std::fs::metadata(&path).is_ok_and(|found| found.len() == self.len) {
+            return Ok(());
+        }
+        let mut file = File::create(path)?;
+        let mut left = self.len;
+        while left > 0 {
+            let part = left.min(self.block.len() as u64);
+            file.write_all(&self.block[..part as usize])?;
+            left -= part;
+        }
+        Ok(())
+    }
+
+    /// Compares what a client wrote into `dir` with what it should have written, byte by byte.
+    pub fn check_in(&self, dir: &Path) -> Result<(), Trouble> {
+        let mut file = File::open(dir.join(&self.name))?;
+        if file.metadata()?.len() != self.len {
+            return Err(Trouble::failed(format!("the download has {} bytes", file.metadata()?.len())));
+        }
+        let mut buffer = vec![0; self.block.len()];
+        let mut at = 0;
+        while at < self.len {
+            let part = (self.len - at).min(self.block.len() as u64) as usize;
+            file.read_exact(&mut buffer[..part])?;
+            if buffer[..part] != self.block[..part] {
+                return Err(Trouble::failed(format!("the download differs within 16 MiB of byte {at}")));
+            }
+            at += part as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! Download from a seeder that serves from memory.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::{BUSIEST, CPU, FLOWING_SPEED, GIB, MB, MIB, Metric, OTHER_CPU, PEAK, Row, SPEED, size};
+use crate::clients::{Client, Job};
+use crate::content::Content;
+use crate::lab::{Lab, TRANSFER_LIMIT, loopback};
+use crate::load::seeder::Seeder;
+use crate::measure::Watch;
+use crate::trouble::Trouble;
+
+/// Bytes of a piece.
+pub const PIECE: u32 = 1 << 20;
+
+const FIRST_REQUEST: Metric = Metric { title: "ms until first request", digits: 0, more_is_better: Some(false) };
+
+/// The row.
+pub struct Download;
+
+impl Row for Download {
+    fn name(&self) -> String {
+        "download".to_owned()
+    }
+
+    fn title(&self, lab: &Lab) -> String {
+        format!(
+            "Download {} from a seeder that serves from memory, over one connection, pieces of 1 MiB",
+            size(lab.size)
+        )
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        &[SPEED, CPU, PEAK, OTHER_CPU, BUSIEST, FLOWING_SPEED, FIRST_REQUEST]
+    }
+
+    fn run(&self, lab: &Lab, _: &Path, client: &dyn Client) -> Result<Vec<f64>, Trouble> {
+        let folder = lab.folder()?;
+        let content = Content::new("download.bin", lab.size, PIECE, 1);
+        let dir = folder.path().join("downloads");
+        let job = Job::new(folder.path(), "home", &content, &dir)?;
+        let mut leech = client.leech(lab, &job)?;
+        let seeder = Seeder::new(&content);
+        let watch = Watch::from_start(leech.process.id(), leech.cpu_before);
+        let connected = Instant::now();
+        seeder.connect(loopback(leech.port))?;
+        leech.wait(lab, TRANSFER_LIMIT)?;
+        let done = Instant::now();
+        let cost = watch.stop();
+        let first = seeder.first_request().ok_or_else(|| Trouble::failed("it says complete, but asked for nothing"))?;
+        leech.process.stop();
+        content.check_in(&dir)?;
+        let (seconds, gib) = ((done - connected).as_secs_f64(), content.len as f64 / GIB);
+        Ok(vec![
+            content.len as f64 / MB / seconds,
+            cost.cpu / gib,
+            cost.peak / MIB,
+            cost.own_cpu / gib,
+            100.0 * cost.busiest,
+            content.len as f64 / MB / (done - first).as_secs_f64(),
+            1000.0 * (first - connected).as_secs_f64(),
+        ])
+    }
+}

@@ -1,0 +1,90 @@
+//! The rows of the table: what is done with each client, and which numbers come out.
+
+mod calls;
+mod download;
+mod idle;
+mod many;
+mod pair;
+mod recheck;
+mod seed;
+mod start;
+
+use std::path::Path;
+
+use crate::clients::Client;
+use crate::lab::Lab;
+use crate::trouble::Trouble;
+
+/// Bytes in a MB, as speeds are told.
+pub const MB: f64 = 1e6;
+
+/// Bytes in a MiB, as memory is told.
+pub const MIB: f64 = 1_048_576.0;
+
+/// Bytes in a GiB, as work is told.
+pub const GIB: f64 = 1_073_741_824.0;
+
+/// One column of a row's table.
+#[derive(Clone, Copy)]
+pub struct Metric {
+    /// What it is, with its unit.
+    pub title: &'static str,
+    /// Digits behind the point.
+    pub digits: usize,
+    /// Is more better? `None` for what is told only to understand the others.
+    pub more_is_better: Option<bool>,
+}
+
+/// Speed of the whole work.
+pub const SPEED: Metric = Metric { title: "MB/s", digits: 0, more_is_better: Some(true) };
+/// Speed without what comes before the first byte: timers, but also reserving space.
+const FLOWING_SPEED: Metric = Metric { title: "MB/s once data flows", digits: 0, more_is_better: Some(true) };
+/// The client's CPU time for its work.
+pub const CPU: Metric = Metric { title: "CPU s/GiB", digits: 2, more_is_better: Some(false) };
+/// CPU time of the load tool.
+pub const OTHER_CPU: Metric = Metric { title: "other side's CPU s/GiB", digits: 2, more_is_better: None };
+/// CPU time of the same client on the other side.
+pub const SEEDER_CPU: Metric = Metric { title: "seeder's CPU s/GiB", digits: 2, more_is_better: Some(false) };
+/// Peak of the client's anonymous memory.
+const PEAK: Metric = Metric { title: "peak anonymous MiB", digits: 1, more_is_better: Some(false) };
+/// Anonymous memory when nothing happens any more.
+const MEMORY: Metric = Metric { title: "anonymous MiB in all", digits: 1, more_is_better: Some(false) };
+/// How long the busiest thread ran.
+pub const BUSIEST: Metric = Metric { title: "busiest thread %", digits: 0, more_is_better: None };
+/// CPU time while nothing happens.
+const IDLE_CPU: Metric = Metric { title: "idle CPU s/minute", digits: 3, more_is_better: Some(false) };
+
+/// A row of the table.
+pub trait Row {
+    /// Its name on the command line.
+    fn name(&self) -> String;
+
+    /// What is done, for the report.
+    fn title(&self, lab: &Lab) -> String;
+
+    /// What its numbers are.
+    fn metrics(&self) -> &'static [Metric];
+
+    /// Measures one client once: a number for each metric. `data` stays for all clients of a round.
+    fn run(&self, lab: &Lab, data: &Path, client: &dyn Client) -> Result<Vec<f64>, Trouble>;
+}
+
+/// All rows, in the order of the report.
+pub fn all() -> Vec<Box<dyn Row>> {
+    let mut rows: Vec<Box<dyn Row>> = vec![Box::new(download::Download)];
+    rows.extend([1, 8, 64, 256].map(|connections| Box::new(seed::Seed { connections }) as Box<dyn Row>));
+    rows.push(Box::new(recheck::Recheck));
+    rows.push(Box::new(pair::Pair));
+    rows.push(Box::new(idle::IdleConnections));
+    rows.push(Box::new(many::ManyTorrents));
+    rows.push(Box::new(start::Start));
+    rows.push(Box::new(calls::DownloadCalls));
+    rows.push(Box::new(calls::SeedCalls));
+    rows
+}
+
+/// A size for people.
+fn size(bytes: u64) -> String {
+    let mib = bytes >> 20;
+    if mib >= 1024 && mib.is_multiple_of(256) { format!("{} GiB", mib as f64 / 1024.0) } else { format!("{mib} MiB") }
+}

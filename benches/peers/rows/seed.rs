@@ -1,0 +1,88 @@
+//! Seed random pieces to some connections, each with 64 requests outstanding.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{BUSIEST, CPU, GIB, MB, MIB, Metric, OTHER_CPU, PEAK, Row, SPEED, size};
+use crate::clients::{Client, Job};
+use crate::content::Content;
+use crate::lab::{Lab, loopback};
+use crate::load::leecher::{Leechers, OUTSTANDING};
+use crate::measure::Watch;
+use crate::trouble::Trouble;
+
+/// Not measured: connecting, unchoking, first touches of memory.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// After the warm-up, how long connections that got nothing yet are waited for.
+const LATE: Duration = Duration::from_secs(13);
+
+/// More data than any cache holds, but no more than this.
+const MOST: u64 = 1 << 30;
+
+const SERVED: Metric = Metric { title: "connections served", digits: 0, more_is_better: Some(true) };
+const FIRST_BYTE: Metric = Metric { title: "ms until first byte", digits: 0, more_is_better: Some(false) };
+const LAST_FIRST_BYTE: Metric = Metric { title: "of the last connection", digits: 0, more_is_better: Some(false) };
+
+/// What is seeded.
+pub fn content(lab: &Lab) -> Content {
+    Content::new("seed.bin", lab.size.min(MOST), 1 << 20, 2)
+}
+
+/// The row for a number of connections.
+pub struct Seed {
+    /// How many there are.
+    pub connections: usize,
+}
+
+impl Row for Seed {
+    fn name(&self) -> String {
+        format!("seed-{}", self.connections)
+    }
+
+    fn title(&self, lab: &Lab) -> String {
+        let (size, plural) = (size(lab.size.min(MOST)), if self.connections == 1 { "" } else { "s" });
+        format!(
+            "Seed {size} to {} connection{plural}, random pieces of 1 MiB, {OUTSTANDING} requests outstanding each",
+            self.connections
+        )
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        &[SPEED, CPU, PEAK, SERVED, FIRST_BYTE, LAST_FIRST_BYTE, OTHER_CPU, BUSIEST]
+    }
+
+    fn run(&self, lab: &Lab, data: &Path, client: &dyn Client) -> Result<Vec<f64>, Trouble> {
+        let folder = lab.folder()?;
+        let content = content(lab);
+        content.write_into(data)?;
+        let job = Job::new(folder.path(), "home", &content, data)?;
+        let mut seed = client.seed(lab, &job)?;
+        let memory = Watch::start(seed.process.id());
+        let mut leechers = Leechers::connect(loopback(seed.port), &content, self.connections)?;
+        leechers.run(lab, WARM_UP, |_| false)?;
+        leechers.run(lab, LATE, |leechers| leechers.served() == leechers.open())?;
+        let watch = Watch::start(seed.process.id());
+        let before = leechers.bytes();
+        leechers.run(lab, lab.measured, |_| false)?;
+        let bytes = (leechers.bytes() - before) as f64;
+        let cost = watch.stop();
+        let peak = memory.stop().peak;
+        seed.process.must_run()?;
+        seed.process.stop();
+        if bytes == 0.0 {
+            return Err(Trouble::failed("nothing was served"));
+        }
+        let first = leechers.first_bytes();
+        Ok(vec![
+            bytes / MB / cost.seconds,
+            cost.cpu / (bytes / GIB),
+            peak / MIB,
+            leechers.served() as f64,
+            1000.0 * first.get(first.len() / 2).copied().unwrap_or(f64::NAN),
+            1000.0 * first.last().copied().unwrap_or(f64::NAN),
+            cost.own_cpu / (bytes / GIB),
+            100.0 * cost.busiest,
+        ])
+    }
+}
