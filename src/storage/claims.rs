@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::StorageError;
 use super::torrent::Torrent;
-use crate::types::TorrentKey;
+use crate::types::{InfoHash, TorrentKey};
 
 /// What all torrents of the process use.
 #[derive(Default)]
@@ -59,6 +59,19 @@ impl Claims {
         let readers: Vec<_> = inner.neighbours(&claim).into_iter().filter(is_reader).collect();
         drop(inner);
         claim.in_use_by(&readers)
+    }
+
+    /// The files of this torrent that another one uses as well, by their path in the torrent, each with one of those.
+    pub(super) fn in_common(&self, torrent: TorrentKey) -> HashMap<PathBuf, InfoHash> {
+        let inner = self.lock();
+        let Some(claim) = inner.claims.get(&torrent).cloned() else { return HashMap::new() };
+        let others = inner.neighbours(&claim);
+        drop(inner);
+        let others = others.iter().filter(|other| other.torrent.key != torrent);
+        let used: HashMap<_, _> =
+            others.flat_map(|other| other.files().map(|path| (path, other.torrent.info_hash))).collect();
+        let mine = claim.torrent.place.layout.files().iter().filter(|file| !file.pad);
+        mine.filter_map(|file| Some((file.path.clone(), *used.get(&claim.dir.join(&file.path))?))).collect()
     }
 
     /// The torrent uses its files no longer.

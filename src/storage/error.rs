@@ -94,6 +94,14 @@ pub enum StorageError {
         /// The other torrent.
         by: InfoHash,
     },
+    /// A file was not deleted together with its torrent, because another torrent of this process uses it.
+    #[error("{} was not deleted: torrent {by} uses it, too", path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// The other torrent.
+        by: InfoHash,
+    },
     /// Any other answer of the system.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

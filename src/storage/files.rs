@@ -5,7 +5,7 @@
 //! one) could otherwise name its way out. Nothing but plain files is ever opened for writing. Files are made 0666 and
 //! folders 0777, less the umask. Whether a file that is there may be written at all is a matter of `ownership`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::error::StorageError;
 use super::layout::{LayoutFile, Place};
-use crate::types::TorrentKey;
+use crate::types::{InfoHash, TorrentKey};
 
 /// Open files kept at a time, over all torrents. Mappings need none; a positional write or read of a torrent with many
 /// small files does.
@@ -284,12 +284,16 @@ fn reserve_file(place: &Place, index: usize, len: u64, before: Option<&FileState
     }
 }
 
-/// Removes a torrent's files and the folders that are empty then. Goes on after an error and reports the first one; a
-/// file that is not there is none.
-pub(super) fn remove(place: &Place) -> Result<(), StorageError> {
+/// Removes a torrent's files, but those that others use, and the folders that are empty then. Goes on after an error and
+/// reports the first one; a file that is not there is none, one that is kept is.
+pub(super) fn remove(place: &Place, others: &HashMap<PathBuf, InfoHash>) -> Result<(), StorageError> {
     let mut first = Ok(());
     let mut folders = BTreeSet::new();
     for file in place.layout.files().iter().filter(|file| !file.pad) {
+        if let Some(by) = others.get(&file.path) {
+            first = first.and_then(|()| Err(StorageError::Kept { path: place.dir.join(&file.path), by: *by }));
+            continue;
+        }
         let answer = remove_plain(place, &file.path);
         if first.is_ok() && !matches!(answer, Err(StorageError::Missing { .. })) {
             first = answer;

@@ -53,7 +53,7 @@ pub enum Ending {
     /// Nothing more is remembered: something is wrong with the files.
     Broken,
     /// The files, the folders that are then empty, and the resume data are removed. Files that an open refused to take
-    /// for the torrent's stay.
+    /// for the torrent's stay, and so do those that another torrent uses as well: they are an error.
     Delete,
 }
 

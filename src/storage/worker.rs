@@ -485,7 +485,7 @@ impl Shared {
         if let Some(resume) = &self.resume {
             resume.remove(&torrent.info_hash, state_dir)?;
         }
-        files::remove(&torrent.place)
+        files::remove(&torrent.place, &self.claims.in_common(torrent.key))
     }
 
     fn answer(&self, done: Done) {

@@ -294,3 +294,26 @@ fn two_torrents_may_serve_the_same_file() {
     running.crash();
     assert!(fs::read(torrent.path(0)).unwrap() == bytes);
 }
+
+#[test]
+fn what_another_torrent_serves_is_not_deleted() {
+    let torrent = two_files();
+    torrent.write_files();
+    // Somebody shared one file of the folder by itself, too.
+    let one = Torrent::new(PIECE as u64, &[("a", 2 * PIECE as u64, false)]);
+    symlink(torrent.path(0).parent().unwrap(), one.dir()).unwrap();
+    let running = torrent.start(BackendChoice::Auto);
+    assert!(running.opened(one.open_as(OTHER, CheckMode::Trusted, Writing::Never)).0.unwrap().is_full());
+    assert!(running.open(&torrent, CheckMode::Trusted, false).0.unwrap().is_full());
+    running.disk.submit(Job::Close { torrent: KEY, ending: Ending::Delete });
+    let answer = running.next();
+    assert!(
+        matches!(&answer, Done::Closed { result: Err(StorageError::Kept { path, .. }), .. } if *path == torrent.path(0)),
+        "{answer:?}"
+    );
+    assert!(torrent.path(0).exists() && !torrent.path(1).exists(), "the other file is nobody else's");
+    running.disk.submit(Job::Close { torrent: OTHER, ending: Ending::Delete });
+    assert!(matches!(running.next(), Done::Closed { result: Ok(()), .. }));
+    assert!(!torrent.path(0).exists(), "now it is the last one's");
+    running.crash();
+}
