@@ -3,7 +3,7 @@
 //! [`begin`] looks at the files and reads the resume data; the [`Check`] it makes then hashes what is left to know. All
 //! disk threads work on one check, a slice at a time with other jobs in between: each takes the next run of neighbouring
 //! pieces, so that the disk reads nearly straight on. [`Check::finish`] ends the open: it sees to it that nobody else's
-//! files are written, and only then makes files, cuts them to their length and reserves space.
+//! files are written, and only then makes files and reserves space.
 //!
 //! What need not be hashed: pieces that the resume data names, unless their files were touched since; after a clean
 //! stop, everything in untouched files; and pieces that were never written. Those are known by the holes of their files

@@ -209,13 +209,13 @@ pub(super) fn not_plain(path: PathBuf) -> StorageError {
     StorageError::NotPlain { path, found }
 }
 
-/// True if there is nothing left to make, to cut off or to reserve.
+/// True if there is nothing left to make or to reserve.
 pub(super) fn is_reserved(file: &LayoutFile, state: Option<&FileState>) -> bool {
     file.pad || state.is_some_and(|state| state.stamp.size == file.len && state.allocated >= file.len)
 }
 
-/// Makes every file of the torrent and reserves its space, before anything is written. Leaves alone what is there, but
-/// for what a file has beyond its length: the caller knows that the files are the torrent's.
+/// Makes every file of the torrent and reserves its space, before anything is written. Leaves alone what is there: the
+/// caller knows that the files are the torrent's, and that none is too long.
 ///
 /// `states` is what [`look_plain`] said of each file. If the space does not do, nothing is made.
 pub(super) fn reserve(place: &Place, states: &[Option<FileState>]) -> Result<(), StorageError> {
@@ -253,9 +253,6 @@ fn reserve_file(place: &Place, index: usize, len: u64, before: Option<&FileState
     // What nobody has looked at may be somebody else's.
     let only_new = if before.is_none() { OFlags::EXCL } else { OFlags::empty() };
     let file = open_plain(&place.dir, below, OFlags::RDWR | OFlags::CREATE | only_new, "create")?;
-    if before.is_some_and(|state| state.stamp.size > len) {
-        file.set_len(len).map_err(|error| StorageError::io(&path, "shorten", error))?;
-    }
     if len == 0 {
         return Ok(());
     }

@@ -2,9 +2,9 @@
 //! same name is somebody's data.
 //!
 //! A file is taken for the torrent's if the resume data vouches for it: it says that a download was writing here (a row
-//! that is not clean), or that the file is as the last orderly stop left it. A file without that has to prove itself:
-//! at least one piece that touches it is good, or there are only zeros in it, as a reservation leaves them. So that a
-//! process which is killed early finds its own files again, the row is written before the first byte is.
+//! that is not clean) and the file has its length, or that it is as the last orderly stop left it. A file without that
+//! has to prove itself: at least one piece that touches it is good, or there are only zeros in it, as a reservation leaves
+//! them. So that a process which is killed early finds its own files again, the row is written before the first byte is.
 //!
 //! Looks and reads only; runs on disk threads.
 
@@ -44,9 +44,7 @@ impl Doubts {
         states: &[Option<FileState>],
     ) -> Result<Self, StorageError> {
         let mut doubts = Self::default();
-        if record.is_some_and(|record| record.clean.is_none()) {
-            return Ok(doubts);
-        }
+        let was_writing = record.is_some_and(|record| record.clean.is_none());
         let stamps = record.and_then(|record| record.clean.as_deref()).unwrap_or_default();
         let layout = &torrent.place.layout;
         for ((index, file), state) in layout.files().iter().enumerate().zip(states) {
@@ -54,7 +52,9 @@ impl Doubts {
             if size > file.len {
                 return Err(StorageError::TooLong { path: torrent.place.path(index), expected: file.len, found: size });
             }
-            if size == 0 || stamps.get(index) == Some(&state.map(|state| state.stamp)) {
+            // A download gives every file its length before it writes.
+            let vouched = was_writing && size == file.len || stamps.get(index) == Some(&state.map(|state| state.stamp));
+            if size == 0 || vouched {
                 continue;
             }
             doubts.unknown.push(index);

@@ -65,18 +65,32 @@ fn a_longer_file_keeps_its_tail() {
 }
 
 #[test]
-fn what_is_too_long_in_an_interrupted_download_is_cut() {
+fn a_download_that_was_killed_does_not_make_everything_its_own() {
     for backend in BACKENDS {
-        let torrent = two_files();
-        let running = torrent.start(backend);
-        running.download(&torrent);
-        running.receive(&torrent, torrent.piece(0));
-        running.crash();
-        fs::File::options().write(true).open(torrent.path(0)).unwrap().set_len(5 * PIECE as u64).unwrap();
-        let running = torrent.start(backend);
-        assert_eq!(running.download(&torrent).count_ones(), 1);
-        assert_eq!(fs::metadata(torrent.path(0)).unwrap().len(), 2 * PIECE as u64);
-        running.crash();
+        for len in [4, 2 * PIECE - 1, 5 * PIECE] {
+            let torrent = two_files();
+            let running = torrent.start(backend);
+            running.download(&torrent);
+            running.receive(&torrent, torrent.piece(3));
+            running.crash();
+            // Somebody gave up waiting, and put something else there.
+            let precious = vec![b'x'; len];
+            fs::remove_file(torrent.path(0)).unwrap();
+            fs::write(torrent.path(0), &precious).unwrap();
+            let running = torrent.start(backend);
+            let refused = running.open(&torrent, CheckMode::TrustResume, true).0;
+            assert!(
+                matches!(&refused, Err(StorageError::Foreign { path } | StorageError::TooLong { path, .. })
+                    if *path == torrent.path(0)),
+                "{refused:?}"
+            );
+            running.crash();
+            assert!(fs::read(torrent.path(0)).unwrap() == precious);
+            fs::remove_file(torrent.path(0)).unwrap();
+            let running = torrent.start(backend);
+            assert_eq!(running.download(&torrent).count_ones(), 1, "what is good is still there");
+            running.crash();
+        }
     }
 }
 
