@@ -357,7 +357,7 @@ impl Check {
             // made anew, for a piece of it would look like one we had.
             resume.save(&torrent.info_hash, &self.state_dir, &Record { have: self.kept.clone(), clean: None })?;
         }
-        if to_make { files::reserve(&torrent.place, &self.states) } else { Ok(()) }
+        if to_make { files::reserve(&torrent.place, &self.states, cancelled) } else { Ok(()) }
     }
 
     /// True if the file was whole in size when the open began.

@@ -217,12 +217,20 @@ pub(super) fn is_reserved(file: &LayoutFile, state: Option<&FileState>) -> bool 
 /// Makes every file of the torrent and reserves its space, before anything is written. Leaves alone what is there: the
 /// caller knows that the files are the torrent's, and that none is too long.
 ///
-/// `states` is what [`look_plain`] said of each file. If the space does not do, nothing is made.
-pub(super) fn reserve(place: &Place, states: &[Option<FileState>]) -> Result<(), StorageError> {
+/// `states` is what [`look_plain`] said of each file. If the space does not do, nothing is made. `cancelled` is asked
+/// before each file: there may be very many.
+pub(super) fn reserve(
+    place: &Place,
+    states: &[Option<FileState>],
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(), StorageError> {
     fs::create_dir_all(&place.dir).map_err(|error| StorageError::io(&place.dir, "create", error))?;
     check_space(place, states)?;
     for ((index, file), state) in place.layout.files().iter().enumerate().zip(states) {
         if !is_reserved(file, state.as_ref()) {
+            if cancelled() {
+                return Err(StorageError::NotOpen);
+            }
             reserve_file(place, index, file.len, state.as_ref())?;
         }
     }

@@ -1,6 +1,10 @@
 //! Receiving, serving and closing.
 
+use std::cell::Cell;
+
 use super::*;
+use crate::storage::files;
+use crate::storage::layout::Place;
 
 /// The torrents that every back end must be able to download and serve.
 fn scenarios() -> Vec<(&'static str, Torrent)> {
@@ -169,6 +173,17 @@ fn a_close_breaks_off_a_check() {
     assert!(matches!(result, Err(StorageError::NotOpen)));
     assert!(matches!(running.next(), Done::Closed { result: Ok(()), .. }));
     running.disk.stop(Duration::from_secs(60));
+}
+
+#[test]
+fn the_making_of_very_many_files_can_be_broken_off() {
+    let torrent = Torrent::new(64 * 1024, &[("t/a", 100, false), ("t/b", 100, false)]);
+    let place = Place { dir: torrent.dir(), layout: Arc::clone(&torrent.layout) };
+    let asked = Cell::new(0);
+    let cancelled = || asked.replace(asked.get() + 1) > 0;
+    let answer = files::reserve(&place, &[None, None], &cancelled);
+    assert!(matches!(answer, Err(StorageError::NotOpen)), "{answer:?}");
+    assert!(torrent.path(0).exists() && !torrent.path(1).exists());
 }
 
 #[test]
