@@ -391,6 +391,41 @@ fn a_download_that_was_edited_is_not_fetched_anew_by_a_restart() {
 }
 
 #[test]
+fn a_download_that_was_deleted_is_not_fetched_anew_by_a_restart() {
+    let (giver, taker) = (Home::new(), Home::new());
+    let giving = giver.start();
+    let taking = taker.start();
+    let hash = giver.share(&giver.file("film", 300_000));
+    let peers = json!({"hash": hash, "peers": [format!("127.0.0.1:{}", giving.port)]});
+    taking.call("bt.add_torrent", &peers).unwrap();
+    taker.wait_for_state(&hash, "seeding");
+    taker.ok(&["stop"]);
+    drop(taking);
+    // Or its disk is not there: nothing must be written to the place where it belongs.
+    fs::rename(taker.path("Downloads"), taker.path("elsewhere")).unwrap();
+    for _ in 0..2 {
+        let taking = taker.start();
+        taker.wait_for_state(&hash, "error");
+        assert!(taker.ok(&["status"]).contains("Downloads/film is gone"));
+        assert!(!taker.path("Downloads").exists());
+        taker.ok(&["stop"]);
+        drop(taking);
+    }
+    let taking = taker.start();
+    fs::rename(taker.path("elsewhere"), taker.path("Downloads")).unwrap();
+    taker.ok(&["resume", &hash]);
+    taker.wait_for_state(&hash, "seeding");
+    taker.ok(&["stop"]);
+    drop(taking);
+    fs::remove_file(taker.path("Downloads/film")).unwrap();
+    let taking = taker.start();
+    taker.wait_for_state(&hash, "error");
+    taker.ok(&["resume", &hash]);
+    taking.call("bt.add_peer", &json!([hash, format!("127.0.0.1:{}", giving.port)])).unwrap();
+    taker.wait_for_state(&hash, "seeding");
+}
+
+#[test]
 fn what_is_in_the_download_folder_already_is_not_written_over() {
     let (giver, taker) = (Home::new(), Home::new());
     let giving = giver.start();

@@ -11,7 +11,7 @@
 //! On ext4 and tmpfs a page that is only in memory counts as data, as it must.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::claims::Claims;
 use super::error::StorageError;
 use super::files::{self, FileStamp, FileState};
 use super::job::CheckMode;
-use super::layout::Span;
+use super::layout::{Place, Span};
 use super::ownership::Doubts;
 use super::resume::{Record, ResumeDb};
 use super::torrent::Torrent;
@@ -101,11 +101,13 @@ pub(super) fn begin(
     workers: usize,
 ) -> Result<Check, StorageError> {
     let place = &torrent.place;
+    if torrent.keep_gone {
+        not_all_is_gone(torrent, resume)?;
+    }
     if torrent.create {
         fs::create_dir_all(&place.dir).map_err(|error| StorageError::io(&place.dir, "create", error))?;
     }
-    let state_dir = fs::canonicalize(&place.dir).or_else(|_| std::path::absolute(&place.dir));
-    let state_dir = state_dir.map_err(|error| StorageError::io(&place.dir, "look at", error))?;
+    let state_dir = state_dir(torrent)?;
     let rival = match claims.claim(torrent, &state_dir) {
         Some(error) if !torrent.create => return Err(error),
         rival => rival,
@@ -116,9 +118,7 @@ pub(super) fn begin(
         something_is_there(torrent, &states)?;
     }
 
-    let pieces = place.layout.geometry().piece_count();
-    let load = |resume: &ResumeDb| resume.load(&torrent.info_hash, &state_dir, pieces, place.layout.files().len());
-    let record = resume.map(load).transpose()?.flatten();
+    let record = load(torrent, resume, &state_dir)?;
     let Plan { believed, kept, candidates } = plan(torrent, record.as_ref(), &states);
     let mut doubts = Doubts::default();
     if writes {
@@ -129,7 +129,11 @@ pub(super) fn begin(
         torrent.own(&state_dir);
     }
     let workers = if candidates.is_empty() { 1 } else { workers };
-    let have = if torrent.check == CheckMode::Full { Bitfield::empty(pieces) } else { believed };
+    let have = if torrent.check == CheckMode::Full {
+        Bitfield::empty(place.layout.geometry().piece_count())
+    } else {
+        believed
+    };
     Ok(Check {
         torrent: Arc::clone(torrent),
         state_dir,
@@ -143,6 +147,38 @@ pub(super) fn begin(
         found: Mutex::new(Found { have, checked: 0, hashed: 0, failure: None, rival, workers }),
         ticks: crossbeam_channel::tick(PROGRESS_EVERY),
     })
+}
+
+/// The folder as the resume data names it.
+fn state_dir(torrent: &Torrent) -> Result<PathBuf, StorageError> {
+    let dir = &torrent.place.dir;
+    let real = fs::canonicalize(dir).or_else(|_| std::path::absolute(dir));
+    real.map_err(|error| StorageError::io(dir, "look at", error))
+}
+
+/// What the resume data says.
+fn load(torrent: &Torrent, resume: Option<&ResumeDb>, state_dir: &Path) -> Result<Option<Record>, StorageError> {
+    let layout = &torrent.place.layout;
+    let (pieces, files) = (layout.geometry().piece_count(), layout.files().len());
+    let load = |resume: &ResumeDb| resume.load(&torrent.info_hash, state_dir, pieces, files);
+    Ok(resume.map(load).transpose()?.flatten())
+}
+
+/// An error if a torrent that had something has not one of its files any more. Its disk may not be there, or somebody
+/// has deleted or moved it all; to fetch everything again is nothing that a program does by itself.
+fn not_all_is_gone(torrent: &Torrent, resume: Option<&ResumeDb>) -> Result<(), StorageError> {
+    let Place { dir, layout } = &*torrent.place;
+    let mut files = layout.files().iter().filter(|file| !file.pad && file.len > 0).peekable();
+    let Some(first) = files.peek().copied() else { return Ok(()) };
+    if files.any(|file| fs::symlink_metadata(dir.join(&file.path)).is_ok()) {
+        return Ok(());
+    }
+    match load(torrent, resume, &state_dir(torrent)?)? {
+        Some(record) if record.have.count_ones() > 0 => {
+            Err(StorageError::Gone { path: first.path.iter().next().map_or_else(|| dir.clone(), |top| dir.join(top)) })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An error if a torrent that is to be seeded has not one of its files.

@@ -86,6 +86,12 @@ pub enum StorageError {
         /// The file.
         path: PathBuf,
     },
+    /// Not one file is left of a torrent that had some.
+    #[error("{} is gone; bring it back before you resume the torrent, or it is fetched again", path.display())]
+    Gone {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// Another torrent of this process uses the file, and one of the two would write to it.
     #[error("{} belongs to torrent {by}; choose another folder, or remove that one first", path.display())]
     InUse {

@@ -41,6 +41,8 @@ pub enum Writing {
     /// What is missing is fetched. A file that was complete, and was changed by somebody else since, is an error: people
     /// edit their files, and a program that starts by itself must not undo that.
     Missing,
+    /// The same, and it is also an error if not one file is left of those that were there.
+    Restore,
     /// What is missing or damaged is fetched: somebody has just asked for it.
     Repair,
 }

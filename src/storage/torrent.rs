@@ -30,6 +30,8 @@ pub(super) struct Torrent {
     pub(super) create: bool,
     /// But not over a complete file that somebody changed.
     pub(super) keep_edits: bool,
+    /// Nor if not one file is left of those that were there.
+    pub(super) keep_gone: bool,
     pub(super) files: Arc<FileCache>,
     /// A close was submitted: a check need not go on.
     pub(super) closing: AtomicBool,
@@ -92,7 +94,8 @@ impl Torrent {
             hashes,
             check: mode.0,
             create: mode.1 != Writing::Never,
-            keep_edits: mode.1 == Writing::Missing,
+            keep_edits: matches!(mode.1, Writing::Missing | Writing::Restore),
+            keep_gone: mode.1 == Writing::Restore,
             files,
             closing: AtomicBool::new(false),
             opened: OnceLock::new(),

@@ -9,7 +9,7 @@ use crate::bus::Reply;
 use crate::component::event::{ControlError, Event, Lifecycle, NewTorrent, Part, TorrentControl, TorrentSource};
 use crate::engine::{MetadataFetch, Source};
 use crate::reactor::Net;
-use crate::storage::{CheckMode, Ending};
+use crate::storage::{CheckMode, Ending, Writing};
 use crate::types::{InfoHash, TorrentKey};
 
 impl Bt {
@@ -120,7 +120,7 @@ impl Bt {
         match what {
             TorrentControl::Pause => self.pause(net, key),
             TorrentControl::Recheck if torrent.metainfo.is_some() => {
-                torrent.repair = true;
+                torrent.writing = Writing::Repair;
                 return self.close_torrent(net, key, Closing::Reopen(CheckMode::Full, reply), Ending::Clean);
             }
             TorrentControl::Recheck => {

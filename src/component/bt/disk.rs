@@ -30,11 +30,8 @@ impl Bt {
         let Some(metainfo) = &torrent.metainfo else { return };
         torrent.phase = Phase::Opening { checked: 0, total: 0 };
         torrent.suspect = false;
-        let writing = match std::mem::take(&mut torrent.repair) {
-            _ if torrent.new.seed => Writing::Never,
-            true => Writing::Repair,
-            false => Writing::Missing,
-        };
+        let asked = std::mem::replace(&mut torrent.writing, Writing::Missing);
+        let writing = if torrent.new.seed { Writing::Never } else { asked };
         self.disk.submit(Job::Open {
             torrent: key,
             info_hash: torrent.info_hash,

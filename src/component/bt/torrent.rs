@@ -14,7 +14,7 @@ use crate::component::event::{ControlError, NewTorrent, TorrentSource};
 use crate::engine::{self, MetadataFetch, Source};
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::Handshake;
-use crate::storage::{CheckMode, WriteWindow};
+use crate::storage::{CheckMode, WriteWindow, Writing};
 use crate::types::{InfoHash, PeerKey, PieceIndex, TorrentKey};
 
 /// How far a torrent is.
@@ -60,8 +60,8 @@ pub(super) struct Torrent {
     pub(super) closing: Option<Closing>,
     /// Bytes that were there are gone: believe nothing at the next open.
     pub(super) suspect: bool,
-    /// The next open may write over what is damaged: somebody has asked for just that.
-    pub(super) repair: bool,
+    /// What the next open may do to the files of a download.
+    pub(super) writing: Writing,
     /// Kept over a pause or a fault, which end the engine that counted.
     pub(super) totals: Totals,
 }
@@ -113,7 +113,7 @@ impl Torrent {
             warning: None,
             closing: None,
             suspect: false,
-            repair: !new.restored,
+            writing: if new.restored { Writing::Restore } else { Writing::Repair },
             totals: Totals::default(),
             new,
         }

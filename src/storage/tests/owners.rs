@@ -18,6 +18,11 @@ fn go_on(running: &Running, torrent: &Torrent) -> Result<Bitfield, StorageError>
     running.opened(torrent.open_as(KEY, CheckMode::TrustResume, Writing::Missing)).0
 }
 
+/// Opens it as a program does that has just been started.
+fn restore(running: &Running, torrent: &Torrent) -> Result<Bitfield, StorageError> {
+    running.opened(torrent.open_as(KEY, CheckMode::TrustResume, Writing::Restore)).0
+}
+
 #[test]
 fn a_file_of_the_same_name_is_refused_and_left_alone() {
     for backend in BACKENDS {
@@ -207,6 +212,36 @@ fn an_edited_file_is_fetched_anew_only_when_somebody_asks() {
         running.receive(&torrent, torrent.piece(0));
         running.close(Ending::Clean).unwrap();
         torrent.assert_files();
+    }
+}
+
+#[test]
+fn what_is_gone_as_a_whole_is_fetched_anew_only_when_somebody_asks() {
+    // Deleted, or on a disk that is not there; complete or not.
+    for (count, gone_is_the_folder) in [(4, false), (1, false), (4, true)] {
+        let torrent = two_files();
+        let running = torrent.start(BackendChoice::Auto);
+        running.download(&torrent);
+        torrent.layout.geometry().pieces().take(count).for_each(|piece| drop(running.receive(&torrent, piece)));
+        running.close(Ending::Clean).unwrap();
+        let (top, aside) = (torrent.dir().join("t"), torrent.root.path().join("aside"));
+        let gone = if gone_is_the_folder { torrent.dir() } else { top.clone() };
+        fs::rename(&gone, &aside).unwrap();
+        for _ in 0..2 {
+            let running = torrent.start(BackendChoice::Auto);
+            let refused = restore(&running, &torrent);
+            assert!(matches!(&refused, Err(StorageError::Gone { path }) if *path == top), "{refused:?}");
+            assert!(!gone.exists(), "nothing is made");
+            running.close(Ending::Clean).unwrap();
+        }
+        fs::rename(&aside, &gone).unwrap();
+        let running = torrent.start(BackendChoice::Auto);
+        assert_eq!(restore(&running, &torrent).unwrap().count_ones() as usize, count);
+        running.close(Ending::Clean).unwrap();
+        fs::remove_dir_all(&gone).unwrap();
+        let running = torrent.start(BackendChoice::Auto);
+        assert_eq!(go_on(&running, &torrent).unwrap().count_ones(), 0);
+        running.crash();
     }
 }
 
