@@ -6,6 +6,10 @@
 # loopback interface, and is stopped and removed at the end. BITWEEN=path/to/bitween uses that program instead of
 # building one.
 set -euo pipefail
+if [ -n "${BITWEEN:-}" ]; then
+    BITWEEN=$(realpath "$BITWEEN")
+    [ -x "$BITWEEN" ] || { echo "demo: $BITWEEN is no program" >&2; exit 1; }
+fi
 cd "$(dirname "$0")/.."
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
@@ -22,13 +26,19 @@ pids=()
 place=$(mktemp -d "${TMPDIR:-/tmp}/bitween-demo.XXXXXX")
 finish() {
     local outcome=$?
-    trap - EXIT INT TERM
+    trap - EXIT
+    trap '' INT TERM # until everything is stopped and removed
     local pid
     for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
     for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
-    if [ "$outcome" != 0 ]; then
-        echo "demo: failed; the last lines of the logs:" >&2
-        tail -n 15 "$place"/*/log "$place"/prosody/prosody.log >&2 2>/dev/null || true
+    if [ "$outcome" = 130 ]; then
+        echo "demo: interrupted" >&2
+    elif [ "$outcome" != 0 ]; then
+        echo "demo: failed" >&2
+        local log
+        for log in "$place"/*/log "$place"/prosody/prosody.log; do
+            if [ -s "$log" ]; then tail -v -n 15 "$log" >&2; fi
+        done
     fi
     rm -rf "$place"
     exit "$outcome"
@@ -140,7 +150,9 @@ for picture in "$folder/the sea.jpg" "$folder/Köln/cathedral.jpg" "$folder/Köl
 done
 echo "What a week." >"$folder/read me.txt"
 : >"$folder/empty.txt"
-hash=$(show share alice "$folder" | tee /dev/stderr | grep -oE '\b[0-9a-f]{40}\b' | head -n 1)
+shared=$(show share alice "$folder")
+echo "$shared"
+hash=$(grep -oE '\b[0-9a-f]{40}\b' <<<"$shared" | head -n 1)
 [ -n "$hash" ]
 
 say "bob sees it and fetches it"

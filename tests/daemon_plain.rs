@@ -438,7 +438,7 @@ fn what_is_in_the_download_folder_already_is_not_written_over() {
     taking.call("bt.add_torrent", &json!({"hash": hash, "peers": peers})).unwrap();
     taker.wait_for_state(&hash, "error");
     assert!(taker.ok(&["status"]).contains("exists already and is not a part of this torrent"));
-    taker.ok(&["remove", &hash, "--with-data"]);
+    assert!(taker.fails(&["remove", &hash, "--with-data"]).contains("nothing was deleted in"));
     assert!(fs::read(&precious).unwrap() == before);
     // Nor is what another torrent of the same daemon has there, under whatever name the link gave it.
     let own = taker.share(&precious);

@@ -111,7 +111,7 @@ fn watch(
             }
             Some(Lifecycle::Started(true) | Lifecycle::Completed) => {
                 complete = true;
-                progress.tell(&done_line(status.as_deref(), transfer.keep_seeding));
+                progress.tell(&done_line(settled(engine, info_hash).as_deref(), transfer.keep_seeding));
                 if !transfer.keep_seeding {
                     return Ok(());
                 }
@@ -186,6 +186,18 @@ fn incomplete(status: &TorrentStatus) -> CliError {
     CliError::failed(format!(
         "only {done} of {total} bytes are there and right; `bitween verify` says which are not, `bitween download --seed` fetches them"
     ))
+}
+
+/// The status once it says what the event said: it is published a moment later.
+fn settled(engine: &Engine, info_hash: InfoHash) -> Option<Arc<TorrentStatus>> {
+    for _ in 0..20 {
+        let status = engine.status(info_hash).filter(|status| status.is_complete());
+        if status.is_some() {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    engine.status(info_hash)
 }
 
 fn done_line(status: Option<&TorrentStatus>, seeding: bool) -> String {

@@ -100,6 +100,12 @@ pub enum StorageError {
         /// The other torrent.
         by: InfoHash,
     },
+    /// Nothing was deleted together with a torrent: its open had found that no file there is its own.
+    #[error("nothing was deleted in {}: the files there are not, or no longer, the torrent's own", dir.display())]
+    NotItsOwn {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A file was not deleted together with its torrent, because another torrent of this process uses it.
     #[error("{} was not deleted: torrent {by} uses it, too", path.display())]
     Kept {

@@ -476,10 +476,9 @@ impl Shared {
     }
 
     fn delete(&self, torrent: &Torrent) -> Result<(), StorageError> {
-        let dir = torrent.place.dir.display();
         let Some(state_dir) = torrent.owned() else {
-            log::info!("nothing was deleted in {dir}: no file there is the torrent's own");
-            return Ok(());
+            let left = torrent.look().iter().any(Option::is_some);
+            return if left { Err(StorageError::NotItsOwn { dir: torrent.place.dir.clone() }) } else { Ok(()) };
         };
         // The row first: it must not outlive the files.
         if let Some(resume) = &self.resume {

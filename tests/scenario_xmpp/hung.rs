@@ -137,5 +137,6 @@ fn a_server_that_closes_at_once_is_not_knocked_over() {
     // Pauses of half a second to one, one to two, two to four.
     assert!((2..=5).contains(&tries), "{tries} connections");
     let (state, error) = alice.account();
-    assert!(state == "offline" && error.contains("closed"), "{state}: {error}");
+    // Which of the two it is depends on what was on its way.
+    assert!(state == "offline" && (error.contains("closed") || error.contains("reset")), "{state}: {error}");
 }

@@ -76,6 +76,11 @@ impl Segment {
         // Without this, faults read ahead beyond the window, and what was read counts as written data in the next
         // open's search for it. A kernel that does not know the advice loses nothing else.
         let _ = map.advise(Advice::Random);
+        if !writable {
+            // It also turns off the reading ahead inside the window, page by page from the disk then; so all of it is
+            // asked for at once. Measured on pages that were not in memory: 3 MiB/s without, 600 with.
+            let _ = map.advise(Advice::WillNeed);
+        }
         let memory = Memory::File { registration, map, file: span.file };
         let segment = Self { begin: span.begin, len: span.len, memory };
         segment.populate(writable).map_err(MapError::Populate)?;

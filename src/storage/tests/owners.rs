@@ -41,7 +41,8 @@ fn a_file_of_the_same_name_is_refused_and_left_alone() {
                 assert!(fs::read(torrent.path(0)).unwrap() == precious);
                 assert!(!torrent.path(1).exists(), "nothing is made");
                 // It is not the torrent's to delete, either.
-                running.close(Ending::Delete).unwrap();
+                let kept = running.close(Ending::Delete);
+                assert!(matches!(kept, Err(StorageError::NotItsOwn { .. })), "{kept:?}");
                 assert!(fs::read(torrent.path(0)).unwrap() == precious);
             }
             fs::remove_file(torrent.path(0)).unwrap();
@@ -288,7 +289,7 @@ fn two_torrents_never_write_to_the_same_file() {
             |error: &StorageError| matches!(error, StorageError::InUse { by, .. } if *by == InfoHash::new([1; 20]));
         assert!(refused.as_ref().is_err_and(named), "{refused:?}");
         running.disk.submit(Job::Close { torrent: OTHER, ending: Ending::Delete });
-        assert!(matches!(running.next(), Done::Closed { result: Ok(()), .. }));
+        assert!(matches!(running.next(), Done::Closed { result: Err(StorageError::NotItsOwn { .. }), .. }));
         assert!(torrent.path(0).exists(), "not the other one's to delete");
     }
     // Without the first one, its files are just somebody's; empty ones as yet.
