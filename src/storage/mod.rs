@@ -13,6 +13,7 @@ mod check;
 mod claims;
 pub mod create;
 mod database;
+mod disk;
 mod error;
 mod files;
 mod hashing;
@@ -22,6 +23,7 @@ mod layout;
 mod mapping;
 mod ownership;
 mod piece_buffer;
+mod queues;
 mod resume;
 mod sha1_pair;
 #[cfg(test)]
@@ -32,10 +34,10 @@ mod verify;
 mod worker;
 
 pub use create::{CreateError, CreateOptions, create_torrent};
+pub use disk::Disk;
 pub use error::StorageError;
 pub use job::{BackendChoice, CheckMode, DiskOptions, Done, Ending, Job, Verified, Writing};
 pub use layout::{Layout, LayoutError, LayoutFile, Span};
 pub use mapping::{ReadWindow, WriteWindow};
 pub use piece_buffer::PieceBuffer;
 pub use torrent_list::{ListedTorrent, TorrentList};
-pub use worker::Disk;

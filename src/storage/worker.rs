@@ -1,308 +1,45 @@
-//! The disk threads, and the handle through which the reactor thread talks to them.
-//!
-//! Four queues keep what waits for a disk from holding up what waits for memory. *Urgent*: windows, served by every
-//! thread first. *Verify*: pieces to hash, two at a time where the processor can. *Slow*: opens, commits and closes, which may sync; with two or more threads one of them
-//! never takes these. *Check*: slices of running checks, which every thread takes when nothing else is there, and puts
-//! back. The queues have no bound of their own: what the reactor may have under way is bounded by its piece buffer, and
-//! the handle must never make it wait.
+//! A disk thread's life: what is done with each job.
 
-use std::collections::HashMap;
-use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select, unbounded};
+use crossbeam_channel::Sender;
 
-use super::backend::{self, Backend, Mapped, Mixed, Positional};
+use super::backend::{self, Backend};
 use super::check::{self, Check, Outcome, Slice};
 use super::claims::Claims;
 use super::error::StorageError;
 use super::files::{self, FileCache};
-use super::job::{BackendChoice, DiskOptions, Done, Ending, Job, Verified};
-use super::layout::Place;
-use super::mapping::{BufferPool, ReadWindow, WriteWindow};
+use super::job::{BackendChoice, Done, Ending, Verified};
+use super::mapping::{ReadWindow, WriteWindow};
+use super::queues::{Next, Queues, Task, Verify, Work};
 use super::resume::ResumeDb;
-use super::sha1_pair::has_two_lanes;
 use super::torrent::{Opened, Torrent};
 use super::verify::{PieceReader, block_digests, hash_window, hash_windows};
-use crate::types::{PieceHash, PieceIndex, TorrentKey};
-
-/// Handle to the disk threads; owned by the reactor thread. Dropping it without [`Disk::stop`] leaves the threads to
-/// end by themselves.
-pub struct Disk {
-    shared: Arc<Shared>,
-    torrents: Mutex<HashMap<TorrentKey, Arc<Torrent>>>,
-    done: Receiver<Done>,
-    threads: Vec<JoinHandle<()>>,
-    /// Disconnected when every thread has ended.
-    ended: Receiver<()>,
-    /// Dropped to tell the threads that nothing more will come.
-    alive: Option<Sender<()>>,
-}
+use crate::types::{PieceHash, PieceIndex};
 
 /// What all disk threads share.
-struct Shared {
-    resume: Option<ResumeDb>,
-    choice: BackendChoice,
-    mapped: Arc<dyn Backend>,
-    mixed: Arc<dyn Backend>,
-    positional: Arc<dyn Backend>,
-    files: Arc<FileCache>,
-    claims: Claims,
-    urgent: Sender<Task>,
-    verify: Sender<Verify>,
-    slow: Sender<Task>,
-    checks: Sender<Arc<Check>>,
+pub(super) struct Shared {
+    pub(super) resume: Option<ResumeDb>,
+    pub(super) choice: BackendChoice,
+    pub(super) mapped: Arc<dyn Backend>,
+    pub(super) mixed: Arc<dyn Backend>,
+    pub(super) positional: Arc<dyn Backend>,
+    pub(super) files: Arc<FileCache>,
+    pub(super) claims: Claims,
+    pub(super) urgent: Sender<Task>,
+    pub(super) verify: Sender<Verify>,
+    pub(super) slow: Sender<Task>,
+    pub(super) checks: Sender<Arc<Check>>,
     /// Number of disk threads.
-    workers: usize,
-    stopping: AtomicBool,
-    done: Sender<Done>,
-    wake: Arc<dyn Fn() + Send + Sync>,
-}
-
-/// A job with what the submitting side knows about it.
-enum Task {
-    Of(Arc<Torrent>, Work),
-    Release(Vec<ReadWindow>),
-    ReleaseWrite(WriteWindow),
-}
-
-/// A received piece whose hash is to be looked at.
-struct Verify {
-    torrent: Arc<Torrent>,
-    piece: PieceIndex,
-    window: WriteWindow,
-    /// Say which blocks it has, too.
-    digests: bool,
-}
-
-enum Work {
-    Open,
-    OpenWindow(PieceIndex),
-    Populate(PieceIndex),
-    Probe(Vec<ReadWindow>),
-    /// The end of an open.
-    Conclude(Arc<Check>),
-    Commit,
-    Close(Ending),
-}
-
-impl Disk {
-    /// Opens the resume data and starts the threads. `wake` is called, from a disk thread, each time an answer was
-    /// queued; it has to merge calls itself.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the resume data is damaged or cannot be opened, or no thread can be started.
-    pub fn start(options: &DiskOptions, wake: Arc<dyn Fn() + Send + Sync>) -> Result<Self, StorageError> {
-        let resume = options.state.as_deref().map(ResumeDb::open).transpose()?;
-        let pool = BufferPool::default();
-        let workers = options.threads.max(1);
-        let (urgent, urgent_tasks) = unbounded();
-        let (verify, verify_tasks) = unbounded();
-        let (slow, slow_tasks) = unbounded();
-        let (checks, check_tasks) = unbounded();
-        let (alive, stop) = crossbeam_channel::bounded(0);
-        let (running, ended) = crossbeam_channel::bounded(0);
-        let (done, answers) = unbounded();
-        let shared = Arc::new(Shared {
-            resume,
-            choice: options.backend,
-            mapped: Arc::new(Mapped::new(pool.clone())),
-            mixed: Arc::new(Mixed::new(pool.clone())),
-            positional: Arc::new(Positional::new(pool)),
-            files: Arc::new(FileCache::new()),
-            claims: Claims::default(),
-            urgent,
-            verify,
-            slow,
-            checks,
-            workers,
-            stopping: AtomicBool::new(false),
-            done,
-            wake,
-        });
-        let mut threads = Vec::with_capacity(workers);
-        for number in 0..workers {
-            // The first of several threads is kept free for what is urgent.
-            let slow = if number == 0 && workers > 1 { never() } else { slow_tasks.clone() };
-            let queues = Queues {
-                urgent: urgent_tasks.clone(),
-                verify: verify_tasks.clone(),
-                slow,
-                checks: check_tasks.clone(),
-                stop: stop.clone(),
-            };
-            let (shared, running) = (Arc::clone(&shared), running.clone());
-            let thread = thread::Builder::new().name(format!("disk-{number}"));
-            let life = move || {
-                work(&shared, &queues);
-                drop(running);
-            };
-            let thread = thread.spawn(life).map_err(no_thread)?;
-            threads.push(thread);
-        }
-        Ok(Self { shared, torrents: Mutex::default(), done: answers, threads, ended, alive: Some(alive) })
-    }
-
-    /// Queues a job; never blocks. A job for a torrent that is not open is answered with [`StorageError::NotOpen`].
-    pub fn submit(&self, job: Job) {
-        match job {
-            Job::Release(windows) => self.send(&self.shared.urgent, Task::Release(windows)),
-            Job::ReleaseWrite(window) => self.send(&self.shared.urgent, Task::ReleaseWrite(window)),
-            Job::Open { torrent: key, info_hash, layout, dir, hashes, check, writing } => {
-                let place = Place { dir, layout };
-                let files = Arc::clone(&self.shared.files);
-                let torrent = Arc::new(Torrent::new(key, info_hash, place, hashes, (check, writing), files));
-                if self.torrents().contains_key(&key) {
-                    self.shared.answer(Done::Opened { torrent: key, result: Err(StorageError::NotOpen), hashed: 0 });
-                    return;
-                }
-                self.torrents().insert(key, Arc::clone(&torrent));
-                self.send_of(torrent, Work::Open);
-            }
-            Job::OpenWindow { torrent, piece } => self.pass(torrent, Work::OpenWindow(piece)),
-            Job::Verify { torrent, piece, window, digests } => self.verify(torrent, piece, window, digests),
-            Job::Populate { torrent, piece } => self.pass(torrent, Work::Populate(piece)),
-            Job::Probe { torrent, windows } => self.pass(torrent, Work::Probe(windows)),
-            Job::Commit { torrent } => self.pass(torrent, Work::Commit),
-            Job::Close { torrent, ending } => {
-                let open = self.torrents().remove(&torrent);
-                match open {
-                    Some(open) if open.defer_close(ending) => {}
-                    Some(open) => self.send(&self.shared.slow, Task::Of(open, Work::Close(ending))),
-                    None => self.shared.answer(Work::Close(ending).refused(torrent)),
-                }
-            }
-        }
-    }
-
-    /// The next answer, if there is one.
-    #[must_use]
-    pub fn try_recv(&self) -> Option<Done> {
-        self.done.try_recv().ok()
-    }
-
-    /// Ends the threads once what is queued is done; checks are broken off. Close the torrents before, and wait for
-    /// that: their answers are lost here. A thread that a disk holds up for longer than `patience` is left to itself.
-    pub fn stop(mut self, patience: Duration) {
-        self.shared.stopping.store(true, Ordering::Relaxed);
-        self.alive = None;
-        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(patience) {
-            log::warn!("a disk takes too long; what it has not written will be checked at the next start");
-            return;
-        }
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                log::error!("a disk thread panicked");
-            }
-        }
-    }
-
-    fn pass(&self, key: TorrentKey, work: Work) {
-        let torrent = self.torrents().get(&key).cloned();
-        match torrent {
-            Some(torrent) => self.send_of(torrent, work),
-            None => self.shared.answer(work.refused(key)),
-        }
-    }
-
-    fn verify(&self, key: TorrentKey, piece: PieceIndex, window: WriteWindow, digests: bool) {
-        let Some(torrent) = self.torrents().get(&key).cloned() else {
-            let result = Err(StorageError::NotOpen);
-            return self.shared.answer(Done::Verified { torrent: key, piece, result, digests: Vec::new() });
-        };
-        torrent.job_begins();
-        self.send(&self.shared.verify, Verify { torrent, piece, window, digests });
-    }
-
-    fn send_of(&self, torrent: Arc<Torrent>, work: Work) {
-        torrent.job_begins();
-        let queue = if work.is_slow() { &self.shared.slow } else { &self.shared.urgent };
-        self.send(queue, Task::Of(torrent, work));
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as what it does")]
-    fn send<T>(&self, queue: &Sender<T>, task: T) {
-        // Fails only without receivers, that is, if every disk thread panicked.
-        if queue.send(task).is_err() {
-            log::error!("no disk thread is left");
-        }
-    }
-
-    fn torrents(&self) -> MutexGuard<'_, HashMap<TorrentKey, Arc<Torrent>>> {
-        self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Work {
-    const fn is_slow(&self) -> bool {
-        matches!(self, Self::Open | Self::Conclude(_) | Self::Probe(_) | Self::Commit | Self::Close(_))
-    }
-
-    /// The answer for a torrent that is not open.
-    fn refused(self, torrent: TorrentKey) -> Done {
-        let error = StorageError::NotOpen;
-        match self {
-            Self::Open | Self::Conclude(_) => Done::Opened { torrent, result: Err(error), hashed: 0 },
-            Self::OpenWindow(piece) => Done::WindowOpened { torrent, piece, result: Err(error) },
-            Self::Populate(piece) => Done::Populated { torrent, piece, result: Err(error) },
-            Self::Probe(_) => Done::Probed { torrent, result: Err(error) },
-            Self::Commit => Done::Committed { torrent, result: Err(error) },
-            Self::Close(_) => Done::Closed { torrent, result: Err(error) },
-        }
-    }
-}
-
-/// One thread's ends of the queues.
-struct Queues {
-    urgent: Receiver<Task>,
-    verify: Receiver<Verify>,
-    slow: Receiver<Task>,
-    checks: Receiver<Arc<Check>>,
-    /// Never gets a message; disconnected when the handle is gone.
-    stop: Receiver<()>,
-}
-
-enum Next {
-    Task(Task),
-    Verify(Verify, Option<Verify>),
-    Check(Arc<Check>),
-    Stop,
-}
-
-impl Queues {
-    fn next(&self) -> Next {
-        if let Ok(task) = self.urgent.try_recv() {
-            return Next::Task(task);
-        }
-        if let Ok(first) = self.verify.try_recv() {
-            return self.with_second(first);
-        }
-        if let Ok(task) = self.slow.try_recv() {
-            return Next::Task(task);
-        }
-        if let Ok(check) = self.checks.try_recv() {
-            return Next::Check(check);
-        }
-        select! {
-            recv(self.urgent) -> task => task.map_or(Next::Stop, Next::Task),
-            recv(self.verify) -> first => first.map_or(Next::Stop, |first| self.with_second(first)),
-            recv(self.slow) -> task => task.map_or(Next::Stop, Next::Task),
-            recv(self.checks) -> check => check.map_or(Next::Stop, Next::Check),
-            recv(self.stop) -> _ => Next::Stop,
-        }
-    }
-
-    /// Another piece that waits to be verified, if two at once are faster than one after the other.
-    fn with_second(&self, first: Verify) -> Next {
-        Next::Verify(first, if has_two_lanes() { self.verify.try_recv().ok() } else { None })
-    }
+    pub(super) workers: usize,
+    pub(super) stopping: AtomicBool,
+    pub(super) done: Sender<Done>,
+    pub(super) wake: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// A disk thread's life.
-fn work(shared: &Shared, queues: &Queues) {
+pub(super) fn work(shared: &Shared, queues: &Queues) {
     let mut reader = PieceReader::default();
     loop {
         match queues.next() {
@@ -487,13 +224,9 @@ impl Shared {
         files::remove(&torrent.place, &self.claims.in_common(torrent.key))
     }
 
-    fn answer(&self, done: Done) {
+    pub(super) fn answer(&self, done: Done) {
         // Fails only once the handle is gone, and with it everybody who asked.
         let _ = self.done.send(done);
         (self.wake)();
     }
-}
-
-fn no_thread(source: io::Error) -> StorageError {
-    StorageError::Io { path: std::path::PathBuf::from("disk thread"), action: "start a", source }
 }
