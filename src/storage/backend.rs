@@ -38,7 +38,15 @@ pub(super) trait Backend: Send + Sync {
         torrent: &Torrent,
         piece: PieceIndex,
         window: WriteWindow,
-    ) -> Result<Option<ReadWindow>, StorageError>;
+    ) -> Result<Option<ReadWindow>, StorageError> {
+        if window.is_buffered() {
+            write(torrent, piece, &window)?;
+        }
+        Ok(self.keeps_received().then(|| window.into_read()))
+    }
+
+    /// Whether the memory that a piece was received into is worth keeping for those who ask for the piece.
+    fn keeps_received(&self) -> bool;
 
     /// A piece that is in its files, in memory.
     fn populate(&self, torrent: &Torrent, piece: PieceIndex) -> Result<ReadWindow, StorageError>;
@@ -109,16 +117,8 @@ impl Backend for Mapped {
         }
     }
 
-    fn store(
-        &self,
-        torrent: &Torrent,
-        piece: PieceIndex,
-        window: WriteWindow,
-    ) -> Result<Option<ReadWindow>, StorageError> {
-        if window.is_buffered() {
-            write(torrent, piece, &window)?;
-        }
-        Ok(Some(window.into_read()))
+    fn keeps_received(&self) -> bool {
+        true
     }
 
     fn populate(&self, torrent: &Torrent, piece: PieceIndex) -> Result<ReadWindow, StorageError> {
@@ -137,14 +137,8 @@ impl Backend for Positional {
         window.map_err(|error| no_memory(torrent, error))
     }
 
-    fn store(
-        &self,
-        torrent: &Torrent,
-        piece: PieceIndex,
-        window: WriteWindow,
-    ) -> Result<Option<ReadWindow>, StorageError> {
-        write(torrent, piece, &window)?;
-        Ok(Some(window.into_read()))
+    fn keeps_received(&self) -> bool {
+        true
     }
 
     fn populate(&self, torrent: &Torrent, piece: PieceIndex) -> Result<ReadWindow, StorageError> {
@@ -166,15 +160,8 @@ impl Backend for Mixed {
         self.0.positional.open_window(torrent, piece)
     }
 
-    fn store(
-        &self,
-        torrent: &Torrent,
-        piece: PieceIndex,
-        window: WriteWindow,
-    ) -> Result<Option<ReadWindow>, StorageError> {
-        write(torrent, piece, &window)?;
-        // The buffer is wanted for the next piece: who asks for this one gets the pages of the file.
-        Ok(None)
+    fn keeps_received(&self) -> bool {
+        false // The buffer is wanted for the next piece: who asks for this one gets the pages of the file.
     }
 
     fn populate(&self, torrent: &Torrent, piece: PieceIndex) -> Result<ReadWindow, StorageError> {
