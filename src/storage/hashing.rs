@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 
+use super::cursor::Cursor;
 use super::sha1_pair::hash_both;
 use crate::types::{Geometry, PieceHash, PieceIndex};
 
@@ -143,42 +144,15 @@ impl<'a> Reader<'a> {
         &mut self,
         mut messages: impl Iterator<Item = P>,
     ) -> [Result<PieceHash, ReadError>; 2] {
-        let mut cursors = [messages.next(), messages.next()].map(|parts| Cursor { parts, now: None });
+        let mut cursors = [messages.next(), messages.next()].map(|parts| parts.map(Cursor::new));
         let Self { files, open, buffers } = self;
-        let fill = |lane: usize, buffer: &mut [u8]| {
-            cursors.get_mut(lane).map_or(Ok(0), |cursor| cursor.fill(buffer, files, open))
+        let fill = |lane: usize, buffer: &mut [u8]| match cursors.get_mut(lane) {
+            Some(Some(cursor)) => cursor.fill(buffer, |file, offset, room| {
+                read(files, open, file, offset, room).map_err(|error| ReadError { file, error })
+            }),
+            _ => Ok(0),
         };
         hash_both(buffers, fill).map(|hash| hash.map(PieceHash::new))
-    }
-}
-
-/// Where the reading of a piece has come to.
-struct Cursor<P> {
-    /// What comes after `now`.
-    parts: Option<P>,
-    /// The file that is being read, and what is left to read of it.
-    now: Option<(usize, Range<u64>)>,
-}
-
-impl<P: Iterator<Item = (usize, Range<u64>)>> Cursor<P> {
-    /// The next bytes of the piece: as many as fit, or as are left.
-    fn fill(
-        &mut self,
-        buffer: &mut [u8],
-        files: &[Source],
-        open: &mut Option<(usize, fs::File)>,
-    ) -> Result<usize, ReadError> {
-        let mut filled = 0;
-        while let room @ [_, ..] = buffer.get_mut(filled..).unwrap_or_default() {
-            let Some((file, mut range)) = self.now.take().or_else(|| self.parts.as_mut()?.next()) else { break };
-            let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(room.len());
-            let Some(room) = room.get_mut(..len) else { break };
-            read(files, open, file, range.start, room).map_err(|error| ReadError { file, error })?;
-            filled += len;
-            range.start += len as u64;
-            self.now = Some((file, range)).filter(|(_, range)| !range.is_empty());
-        }
-        Ok(filled)
     }
 }
 

@@ -12,6 +12,7 @@ mod backend;
 mod check;
 mod claims;
 pub mod create;
+mod cursor;
 mod database;
 mod disk;
 mod error;

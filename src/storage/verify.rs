@@ -1,13 +1,12 @@
 //! SHA-1 over pieces (BEP 3): in windows, and in files without one. Runs on disk threads.
 
 use std::io;
-use std::iter::Peekable;
 use std::os::unix::fs::FileExt;
 
 use sha1::{Digest, Sha1};
 
+use super::cursor::Cursor;
 use super::error::StorageError;
-use super::layout::Span;
 use super::mapping::WriteWindow;
 use super::sha1_pair::{Pair, hash_both};
 use super::torrent::Torrent;
@@ -102,10 +101,13 @@ impl PieceReader {
         for (buffer, piece) in self.buffers.iter_mut().zip(pieces) {
             buffer.resize(if piece.is_some() { READ_LEN } else { 1 }, 0);
         }
-        let spans = |piece| torrent.place.layout.spans(piece).peekable();
-        let mut cursors = pieces.map(|piece| piece.map(|piece| Cursor { torrent, spans: spans(piece), done: 0 }));
+        let parts = |piece| {
+            let spans = torrent.place.layout.spans(piece);
+            spans.map(|span| (span.file, span.offset..span.offset + u64::from(span.len)))
+        };
+        let mut cursors = pieces.map(|piece| piece.map(|piece| Cursor::new(parts(piece))));
         let fill = |lane: usize, buffer: &mut [u8]| match cursors.get_mut(lane) {
-            Some(Some(cursor)) => cursor.fill(buffer),
+            Some(Some(cursor)) => cursor.fill(buffer, |file, offset, room| read(torrent, file, offset, room)),
             _ => Ok(0),
         };
         hash_both(&mut self.buffers, fill).map(|hash| match hash {
@@ -121,51 +123,20 @@ impl PieceReader {
     }
 }
 
-/// Where the reading of a piece has come to.
-struct Cursor<'a, I: Iterator<Item = Span>> {
-    torrent: &'a Torrent,
-    /// What is left of it.
-    spans: Peekable<I>,
-    /// Bytes of the first of them that were read.
-    done: u32,
-}
-
-impl<I: Iterator<Item = Span>> Cursor<'_, I> {
-    /// The next bytes of the piece: as many as fit, or as are left.
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, StorageError> {
-        let mut filled = 0;
-        while let (Some(&span), room @ [_, ..]) = (self.spans.peek(), buffer.get_mut(filled..).unwrap_or_default()) {
-            let part = u32::try_from(room.len()).unwrap_or(u32::MAX).min(span.len - self.done);
-            if let Some(room) = room.get_mut(..part as usize) {
-                self.read(&span, room)?;
-            }
-            filled += part as usize;
-            self.done += part;
-            if self.done == span.len {
-                self.spans.next();
-                self.done = 0;
-            }
-        }
-        Ok(filled)
+fn read(torrent: &Torrent, file: usize, offset: u64, room: &mut [u8]) -> Result<(), StorageError> {
+    if torrent.place.layout.files().get(file).is_some_and(|file| file.pad) {
+        room.fill(0);
+        return Ok(());
     }
-
-    fn read(&self, span: &Span, room: &mut [u8]) -> Result<(), StorageError> {
-        if span.pad {
-            room.fill(0);
-            return Ok(());
-        }
-        let file = self.torrent.open_file(span.file, false)?;
-        let offset = span.offset + u64::from(self.done);
-        file.read_exact_at(room, offset).map_err(|error| {
-            let path = self.torrent.place.path(span.file);
-            match error.kind() {
-                io::ErrorKind::UnexpectedEof => {
-                    StorageError::TooShort { path, expected: offset + room.len() as u64, found: offset }
-                }
-                _ => StorageError::io(&path, "read", error),
+    torrent.open_file(file, false)?.read_exact_at(room, offset).map_err(|error| {
+        let path = torrent.place.path(file);
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                StorageError::TooShort { path, expected: offset + room.len() as u64, found: offset }
             }
-        })
-    }
+            _ => StorageError::io(&path, "read", error),
+        }
+    })
 }
 
 #[cfg(test)]
