@@ -13,6 +13,7 @@
 
 mod common;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use common::bitween::{command, download_folder};
 use common::data::Sample;
 use common::node::Node;
 use common::process::Program;
+use common::relay::Relay;
 use common::{START_LIMIT, TRANSFER_LIMIT, text, wait_for};
 
 const PIECE: u32 = 256 * 1024;
@@ -31,10 +33,10 @@ const PIECE: u32 = 256 * 1024;
 const LOSS: u64 = 16 << 20;
 
 /// A `bitween download` whose home folder outlives it.
-fn leecher(sample: &Sample, into: &Path, home: &Path, seeder: &Node) -> Program {
+fn leecher(sample: &Sample, into: &Path, home: &Path, peer: SocketAddr) -> Program {
     let mut command = command(home);
     command.args(["download", text(&sample.torrent), "--dir", text(into), "--log-level", "info"]);
-    command.args(["--peer", &seeder.address().to_string()]);
+    command.args(["--peer", &peer.to_string()]);
     Program::start("bitween", command, home)
 }
 
@@ -53,13 +55,9 @@ fn sent(seeder: &Node, sample: &Sample) -> u64 {
     gone.max(here)
 }
 
-/// Waits until the seeder has sent so many more bytes to whoever is there, or the leecher has ended.
-fn wait_for_bytes(seeder: &Node, sample: &Sample, leecher: &mut Program, bytes: u64) {
-    wait_for("bytes", TRANSFER_LIMIT, || {
-        let peers = seeder.engine.peers(sample.metainfo.info_hash).unwrap();
-        let here: u64 = peers.iter().map(|peer| peer.uploaded).sum();
-        (here >= bytes || leecher.ended().is_some()).then_some(())
-    });
+/// Waits until so many bytes have passed in all.
+fn wait_for_bytes(relay: &Relay, bytes: u64) {
+    wait_for("bytes", TRANSFER_LIMIT, || (relay.passed() >= bytes).then_some(()));
 }
 
 /// Pieces that are good on the disk, whatever the program knew of them.
@@ -82,19 +80,24 @@ fn ten_kills_cost_no_more_than_the_pieces_on_their_way() {
     let (_folder, into) = download_folder();
     let home = tempfile::tempdir().unwrap();
     let mut random = fastrand::Rng::with_seed(7);
+    let relay = Relay::to(seeder.address());
     let mut had = 0;
     for nth in 0..KILLS {
-        let mut leecher = leecher(&sample, &into, home.path(), &seeder);
+        let mut leecher = leecher(&sample, &into, home.path(), relay.address);
         let (there, hashed) = found(&mut leecher);
         assert!(there >= had, "kill {nth}: {there} pieces left of {had}");
         println!("start {nth}: {there} pieces are there, {hashed} were hashed");
-        wait_for_bytes(&seeder, &sample, &mut leecher, random.u64(1 << 20..32 << 20));
+        // Killed while bytes flow or soon after, but always long before the end: ten times 32 MiB are not all.
+        let (before, bytes) = (relay.passed(), random.u64(1 << 20..32 << 20));
+        relay.allow(bytes);
+        wait_for_bytes(&relay, before + random.u64(bytes / 2..bytes));
         std::thread::sleep(Duration::from_millis(random.u64(0..30)));
-        assert!(leecher.ended().is_none(), "it was too fast for the test");
+        assert!(leecher.ended().is_none(), "{}", leecher.stderr());
         leecher.kill();
         had = good_on_disk(&sample, &into);
     }
-    let mut last = leecher(&sample, &into, home.path(), &seeder);
+    relay.allow(u64::MAX);
+    let mut last = leecher(&sample, &into, home.path(), relay.address);
     let (there, _) = found(&mut last);
     assert!(had > 0 && there >= had, "{there} pieces left of {had}");
     assert!(last.wait(TRANSFER_LIMIT).success());
@@ -112,19 +115,23 @@ fn after_an_orderly_stop_nothing_is_hashed_and_nothing_fetched_again() {
     let (sample, seeder) = sample(384);
     let (_folder, into) = download_folder();
     let home = tempfile::tempdir().unwrap();
+    let relay = Relay::to(seeder.address());
     let mut had = 0;
     for signal in ["INT", "TERM"] {
-        let mut leecher = leecher(&sample, &into, home.path(), &seeder);
+        let mut leecher = leecher(&sample, &into, home.path(), relay.address);
         let (there, hashed) = found(&mut leecher);
         assert_eq!((there >= had, hashed), (true, 0));
         had = there;
-        wait_for_bytes(&seeder, &sample, &mut leecher, 20 << 20);
+        let before = relay.passed();
+        relay.allow(40 << 20);
+        wait_for_bytes(&relay, before + (20 << 20));
         leecher.signal(signal);
         let status = leecher.wait(Duration::from_secs(5));
         assert_eq!(status.code(), Some(1), "a download that is not complete has not succeeded");
         assert!(leecher.stderr().contains("goes on where it stopped"), "{}", leecher.stderr());
     }
-    let mut last = leecher(&sample, &into, home.path(), &seeder);
+    relay.allow(u64::MAX);
+    let mut last = leecher(&sample, &into, home.path(), relay.address);
     let (there, hashed) = found(&mut last);
     assert!(there > had && hashed == 0, "{there} pieces, {hashed} hashed");
     assert!(last.wait(TRANSFER_LIMIT).success());
@@ -132,7 +139,7 @@ fn after_an_orderly_stop_nothing_is_hashed_and_nothing_fetched_again() {
     let before = sent(&seeder, &sample);
 
     // Complete: the next run has nothing to do.
-    let mut again = leecher(&sample, &into, home.path(), &seeder);
+    let mut again = leecher(&sample, &into, home.path(), relay.address);
     assert_eq!(found(&mut again), (1536, 0));
     assert!(again.wait(START_LIMIT).success());
     assert!(again.stdout().contains("complete"), "{}", again.stdout());

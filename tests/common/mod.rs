@@ -26,6 +26,7 @@ pub mod node;
 pub mod opentracker;
 pub mod process;
 pub mod prosody;
+pub mod relay;
 pub mod transmission;
 #[cfg(feature = "cli")]
 pub mod user;
