@@ -151,6 +151,21 @@ fn an_unknown_configuration_key_is_one_clear_line() {
 }
 
 #[test]
+fn another_program_on_the_daemons_port_is_no_daemon() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nServer: other\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let output = Home::new().run(&["status", "--api", &api]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(err(&output).contains(&format!("another program listens at {api}")), "{}", err(&output));
+}
+
+#[test]
 fn the_account_is_kept_without_a_daemon_and_its_password_never_shown() {
     let home = Home::new();
     let run = |args: &[&str]| {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::error::CliError;
 use crate::config::{Config, DaemonFile, Overrides, Secret};
-use crate::proto::http::jsonrpc;
+use crate::proto::http::{SERVER, jsonrpc};
 use crate::types::Printable;
 
 /// How long a call may take: longer than the daemon lets any of its own threads take.
@@ -125,6 +125,14 @@ impl Client {
         }
         let mut response = request.send(jsonrpc::request(1, method, &params)).map_err(|e| self.unreachable(&e))?;
         let status = response.status().as_u16();
+        if response.headers().get("server").is_none_or(|server| server.as_bytes() != SERVER.as_bytes()) {
+            let url = self.url.trim_end_matches("/api");
+            let text = format_args!(
+                "another program listens at {url} (it answered {status}), no bitween daemon; name the daemon's address \
+                 with --api, or start it with another `port`"
+            );
+            return Err(CliError::no_daemon(text));
+        }
         let body =
             response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(|e| self.unreachable(&e))?;
         if status != 200 {
@@ -133,7 +141,7 @@ impl Client {
             return Err(CliError::failed(format_args!("{} answered {status}: {}", self.url, Printable(&text))));
         }
         let wrong = |e: serde_json::Error| {
-            CliError::failed(format_args!("{} is no bitween daemon, or another version: {e}", self.url))
+            CliError::failed(format_args!("the daemon at {} is of another version: {e}", self.url))
         };
         match jsonrpc::parse_answer(&body).map_err(wrong)? {
             Ok(result) => serde_json::from_value(result).map_err(wrong),

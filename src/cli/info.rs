@@ -41,6 +41,9 @@ struct Summary {
     comment: Option<String>,
     created_by: Option<String>,
     creation_date: Option<i64>,
+    /// The link to hand on, for readers.
+    #[serde(skip)]
+    magnet: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,6 +95,7 @@ fn summary(torrent: &str) -> Result<Summary, CliError> {
 impl From<Magnet> for Summary {
     fn from(magnet: Magnet) -> Self {
         Self {
+            magnet: magnet.to_string(),
             name: magnet.name,
             info_hash: Some(magnet.info_hash.to_string()),
             info_hash_v2: None,
@@ -112,7 +116,14 @@ impl From<Magnet> for Summary {
 impl From<Metainfo> for Summary {
     fn from(metainfo: Metainfo) -> Self {
         let info = &metainfo.info;
+        let magnet = Magnet {
+            name: Some(info.name.clone()),
+            trackers: metainfo.trackers.concat(),
+            web_seeds: metainfo.web_seeds.clone(),
+            ..Magnet::new(metainfo.info_hash)
+        };
         Self {
+            magnet: magnet.to_string(),
             name: Some(info.name.clone()),
             info_hash: Some(metainfo.info_hash.to_string()),
             info_hash_v2: info.info_hash_v2.map(|hash| hash.to_string()),
@@ -166,6 +177,7 @@ fn print_text(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     line("created", summary.creation_date.map(date))?;
     summary.trackers.iter().try_for_each(|url| line("tracker", Some(url.clone())))?;
     summary.web_seeds.iter().try_for_each(|url| line("web seed", Some(url.clone())))?;
+    line("magnet", Some(summary.magnet.clone()))?;
     let stored = summary.files.iter().filter(|file| !file.pad);
     line("files", (!summary.files.is_empty()).then(|| stored.clone().count().to_string()))?;
     stored
@@ -251,6 +263,7 @@ mod tests {
     fn text_is_escaped_and_leaves_pad_files_out() {
         let text = text(&torrent());
         assert!(text.contains("comment:      a\\u{1b}[2J\\u{202e}\n"), "{text}");
+        assert!(text.contains("\nmagnet:       magnet:?xt=urn:btih:"), "{text}");
         assert!(text.contains("files:        1\n") && text.ends_with("  top/a/b\n"), "{text}");
     }
 

@@ -72,6 +72,9 @@ impl Progress {
         let Picture { name, done, total, doing } = picture;
         let percent = whole_percent(*done, *total);
         if let Some(bar) = &self.bar {
+            if !in_foreground() {
+                return;
+            }
             bar.set_length((*total).max(1));
             bar.set_position(*done);
             bar.set_prefix(format!("{percent:>3}%"));
@@ -95,6 +98,11 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// False while a shell has put us into the background (`&`, Ctrl-Z and `bg`): the terminal's last line is its prompt.
+fn in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(io::stderr()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 /// What a download does, in a few words; the most important ones first, the end may be cut.

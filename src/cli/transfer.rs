@@ -77,6 +77,9 @@ pub fn run(transfer: &Transfer<'_>) -> Result<(), CliError> {
         TorrentSource::Metainfo(metainfo) if transfer.seed_only => NewTorrent::seed(metainfo, dir),
         source => NewTorrent::download(source, dir),
     };
+    if let Some(hint) = nobody_to_ask(&new.source, transfer.net) {
+        progress.say(&hint);
+    }
     let (peers, trackers) = (transfer.net.peer.clone(), transfer.net.tracker.clone());
     let info_hash =
         engine.add(NewTorrent { peers, trackers, ..new }).map_err(|error| CliError::failed(error.to_string()))?;
@@ -84,6 +87,18 @@ pub fn run(transfer: &Transfer<'_>) -> Result<(), CliError> {
     progress.finish();
     engine.stop();
     outcome
+}
+
+/// What to say when there is nobody to ask: waiting for others to come in vain looks like a fault.
+fn nobody_to_ask(source: &TorrentSource, net: &NetArgs) -> Option<String> {
+    let (trackers, peers) = match source {
+        TorrentSource::Metainfo(metainfo) => (metainfo.trackers.iter().map(Vec::len).sum(), 0),
+        TorrentSource::Magnet(magnet) => (magnet.trackers.len(), magnet.peers.len()),
+    };
+    (trackers + peers + net.tracker.len() + net.peer.len() == 0).then(|| {
+        "no tracker and no peer is known: waiting for others to connect; name one with --tracker URL or --peer IP:PORT"
+            .to_owned()
+    })
 }
 
 fn watch(

@@ -59,7 +59,22 @@ fn value_error(text: &str, path: &Path, tree: Option<&DeTable<'_>>, error: &toml
     // What stands at a secret's place must not be repeated, not even in an error.
     let secret = key.as_deref().is_some_and(|key| key.ends_with("password"));
     let reason = if secret { "expected a text in quotes".to_owned() } else { error.message().replace('\n', ", ") };
-    ConfigError::Value { path: path.to_owned(), line: line_of(text, span.start), key, reason }
+    ConfigError::Value { path: path.to_owned(), line: line_of(text, span.start), key, reason: in_plain_words(reason) }
+}
+
+/// The parser names types of the program; people know numbers.
+fn in_plain_words(reason: String) -> String {
+    let words = [
+        ("u8", "a number from 0 to 255"),
+        ("u16", "a number from 0 to 65535"),
+        ("u32", "a number from 0 to 4294967295"),
+        ("u64", "a number, not below 0"),
+        ("usize", "a number, not below 0"),
+    ];
+    let plain = words.iter().find_map(|(name, words)| {
+        Some(format!("{}expected {words}", reason.strip_suffix(name)?.strip_suffix("expected ")?))
+    });
+    plain.unwrap_or(reason)
 }
 
 /// The key whose value covers `span`.

@@ -84,6 +84,7 @@ fn a_wrong_value_is_named_with_its_key_and_line() {
     assert!(message("[xmpp]\ntls = 'ssl'").contains("`xmpp.tls`: unknown variant `ssl`"));
     assert!(message("[bittorrent]\nbind = ['0.0.0.0', 'nowhere']").contains("`bittorrent.bind`: \"nowhere\""));
     assert!(message("download_dir = 5").contains("line 1: `download_dir`: "));
+    assert!(message("[api]\nport = 70000").contains("expected a number from 0 to 65535"));
     assert!(message("api = 5").contains("line 1: `api`: "));
 }
 

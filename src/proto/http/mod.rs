@@ -10,4 +10,4 @@ mod request;
 mod response;
 
 pub use request::{Limits, Method, Request, RequestError, RequestReader};
-pub use response::Response;
+pub use response::{Response, SERVER};

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+/// What every answer says of who gave it (RFC 9110 section 10.2.4).
+pub const SERVER: &str = "bitween";
+
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
@@ -23,9 +26,10 @@ impl Response {
         Self::new(status, "text/plain; charset=utf-8", format!("{text}\n").into_bytes())
     }
 
-    /// JSON.
+    /// JSON, a line end added: it may well be shown on a terminal.
     #[must_use]
-    pub fn json(body: Vec<u8>) -> Self {
+    pub fn json(mut body: Vec<u8>) -> Self {
+        body.push(b'\n');
         Self::new(200, "application/json", body)
     }
 
@@ -66,6 +70,8 @@ impl Response {
             header("Content-Type", self.content_type);
             header("Content-Length", &self.body.len().to_string());
         }
+        // Without a version: it tells our own command line that it has found a daemon, and strangers nothing more.
+        header("Server", SERVER);
         header("Cache-Control", "no-store");
         header("X-Content-Type-Options", "nosniff");
         header("Connection", if keep_alive { "keep-alive" } else { "close" });
