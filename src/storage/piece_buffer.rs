@@ -20,6 +20,8 @@ pub struct PieceBuffer {
     reserved: u64,
     /// Bytes in `reads`.
     cached: u64,
+    /// Bytes of those among them that were fetched ahead and not used yet.
+    unread: u64,
     reads: HashMap<Key, Entry>,
     /// Last use to key; uses are numbered, so the first entry is the least recently used.
     by_use: BTreeMap<u64, Key>,
@@ -30,13 +32,14 @@ pub struct PieceBuffer {
 struct Entry {
     window: ReadWindow,
     last_use: u64,
+    unread: bool,
 }
 
 impl PieceBuffer {
     /// An empty buffer of `budget` bytes.
     #[must_use]
     pub fn new(budget: u64) -> Self {
-        Self { budget, reserved: 0, cached: 0, reads: HashMap::new(), by_use: BTreeMap::new(), uses: 0 }
+        Self { budget, reserved: 0, cached: 0, unread: 0, reads: HashMap::new(), by_use: BTreeMap::new(), uses: 0 }
     }
 
     /// Counts a window of `len` bytes that is about to be opened for receiving. False, and nothing counted, if the
@@ -61,11 +64,23 @@ impl PieceBuffer {
     /// or the new one itself if nothing of it fits.
     #[must_use]
     pub fn insert_read(&mut self, key: (TorrentKey, PieceIndex), window: ReadWindow) -> Vec<ReadWindow> {
+        self.insert(key, window, false)
+    }
+
+    /// As [`PieceBuffer::insert_read`], for a piece whose turn has not come yet: see [`PieceBuffer::unread`].
+    #[must_use]
+    pub fn insert_ahead(&mut self, key: (TorrentKey, PieceIndex), window: ReadWindow) -> Vec<ReadWindow> {
+        self.insert(key, window, true)
+    }
+
+    fn insert(&mut self, key: Key, window: ReadWindow, unread: bool) -> Vec<ReadWindow> {
         let mut evicted: Vec<ReadWindow> = self.take(key).into_iter().collect();
         self.uses += 1;
-        self.cached += u64::from(window.len());
+        let len = u64::from(window.len());
+        self.cached += len;
+        self.unread += if unread { len } else { 0 };
         self.by_use.insert(self.uses, key);
-        self.reads.insert(key, Entry { window, last_use: self.uses });
+        self.reads.insert(key, Entry { window, last_use: self.uses, unread });
         evicted.extend(self.make_room());
         evicted
     }
@@ -89,6 +104,9 @@ impl PieceBuffer {
         self.by_use.remove(&entry.last_use);
         self.by_use.insert(self.uses, key);
         entry.last_use = self.uses;
+        if std::mem::take(&mut entry.unread) {
+            self.unread = self.unread.saturating_sub(u64::from(entry.window.len()));
+        }
         Some(entry.window.clone())
     }
 
@@ -111,6 +129,12 @@ impl PieceBuffer {
         self.reserved + self.cached
     }
 
+    /// Bytes of finished pieces that were fetched ahead and that nobody has used yet.
+    #[must_use]
+    pub const fn unread(&self) -> u64 {
+        self.unread
+    }
+
     /// The budget in bytes.
     #[must_use]
     pub const fn budget(&self) -> u64 {
@@ -120,7 +144,9 @@ impl PieceBuffer {
     fn take(&mut self, key: Key) -> Option<ReadWindow> {
         let entry = self.reads.remove(&key)?;
         self.by_use.remove(&entry.last_use);
-        self.cached = self.cached.saturating_sub(u64::from(entry.window.len()));
+        let len = u64::from(entry.window.len());
+        self.cached = self.cached.saturating_sub(len);
+        self.unread = self.unread.saturating_sub(if entry.unread { len } else { 0 });
         Some(entry.window)
     }
 }
@@ -174,6 +200,19 @@ mod tests {
         assert!(!buffer.reserve_write(1));
         buffer.release_write(1000);
         assert!(buffer.reserve_write(1));
+    }
+
+    #[test]
+    fn what_was_fetched_ahead_counts_until_it_is_used_or_goes() {
+        let mut buffer = PieceBuffer::new(100);
+        assert!(buffer.insert_ahead(key(0), test_window(30)).is_empty());
+        assert!(buffer.insert_ahead(key(1), test_window(31)).is_empty());
+        assert!(buffer.insert_read(key(2), test_window(32)).is_empty());
+        assert_eq!(buffer.unread(), 61);
+        assert!(buffer.read(key(1)).is_some() && buffer.read(key(1)).is_some());
+        assert_eq!(buffer.unread(), 30);
+        assert_eq!(lens(&buffer.insert_read(key(3), test_window(20))), [30]);
+        assert_eq!(buffer.unread(), 0);
     }
 
     #[test]

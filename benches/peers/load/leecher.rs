@@ -165,13 +165,14 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             };
             self.take(&scratch[..got], content)?;
+            // After every read: who asks again only when all has come makes the other side wait for it.
+            self.request(content);
+            self.flush()?;
             if got < scratch.len() {
                 more = false;
                 break;
             }
         }
-        self.request(content);
-        self.flush()?;
         Ok(more)
     }
 

@@ -30,6 +30,7 @@ impl Bt {
         {
             self.act(net, key, action);
         }
+        self.pump_asking(net);
         self.drain_announces(net, key);
         self.arm(net, key);
         self.mark_stale(net, key);

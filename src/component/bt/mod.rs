@@ -223,6 +223,8 @@ pub(super) struct Bt {
     waiting_windows: VecDeque<(TorrentKey, PieceIndex)>,
     /// Pieces being brought into memory, and who waits for them.
     populating: HashMap<(TorrentKey, PieceIndex), Vec<PeerKey>>,
+    /// Peers that asked for blocks since `pump_asking`.
+    asking: Vec<PeerKey>,
     published: Published<Torrents>,
     contacts: Published<Contacts>,
     contact_hosts: door::ContactHosts,
@@ -272,6 +274,7 @@ impl Bt {
             next_key: 1,
             waiting_windows: VecDeque::new(),
             populating: HashMap::new(),
+            asking: Vec::new(),
             published,
             contacts,
             contact_hosts: door::ContactHosts::default(),
