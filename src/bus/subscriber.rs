@@ -206,6 +206,9 @@ struct Inbox<E: Event> {
     publishers_gone: bool,
 }
 
+/// Messages that an empty lane keeps room for.
+const KEPT_ROOM: usize = 64;
+
 /// The waiting messages of one topic, oldest first, with their arrival numbers.
 struct Lane<E: Event> {
     topic: E::Topic,
@@ -243,6 +246,10 @@ impl<E: Event> Inbox<E> {
         let heads = self.lanes.iter_mut().filter_map(|lane| lane.messages.front().map(|head| head.0).zip(Some(lane)));
         let (_, lane) = heads.min_by_key(|(number, _)| *number)?;
         let (_, event) = lane.messages.pop_front()?;
+        if lane.messages.is_empty() && lane.messages.capacity() > KEPT_ROOM {
+            // A flood is over; its room is not kept for the next one.
+            lane.messages = VecDeque::new();
+        }
         self.queued -= 1;
         Some(event)
     }

@@ -114,22 +114,22 @@ impl Library {
 
     /// Adds every listed torrent to the BitTorrent thread.
     fn restore(&self) {
-        let listed = match self.list.all() {
-            Ok(listed) => listed,
-            Err(error) => return log::error!("{error}"),
-        };
-        for torrent in listed {
+        let listed = self.list.for_each(|torrent| {
             let info_hash = torrent.info_hash;
-            let added = revive(torrent).and_then(|torrent| {
-                let torrent = Arc::new(torrent);
-                ask(&self.bus, "the network thread", SOON, |reply| Event::AddTorrent { torrent, reply })
-            });
-            match added {
+            match self.restore_one(torrent) {
                 // This thread was started anew, the other one was not.
-                Ok(_) | Err(ControlError::AlreadyHere(_)) => {}
+                Ok(()) | Err(ControlError::AlreadyHere(_)) => {}
                 Err(error) => log::error!("cannot start {info_hash} again: {error}"),
             }
+        });
+        if let Err(error) = listed {
+            log::error!("{error}");
         }
+    }
+
+    fn restore_one(&self, torrent: ListedTorrent) -> Result<(), ControlError> {
+        let torrent = Arc::new(revive(torrent)?);
+        ask(&self.bus, "the network thread", SOON, |reply| Event::AddTorrent { torrent, reply }).map(drop)
     }
 
     fn handle(&mut self, event: Event) {
@@ -153,6 +153,8 @@ impl Library {
 
     fn remember(&self, info_hash: InfoHash, change: &Lifecycle) -> Result<(), StorageError> {
         match change {
+            // It comes from the list.
+            Lifecycle::Added(torrent) if torrent.restored => Ok(()),
             Lifecycle::Added(torrent) => self.list.save(&listed(torrent)),
             Lifecycle::MetadataKnown(metainfo) => self.list.set_metainfo(info_hash, &metainfo.to_bytes()),
             Lifecycle::Paused(paused) => self.list.set_paused(info_hash, *paused),
@@ -326,4 +328,36 @@ fn revive(torrent: ListedTorrent) -> Result<NewTorrent, ControlError> {
         source => NewTorrent::download(source, torrent.dir),
     };
     Ok(NewTorrent { paused: torrent.paused, shared: torrent.shared, restored: true, ..new })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_the_list_is_not_written_to_it_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Library {
+            list: TorrentList::open(&folder.path().join("torrents.sqlite")).unwrap(),
+            download_dir: PathBuf::new(),
+            bus: Bus::new(),
+            contacts: Published::default(),
+            torrents: Published::default(),
+            cancel: Arc::default(),
+            hashing: HashMap::new(),
+        };
+        let info_hash = InfoHash::new([7; 20]);
+        let link = format!("magnet:?xt=urn:btih:{info_hash}").parse::<Magnet>().unwrap();
+        let torrent = NewTorrent::download(TorrentSource::Magnet(Arc::new(link)), PathBuf::from("/d"));
+        let restored = NewTorrent { restored: true, ..torrent.clone() };
+        library.remember(info_hash, &Lifecycle::Added(Arc::new(restored))).unwrap();
+        let count = || {
+            let mut count = 0;
+            library.list.for_each(|_| count += 1).unwrap();
+            count
+        };
+        assert_eq!(count(), 0);
+        library.remember(info_hash, &Lifecycle::Added(Arc::new(torrent))).unwrap();
+        assert_eq!(count(), 1);
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! One row a torrent. Pieces and files are not its matter (see `resume`). Called from one thread.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,8 @@ pub struct ListedTorrent {
 pub struct TorrentList {
     path: PathBuf,
     connection: Connection,
+    /// Where the next torrent is listed: behind all others.
+    next_position: Cell<i64>,
 }
 
 impl TorrentList {
@@ -64,29 +67,39 @@ impl TorrentList {
     /// it is.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         let connection = LIST.open(path)?;
-        Ok(Self { path: path.to_path_buf(), connection })
+        let last = connection.query_row("SELECT coalesce(max(position), 0) FROM torrent", [], |row| row.get(0));
+        let last: i64 = last.map_err(|error| LIST.sort(path, "read", error))?;
+        Ok(Self { path: path.to_path_buf(), connection, next_position: Cell::new(last.saturating_add(1)) })
     }
 
-    /// All torrents in the order in which they were added.
+    /// Hands out every torrent in the order in which they were added, one after the other: thousands of descriptions
+    /// need not be in memory at the same time.
     ///
     /// # Errors
-    /// [`StorageError::State`] if the file cannot be read.
-    pub fn all(&self) -> Result<Vec<ListedTorrent>, StorageError> {
+    /// [`StorageError::State`] if the file cannot be read; some may have been handed out before.
+    pub fn for_each(&self, mut hand_out: impl FnMut(ListedTorrent)) -> Result<(), StorageError> {
         let failed = |error| LIST.sort(&self.path, "read", error);
-        let sql = "SELECT info_hash, metainfo, magnet, dir, seed, paused, shared FROM torrent ORDER BY position";
+        // The order first, without the descriptions: they would all be sorted with it.
+        let mut order = self.connection.prepare("SELECT info_hash FROM torrent ORDER BY position").map_err(failed)?;
+        let order = order.query_map([], |row| row.get::<_, [u8; 20]>(0)).map_err(failed)?;
+        let order = order.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let sql = "SELECT metainfo, magnet, dir, seed, paused, shared FROM torrent WHERE info_hash = ?1";
         let mut select = self.connection.prepare(sql).map_err(failed)?;
-        let rows = select.query_map([], |row| {
-            Ok(ListedTorrent {
-                info_hash: InfoHash::new(row.get(0)?),
-                metainfo: row.get(1)?,
-                magnet: row.get(2)?,
-                dir: PathBuf::from(OsStr::from_bytes(&row.get::<_, Vec<u8>>(3)?)),
-                seed: row.get(4)?,
-                paused: row.get(5)?,
-                shared: row.get(6)?,
-            })
-        });
-        rows.map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
+        for info_hash in order {
+            let torrent = select.query_row([info_hash], |row| {
+                Ok(ListedTorrent {
+                    info_hash: InfoHash::new(info_hash),
+                    metainfo: row.get(0)?,
+                    magnet: row.get(1)?,
+                    dir: PathBuf::from(OsStr::from_bytes(&row.get::<_, Vec<u8>>(2)?)),
+                    seed: row.get(3)?,
+                    paused: row.get(4)?,
+                    shared: row.get(5)?,
+                })
+            });
+            hand_out(torrent.map_err(failed)?);
+        }
+        Ok(())
     }
 
     /// Adds a torrent, or replaces what is known of it.
@@ -94,9 +107,12 @@ impl TorrentList {
     /// # Errors
     /// [`StorageError::State`] if it cannot be written.
     pub fn save(&self, torrent: &ListedTorrent) -> Result<(), StorageError> {
+        // Not asked of the table: that would look through all of it for each torrent.
+        let position = self.next_position.get();
+        self.next_position.set(position.saturating_add(1));
         self.execute(
             "INSERT INTO torrent (info_hash, position, metainfo, magnet, dir, seed, paused, shared)
-             VALUES (?1, (SELECT coalesce(max(position), 0) + 1 FROM torrent), ?2, ?3, ?4, ?5, ?6, ?7)
+             VALUES (?1, ?8, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (info_hash) DO UPDATE SET metainfo = coalesce(?2, metainfo), magnet = coalesce(?3, magnet),
              dir = ?4, seed = ?5, paused = ?6, shared = ?7",
             params![
@@ -106,7 +122,8 @@ impl TorrentList {
                 torrent.dir.as_os_str().as_bytes(),
                 torrent.seed,
                 torrent.paused,
-                torrent.shared
+                torrent.shared,
+                position
             ],
         )
     }
@@ -158,6 +175,12 @@ mod tests {
         }
     }
 
+    fn all(list: &TorrentList) -> Vec<ListedTorrent> {
+        let mut all = Vec::new();
+        list.for_each(|torrent| all.push(torrent)).unwrap();
+        all
+    }
+
     #[test]
     fn the_list_keeps_its_order_and_its_changes() {
         let folder = tempfile::tempdir().unwrap();
@@ -168,9 +191,10 @@ mod tests {
         list.set_metainfo(InfoHash::new([2; 20]), b"d4:infode").unwrap();
         list.set_paused(InfoHash::new([1; 20]), true).unwrap();
         drop(list);
-        let all = TorrentList::open(&path).unwrap().all().unwrap();
+        let list = TorrentList::open(&path).unwrap();
+        list.save(&torrent(3)).unwrap();
         let two = ListedTorrent { metainfo: Some(b"d4:infode".to_vec()), ..torrent(2) };
-        assert_eq!(all, [two, ListedTorrent { paused: true, ..torrent(1) }]);
+        assert_eq!(all(&list), [two, ListedTorrent { paused: true, ..torrent(1) }, torrent(3)]);
     }
 
     #[test]
@@ -179,9 +203,9 @@ mod tests {
         let list = TorrentList::open(&folder.path().join("torrents.sqlite")).unwrap();
         list.save(&ListedTorrent { metainfo: Some(vec![1]), ..torrent(1) }).unwrap();
         list.save(&torrent(1)).unwrap();
-        assert_eq!(list.all().unwrap().first().and_then(|torrent| torrent.metainfo.clone()), Some(vec![1]));
+        assert_eq!(all(&list).first().and_then(|torrent| torrent.metainfo.clone()), Some(vec![1]));
         list.remove(InfoHash::new([1; 20])).unwrap();
-        assert_eq!(list.all().unwrap(), []);
+        assert_eq!(all(&list), []);
     }
 
     #[test]
