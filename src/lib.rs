@@ -7,7 +7,7 @@
 //!
 //! | layer | module | what |
 //! | --- | --- | --- |
-//! | 5 | `node`, `daemon`, `config`, `logging`, `cli` | starting, stopping, reading the config, talking to the user |
+//! | 5 | `node`, `daemon`, `config`, `folders`, `logging`, `signals`, `cli` | starting, stopping, reading the config, talking to the user |
 //! | 4 | [`component`] | one file or folder per thread; they talk over the bus only |
 //! | 3 | `reactor` | the one poll loop: sockets, tokens, deadlines |
 //! | 2 | [`engine`], [`share`], [`storage`] | decisions (pure), contacts' shares (pure), disks and memory |
@@ -29,9 +29,13 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "web")]
 pub mod daemon;
-#[cfg(feature = "web")]
+#[cfg(any(feature = "cli", feature = "web"))]
+mod folders;
+#[cfg(any(feature = "cli", feature = "web"))]
 pub mod logging;
 pub mod node;
+#[cfg(any(feature = "cli", feature = "web"))]
+mod signals;
 
 #[cfg(feature = "web")]
 pub use config::{Config, ConfigError};

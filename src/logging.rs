@@ -2,7 +2,7 @@
 //!
 //! Each record is one line and one write, so lines of several threads or processes never mix. Control characters in a
 //! message are escaped: foreign names cannot forge lines or move the cursor. Libraries of bitween only use the `log`
-//! macros; `init` is called by the program alone, once. Secrets never reach a log: see [`crate::config::Secret`].
+//! macros; `init` is called by the program alone, once. Secrets never reach a log: see `config::Secret`.
 
 use std::fmt;
 use std::io::Write as _;
@@ -10,7 +10,6 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use serde::{Deserialize, Deserializer, de};
 
 use crate::types::Printable;
 
@@ -59,9 +58,10 @@ impl FromStr for Filter {
     }
 }
 
-impl<'de> Deserialize<'de> for Filter {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+#[cfg(feature = "web")]
+impl<'de> serde::Deserialize<'de> for Filter {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

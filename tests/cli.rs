@@ -1,5 +1,5 @@
 //! The program as users run it: help, wrong use, exit codes, and the commands against a daemon's interface.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "xmpp"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

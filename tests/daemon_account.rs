@@ -1,5 +1,5 @@
 //! The daemon with an account on a real Prosody: setting, refusing and removing accounts, and a share on its way.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "xmpp"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
 //! The daemon as a plain BitTorrent client, without XMPP: the real program, driven through its command line and API.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "xmpp"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -24,12 +24,16 @@ use paths::{Named, lines_with_word, named_paths};
 const SIDEWAYS: &[(&str, &str, &str)] = &[
     ("cli", "config", "commands that talk to a daemon find it through the configuration file"),
     ("cli", "daemon", "`bitween daemon` runs it"),
+    ("cli", "folders", "`download` and `seed` keep resume data where the daemon does"),
     ("cli", "logging", "logging is set up before a command runs"),
     ("cli", "node", "`download` and `seed` run an engine in this process"),
+    ("cli", "signals", "Ctrl-C ends a command in order"),
+    ("config", "folders", "the configuration says what is elsewhere than usual"),
     ("config", "logging", "the level and the format of the log are configured"),
     ("daemon", "config", "the daemon is built from the configuration"),
     ("daemon", "logging", "the daemon's log goes where the configuration says"),
     ("daemon", "node", "the daemon contains an engine"),
+    ("daemon", "signals", "signals stop `bitween daemon` in order"),
 ];
 
 /// Files of `component/` that all components share; every other one is a thread of its own.

@@ -14,6 +14,7 @@ use super::client::{Client, ConnectArgs};
 use super::error::CliError;
 use super::output::{clean, json as print_json, line, note};
 use super::prompt;
+use super::status::state_text;
 use crate::component::rpc::types::{Account, AccountState};
 use crate::config::{
     AccountSource, Config, DataDirLock, HostPort, JidText, PASSWORD_VARIABLE, Secret, StoredAccount, TlsMode,
@@ -200,18 +201,6 @@ fn show(account: &Account) -> Result<(), CliError> {
     let state = state_text(account.state);
     let error = account.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
     line(&clean(&format!("{}{resource}  {state}{error}", jid.strip_suffix(&resource).unwrap_or(jid))))
-}
-
-/// The state of the connection in words.
-pub(super) fn state_text(state: AccountState) -> &'static str {
-    match state {
-        AccountState::None => "no account",
-        AccountState::Connecting => "connecting",
-        AccountState::Online => "online",
-        AccountState::Offline => "offline",
-        AccountState::Failed => "refused",
-        AccountState::NoPassword => "no password",
-    }
 }
 
 fn tls_mode(text: &str) -> Result<TlsMode, String> {

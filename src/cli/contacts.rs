@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ListArgs};
 use super::error::CliError;
-use super::output::{Align, Table, json as print_json, line, note, print};
+use super::output::{json as print_json, line, note, print};
 use super::shares::say_why;
+use super::table::{Align, Table};
 use crate::component::rpc::types::{Contact, Contacts};
 use crate::config::JidText;
 

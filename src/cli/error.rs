@@ -5,6 +5,7 @@
 use std::fmt::Display;
 use std::io;
 
+#[cfg(feature = "web")]
 use crate::config::ConfigError;
 
 /// A command's failure.
@@ -50,6 +51,7 @@ impl From<io::Error> for CliError {
     }
 }
 
+#[cfg(feature = "web")]
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         match error {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::error::CliError;
-use crate::daemon::Signals;
+use crate::signals::Signals;
 
 /// Hears of the first signal; the second one ends the process. Until it is dropped.
 pub(super) struct Interrupt {
@@ -43,6 +43,7 @@ impl Interrupt {
     }
 
     /// Waits for this time, or until there is a signal: then it is false.
+    #[cfg_attr(not(feature = "web"), expect(dead_code, reason = "only who asks a daemon again and again sleeps"))]
     pub(super) fn sleep(&self, time: Duration) -> bool {
         self.wake.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
     }

@@ -1,31 +1,47 @@
 //! The command line: one file per subcommand, here only the list of them, logging and exit codes.
 //!
 //! `create`, `info`, `verify`, `download` and `seed` work alone; `daemon` is the daemon; all others ask a running daemon
-//! through [`client`]. Results go to standard output, everything else to standard error.
+//! through `client`. Without the features `web` and `xmpp` their commands are not there. Results go to standard output, everything else to standard error.
 
+#[cfg(feature = "xmpp")]
 pub mod account;
+#[cfg(feature = "web")]
 pub mod client;
+#[cfg(feature = "xmpp")]
 pub mod contacts;
 pub mod create;
+#[cfg(feature = "web")]
 pub mod daemon;
 pub mod download;
 pub mod error;
+#[cfg(feature = "web")]
 pub mod get;
 mod hash_progress;
 pub mod info;
 mod interrupt;
 pub mod output;
+#[cfg(feature = "web")]
 pub mod pause;
 mod progress;
+#[cfg(feature = "web")]
 mod prompt;
+#[cfg(feature = "web")]
 pub mod remove;
+#[cfg(feature = "xmpp")]
 pub mod search;
 pub mod seed;
+#[cfg(feature = "xmpp")]
 pub mod share;
+#[cfg(feature = "xmpp")]
 pub mod shares;
+#[cfg(feature = "web")]
 pub mod status;
+#[cfg(feature = "web")]
 pub mod stop;
+#[cfg(feature = "web")]
+mod table;
 mod transfer;
+#[cfg(feature = "xmpp")]
 pub mod unshare;
 pub mod verify;
 
@@ -37,20 +53,32 @@ use clap::{Parser, Subcommand};
 use crate::logging::{self, Filter, LOG_VARIABLE};
 use error::CliError;
 
-const EXAMPLES: &str = "\
-Examples:
+/// Examples of the commands that are built in: cargo feature and lines.
+const EXAMPLES: [(bool, &str); 3] = [
+    (
+        true,
+        "\
   bitween download film.torrent --dir ~/Films      fetch a torrent, without a daemon
-  bitween daemon                                   start the daemon (Ctrl-C stops it)
+  bitween verify film.torrent --dir ~/Films        compare files with a torrent",
+    ),
+    (
+        cfg!(feature = "web"),
+        "\
+  bitween daemon                                   start the daemon (Ctrl-C stops it)",
+    ),
+    (
+        cfg!(feature = "xmpp"),
+        "\
   bitween account set alice@example.org            use this XMPP account
   bitween share ~/Holiday                          share a folder with your contacts
   bitween shares                                   what your contacts share
-  bitween get 3f9a1c --wait                        fetch one of them
-
-Exit codes: 0 done, 1 failed, 2 wrong use, 3 no daemon reached.";
+  bitween get 3f9a1c --wait                        fetch one of them",
+    ),
+];
 
 /// Share files with your XMPP contacts; the bytes travel over BitTorrent.
 #[derive(Debug, Parser)]
-#[command(name = "bitween", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "bitween", version, after_help = after_help(), max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     log: LogArgs,
@@ -75,19 +103,45 @@ enum Command {
     Create(create::Args),
     Info(info::Args),
     Verify(verify::Args),
+    #[cfg(feature = "web")]
     Daemon(daemon::Args),
+    #[cfg(feature = "xmpp")]
     Account(account::Args),
+    #[cfg(feature = "xmpp")]
     Contacts(contacts::Args),
+    #[cfg(feature = "xmpp")]
     Share(share::Args),
+    #[cfg(feature = "xmpp")]
     Unshare(unshare::Args),
+    #[cfg(feature = "xmpp")]
     Shares(shares::Args),
+    #[cfg(feature = "xmpp")]
     Search(search::Args),
+    #[cfg(feature = "web")]
     Get(get::Args),
+    #[cfg(feature = "web")]
     Status(status::Args),
+    #[cfg(feature = "web")]
     Pause(pause::PauseArgs),
+    #[cfg(feature = "web")]
     Resume(pause::ResumeArgs),
+    #[cfg(feature = "web")]
     Remove(remove::Args),
+    #[cfg(feature = "web")]
     Stop(stop::Args),
+}
+
+/// What stands below the list of commands.
+fn after_help() -> String {
+    let examples: Vec<&str> = EXAMPLES.into_iter().filter(|(there, _)| *there).map(|(_, lines)| lines).collect();
+    let parts = [("web", cfg!(feature = "web")), ("xmpp", cfg!(feature = "xmpp")), ("https", cfg!(feature = "https"))];
+    let left_out: Vec<&str> = parts.into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect();
+    let mut text = format!("Examples:\n{}\n\nExit codes: 0 done, 1 failed, 2 wrong use", examples.join("\n"));
+    text += if cfg!(feature = "web") { ", 3 no daemon reached." } else { "." };
+    if !left_out.is_empty() {
+        text += &format!("\n\nNot in this build (cargo features): {}.", left_out.join(", "));
+    }
+    text
 }
 
 /// Reads the arguments, runs the command and says how it went.
@@ -117,6 +171,7 @@ impl Cli {
         let Self { log, command } = self;
         let args = match command {
             // The daemon's configuration has a say in what is logged.
+            #[cfg(feature = "web")]
             Command::Daemon(args) => return daemon::run(&args, |config| log.start(config.level.clone(), config.json)),
             other => other,
         };
@@ -128,18 +183,31 @@ impl Cli {
             Command::Create(args) => create::run(&args),
             Command::Info(args) => info::run(&args),
             Command::Verify(args) => verify::run(&args),
+            #[cfg(feature = "xmpp")]
             Command::Account(args) => account::run(&args),
+            #[cfg(feature = "xmpp")]
             Command::Contacts(args) => contacts::run(&args),
+            #[cfg(feature = "xmpp")]
             Command::Share(args) => share::run(&args),
+            #[cfg(feature = "xmpp")]
             Command::Unshare(args) => unshare::run(&args),
+            #[cfg(feature = "xmpp")]
             Command::Shares(args) => shares::run(&args),
+            #[cfg(feature = "xmpp")]
             Command::Search(args) => search::run(&args),
+            #[cfg(feature = "web")]
             Command::Get(args) => get::run(&args),
+            #[cfg(feature = "web")]
             Command::Status(args) => status::run(&args),
+            #[cfg(feature = "web")]
             Command::Pause(args) => pause::pause(&args),
+            #[cfg(feature = "web")]
             Command::Resume(args) => pause::resume(&args),
+            #[cfg(feature = "web")]
             Command::Remove(args) => remove::run(&args),
+            #[cfg(feature = "web")]
             Command::Stop(args) => stop::run(&args),
+            #[cfg(feature = "web")]
             Command::Daemon(_) => Ok(()),
         }
     }
@@ -163,29 +231,60 @@ mod tests {
 
     use super::*;
 
+    const WEB: bool = cfg!(feature = "web");
+    const XMPP: bool = cfg!(feature = "xmpp");
+
+    /// Commands that ask the daemon, and whether they are built in.
+    const ASKING: [(&str, bool); 12] = [
+        ("account", XMPP),
+        ("contacts", XMPP),
+        ("share", XMPP),
+        ("unshare", XMPP),
+        ("shares", XMPP),
+        ("search", XMPP),
+        ("get", WEB),
+        ("status", WEB),
+        ("pause", WEB),
+        ("resume", WEB),
+        ("remove", WEB),
+        ("stop", WEB),
+    ];
+
+    /// The names of those that are.
+    fn asking() -> impl Iterator<Item = &'static str> {
+        ASKING.into_iter().filter(|(_, built_in)| *built_in).map(|(name, _)| name)
+    }
+
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn every_command_of_the_interface_is_there() {
+    fn every_command_of_what_is_built_in_is_there_and_no_other() {
+        let mut expected = vec!["download", "seed", "create", "info", "verify"];
+        expected.extend(asking());
+        expected.extend(Some("daemon").filter(|_| WEB));
         let command = Cli::command();
-        for name in [
-            "download", "seed", "create", "info", "verify", "daemon", "account", "contacts", "share", "unshare",
-            "shares", "search", "get", "status", "pause", "resume", "remove", "stop",
-        ] {
-            let found = command.find_subcommand(name).unwrap_or_else(|| panic!("{name} is missing"));
-            assert!(found.get_about().is_some(), "{name} has no help");
+        let mut found: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert!(command.get_subcommands().all(|command| command.get_about().is_some()), "a command has no help");
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_help_names_what_is_not_built_in() {
+        let help = Cli::command().render_help().to_string();
+        for (feature, there) in [("web", WEB), ("xmpp", XMPP), ("https", cfg!(feature = "https"))] {
+            let named = help.lines().any(|line| line.starts_with("Not in this build") && line.contains(feature));
+            assert_eq!(named, !there, "{feature}");
         }
     }
 
     #[test]
     fn every_command_that_asks_the_daemon_can_be_told_where_it_is() {
-        for name in [
-            "account", "contacts", "share", "unshare", "shares", "search", "get", "status", "pause", "resume",
-            "remove", "stop",
-        ] {
+        for name in asking() {
             let command = Cli::command();
             let arguments: Vec<_> =
                 command.find_subcommand(name).unwrap().get_arguments().filter_map(|a| a.get_long()).collect();

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::client::{Client, ListArgs};
 use super::error::CliError;
-use super::output::{Align, Table, hash, json as print_json, note, print, size, whole_percent};
+use super::output::{hash, json as print_json, note, print, size, whole_percent};
+use super::table::{Align, Table};
 use crate::component::rpc::types::{
     Account, AccountState, OwnCopy, ShareEntry, ShareList, TorrentState, TorrentStatus, TorrentStatuses,
 };

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::account::state_text;
 use super::client::{Client, ListArgs};
 use super::error::CliError;
 use super::interrupt::Interrupt;
-use super::output::{Align, Table, clean, fit, hash, json as print_json, peers, percent, print, rate, size, window};
+use super::output::{clean, hash, json as print_json, peers, percent, print, rate, size, window};
+use super::table::{Align, Table, fit};
 use crate::component::rpc::types::{AccountState, DaemonStatus, TorrentStatus, TorrentStatuses};
 
 /// Time between two pictures of `--watch`.
@@ -83,6 +83,18 @@ fn describe(daemon: &DaemonStatus) -> String {
         text += &format!("! {}\n", clean(problem));
     }
     text
+}
+
+/// The state of the connection in words.
+pub(super) fn state_text(state: AccountState) -> &'static str {
+    match state {
+        AccountState::None => "no account",
+        AccountState::Connecting => "connecting",
+        AccountState::Online => "online",
+        AccountState::Offline => "offline",
+        AccountState::Failed => "refused",
+        AccountState::NoPassword => "no password",
+    }
 }
 
 fn list(torrents: &[TorrentStatus]) -> String {

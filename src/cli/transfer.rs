@@ -13,7 +13,7 @@ use super::progress::{Picture, Progress, fetching};
 use crate::component::bt::BtOptions;
 use crate::component::event::{Event, Lifecycle, NewTorrent, TorrentSource};
 use crate::component::snapshot::{TorrentState, TorrentStatus};
-use crate::config::{Config, create_private_dir};
+use crate::folders;
 use crate::node::Engine;
 use crate::proto::metainfo::Magnet;
 use crate::proto::tracker::{TrackerUrl, UrlError};
@@ -178,8 +178,8 @@ fn describe(status: &TorrentStatus) -> String {
 
 /// The resume data of downloads without a daemon. Without a place for it everything works, and is checked again.
 fn state_file() -> Option<PathBuf> {
-    let folder = Config::default_data_dir()?;
-    match create_private_dir(&folder) {
+    let folder = folders::data_dir()?;
+    match folders::create_private_dir(&folder) {
         Ok(()) => Some(folder.join("resume.sqlite")),
         Err(error) => {
             log::warn!("no resume data will be kept: cannot make {}: {error}", folder.display());

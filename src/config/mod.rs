@@ -18,9 +18,9 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
-use etcetera::BaseStrategy;
 use serde::Deserialize;
 
+use crate::folders;
 use crate::types::{MAX_ADDRESSES_PER_CONTACT, MAX_SHARES_PER_CONTACT};
 
 pub use account::{ACCOUNT_FILE, Account, AccountSource, StoredAccount};
@@ -31,8 +31,6 @@ pub use secret::{PASSWORD_VARIABLE, Secret, create_private_dir, write_private};
 pub use sections::{ApiConfig, BittorrentConfig, LogConfig, StorageChoice, TlsMode, XmppConfig};
 pub use values::{ByteSize, ExtraAddress, HostPort, JidText, parse_bind};
 
-/// Name of the folder below the XDG base folders.
-const APP: &str = "bitween";
 /// Name of the configuration file in the configuration folder.
 const CONFIG_FILE: &str = "config.toml";
 
@@ -111,14 +109,14 @@ impl Config {
     /// folder.
     #[must_use]
     pub fn default_file() -> Option<PathBuf> {
-        etcetera::choose_base_strategy().ok().map(|xdg| xdg.config_dir().join(APP).join(CONFIG_FILE))
+        folders::config_dir().map(|folder| folder.join(CONFIG_FILE))
     }
 
     /// Where our own files live without `--data-dir` and `data_dir`: `$XDG_DATA_HOME/bitween`. `None` without a home
     /// folder.
     #[must_use]
     pub fn default_data_dir() -> Option<PathBuf> {
-        etcetera::choose_base_strategy().ok().map(|xdg| xdg.data_dir().join(APP))
+        folders::data_dir()
     }
 
     /// Checks a configuration's text. `file` is named in errors and anchors relative paths.

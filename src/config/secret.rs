@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::error::ConfigError;
+use crate::folders;
 
 /// Environment variable that holds the account's password; stronger than every file.
 pub const PASSWORD_VARIABLE: &str = "BITWEEN_XMPP_PASSWORD";
@@ -118,8 +119,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), ConfigError> {
 
 /// Makes a folder that only its owner may enter; one that is there keeps its permissions.
 pub fn create_private_dir(path: &Path) -> Result<(), ConfigError> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| ConfigError::io("create", path, e))
+    folders::create_private_dir(path).map_err(|e| ConfigError::io("create", path, e))
 }
 
 /// May group or others read the file? `false` when it cannot be told.

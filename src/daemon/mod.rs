@@ -14,7 +14,6 @@ mod options;
 mod parts;
 mod remembered;
 mod restarts;
-mod signals;
 #[cfg(test)]
 mod tests;
 mod xmpp;
@@ -26,10 +25,10 @@ use std::time::Duration;
 use crate::bus::{RecvError, Subscriber};
 use crate::component::event::{Bus, Event, Topic};
 use crate::config::{Config, DaemonFile, DataDirLock};
+use crate::signals::Signals;
 
 pub use error::DaemonError;
 use parts::Parts;
-pub(crate) use signals::Signals;
 
 /// Looks after the components even if the scheduler, which usually tells the time, is gone.
 const LOOK_ANYWAY: Duration = Duration::from_secs(10);

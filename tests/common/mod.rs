@@ -16,7 +16,7 @@
 pub mod aria2;
 #[cfg(feature = "cli")]
 pub mod bitween;
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "xmpp"))]
 pub mod daemon;
 pub mod data;
 pub mod ejabberd;
@@ -28,7 +28,7 @@ pub mod process;
 pub mod prosody;
 pub mod relay;
 pub mod transmission;
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "xmpp"))]
 pub mod user;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};

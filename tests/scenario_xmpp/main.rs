@@ -2,7 +2,7 @@
 //!
 //! Everything is done as a user would do it: `bitween daemon` runs, the other commands are typed. Each test has a server
 //! and daemons of its own. A raw connection to the server stands in for other programs where that is the point.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "xmpp"))]
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,

@@ -62,6 +62,9 @@ pub enum AnnounceError {
     /// The certificate is not to be trusted, or TLS failed otherwise.
     #[error("no secure connection to the tracker: {0}")]
     Tls(String),
+    /// An HTTPS tracker, or a redirect to one, in a program built without the cargo feature.
+    #[error("this bitween was built without HTTPS (cargo feature `https`)")]
+    NoHttps,
     /// An HTTP error, without a reason in the body.
     #[error("the tracker answered with HTTP status {0}")]
     Status(u16),

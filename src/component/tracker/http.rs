@@ -1,42 +1,39 @@
-//! Announces over HTTP and HTTPS. Blocks until the tracker has answered or the time is up.
+//! Announces over HTTP, and over HTTPS if that is built in (`tls`). Blocks until the tracker has answered or the time is
+//! up.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
+#[cfg(feature = "https")]
+use ureq::unversioned::transport::RustlsConnector;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 
 use super::deadline::Deadline;
 use super::guard::Guard;
 use super::look_up::LookUp;
 use super::stream::TcpConnect;
+#[cfg(feature = "https")]
+use super::tls::Tls;
 use super::{AnnounceError, MAX_REPLY_LEN};
 use crate::proto::tracker::http::{HttpReplyError, announce_url, parse_reply};
 use crate::proto::tracker::{Access, Announce, Announced};
 
-/// Certificates that HTTPS servers are checked against.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Roots {
-    /// The operating system's, or Mozilla's when it has none.
-    #[default]
-    System,
-    /// These alone (DER).
-    Only(Vec<Vec<u8>>),
-}
-
 /// An HTTP client. Usable from several threads.
 pub(super) struct HttpClient {
-    tls: OnceLock<TlsConfig>,
     user_agent: String,
-    roots: Roots,
     look_up: LookUp,
+    #[cfg(feature = "https")]
+    tls: Tls,
 }
 
 impl HttpClient {
-    pub(super) fn new(user_agent: String, roots: Roots, look_up: LookUp) -> Self {
-        Self { tls: OnceLock::new(), user_agent, roots, look_up }
+    pub(super) const fn new(user_agent: String, look_up: LookUp, #[cfg(feature = "https")] tls: Tls) -> Self {
+        Self {
+            user_agent,
+            look_up,
+            #[cfg(feature = "https")]
+            tls,
+        }
     }
 
     /// Makes one announce. An error with a bencoded reason tells the reason, whatever the HTTP status.
@@ -66,7 +63,6 @@ impl HttpClient {
     /// that the tracker closes just as it is used again would look like a dead tracker.
     fn agent(&self, access: Access, deadline: &Deadline) -> Agent {
         let config = Agent::config_builder()
-            .tls_config(self.tls().clone())
             .user_agent(&self.user_agent)
             .http_status_as_error(false)
             .max_idle_connections(0)
@@ -74,43 +70,14 @@ impl HttpClient {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .max_response_header_size(MAX_HEADER_LEN)
             .input_buffer_size(BUFFER_LEN)
-            .output_buffer_size(BUFFER_LEN)
-            .build();
-        let connector =
-            ().chain(ConnectProxyConnector::default())
-                .chain(TcpConnect(deadline.clone()))
-                .chain(RustlsConnector::default());
-        Agent::with_parts(config, connector, Guard::new(self.look_up.clone(), access, deadline.clone()))
+            .output_buffer_size(BUFFER_LEN);
+        let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnect(deadline.clone()));
+        // Without it the client refuses what needs it, a redirect to HTTPS, too.
+        #[cfg(feature = "https")]
+        let (config, connector) =
+            (config.tls_config(self.tls.config().clone()), connector.chain(RustlsConnector::default()));
+        Agent::with_parts(config.build(), connector, Guard::new(self.look_up.clone(), access, deadline.clone()))
     }
-
-    /// Built at the first use: reading the system's certificates takes tens of milliseconds.
-    fn tls(&self) -> &TlsConfig {
-        // Both are set, always: the client would panic at the first HTTPS URL, which a redirect may bring too.
-        self.tls.get_or_init(|| {
-            TlsConfig::builder()
-                .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .root_certs(root_certs(&self.roots))
-                .build()
-        })
-    }
-}
-
-fn root_certs(roots: &Roots) -> RootCerts {
-    let certificates: Vec<Certificate<'static>> = match roots {
-        Roots::System => {
-            let found = rustls_native_certs::load_native_certs();
-            for error in &found.errors {
-                log::warn!("some of the system's certificates are unusable: {error}");
-            }
-            found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect()
-        }
-        Roots::Only(list) => list.iter().map(|der| Certificate::from_der(der).to_owned()).collect(),
-    };
-    if certificates.is_empty() && *roots == Roots::System {
-        log::info!("the system has no root certificates; using Mozilla's");
-        return RootCerts::WebPki;
-    }
-    RootCerts::new_with_certs(&certificates)
 }
 
 /// Says what went wrong without repeating any URL: redirects may hold secrets just as announce URLs do.
@@ -123,6 +90,8 @@ fn failure(error: ureq::Error) -> AnnounceError {
         E::BodyExceedsLimit(_) => AnnounceError::TooLarge(MAX_REPLY_LEN),
         E::StatusCode(code) => AnnounceError::Status(code),
         E::Tls(reason) => AnnounceError::Tls(reason.to_owned()),
+        E::TlsRequired => AnnounceError::NoHttps,
+        #[cfg(feature = "https")]
         E::Rustls(error) => AnnounceError::Tls(error.to_string()),
         E::ConnectionFailed => AnnounceError::Unreachable("connection failed".into()),
         E::TooManyRedirects | E::RedirectFailed => AnnounceError::Http("too many redirects"),

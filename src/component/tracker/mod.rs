@@ -14,11 +14,14 @@ mod http;
 mod look_up;
 mod queue;
 mod stream;
+#[cfg(feature = "https")]
+mod tls;
 mod udp;
 
 use crate::component::event::{AnnounceError, AnnounceReply, AnnounceRequest};
 pub use feed::TrackerThreads;
-pub use http::Roots;
+#[cfg(feature = "https")]
+pub use tls::Roots;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,6 +50,7 @@ pub struct TrackerOptions {
     /// HTTP `User-Agent`.
     pub user_agent: String,
     /// Certificates that HTTPS trackers are checked against.
+    #[cfg(feature = "https")]
     pub roots: Roots,
     /// Ask trackers on this machine also when it was a torrent that named them.
     pub allow_loopback: bool,
@@ -58,6 +62,7 @@ impl Default for TrackerOptions {
             threads: 3,
             timeout: Duration::from_secs(20),
             user_agent: concat!("bitween/", env!("CARGO_PKG_VERSION")).into(),
+            #[cfg(feature = "https")]
             roots: Roots::System,
             allow_loopback: false,
         }
@@ -90,7 +95,12 @@ impl TrackerPool {
             stop_by: Arc::default(),
             timeout: options.timeout,
             allow_loopback: options.allow_loopback,
-            http: HttpClient::new(options.user_agent, options.roots, look_up.clone()),
+            http: HttpClient::new(
+                options.user_agent,
+                look_up.clone(),
+                #[cfg(feature = "https")]
+                tls::Tls::new(options.roots),
+            ),
             udp: UdpClient::new(look_up.clone()),
             look_up,
             deliver,
@@ -227,6 +237,7 @@ impl Worker {
         let deadline = self.deadline(job);
         let access = Access { named_by: *named_by, allow_loopback: self.allow_loopback };
         match job.url.scheme() {
+            Scheme::Https if cfg!(not(feature = "https")) => Err(AnnounceError::NoHttps),
             Scheme::Http | Scheme::Https => self.http.announce(url, announce, access, &deadline),
             Scheme::Udp => self.udp.announce(&job.url, announce, access, &deadline),
         }
