@@ -1,7 +1,7 @@
 //! bitween beside other BitTorrent clients, on this machine, in the same minutes.
 //!
 //! `cargo bench --bench peers` installs the others, runs every row in interleaved rounds and writes `docs/performance.md`.
-//! `cargo bench --bench peers -- --help` says what can be chosen. As a test it does nothing: a run takes more than an hour,
+//! `cargo bench --bench peers -- --help` says what can be chosen. As a test it does nothing: a run takes half an hour,
 //! installs packages and wants the machine for itself.
 
 #![allow(
@@ -22,17 +22,19 @@ mod measure;
 mod process;
 mod report;
 mod rows;
+mod run;
+mod strace;
 mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
 
 use crate::clients::{Aria2, Bitween, Client, Libtorrent, Memory, Rqbit, SEED_FROM_MEMORY, Transmission};
 use crate::lab::Lab;
-use crate::report::{Cell, Report};
+use crate::report::Report;
 use crate::rows::Row;
 use crate::trouble::Trouble;
 
@@ -40,20 +42,26 @@ use crate::trouble::Trouble;
 #[derive(Debug, Parser)]
 #[command(name = "peers", max_term_width = 100)]
 struct Arguments {
-    /// How often everything is measured
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    /// How often everything is measured; what is counted, or rests, once
+    #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
-    /// Rows to measure, by the beginning of their names; may be given several times
+    /// Rows to measure, by the beginning of their names; may be given several times. The others keep what the report has
     #[arg(long, value_name = "NAME")]
     row: Vec<String>,
+    /// Measure how cost grows, too: the rows whose names begin with "grow-"
+    #[arg(long)]
+    growth: bool,
+    /// Print the names of the rows, and end
+    #[arg(long)]
+    rows: bool,
     /// Clients to measure beside bitween, by the beginning of their names: "libtorrent-2.1,aria2"
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     clients: Vec<String>,
     /// GiB of the download row; the others follow: recheck twice, client to itself half, seeding the same but at most 1
-    #[arg(long, value_name = "GiB", default_value_t = 2.0)]
+    #[arg(long, value_name = "GiB", default_value_t = 1.0)]
     size: f64,
     /// How long a seeding client is measured, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 8)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 4)]
     seconds: u64,
     /// The bitween to measure instead of the one that was built for this
     #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_bitween"))]
@@ -64,7 +72,7 @@ struct Arguments {
     /// Install nothing: everything is there
     #[arg(long)]
     no_install: bool,
-    /// Where the report goes
+    /// Where the report goes; rows that are there and not measured now stay
     #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md"))]
     out: PathBuf,
     /// Passed by `cargo bench`
@@ -101,41 +109,36 @@ fn exit_code(outcome: Result<(), Trouble>) -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> Result<(), Trouble> {
+    let all = rows::all();
+    if arguments.rows {
+        all.iter().for_each(|row| println!("{}", row.name()));
+        return Ok(());
+    }
+    let rows: Vec<&dyn Row> = all.iter().map(Box::as_ref).filter(|row| is_wanted(*row, arguments)).collect();
+    if rows.is_empty() {
+        return Err(Trouble::failed("no row is called that; --rows lists them"));
+    }
     if !arguments.no_install {
         install(arguments.rqbit)?;
     }
-    let rows: Vec<Box<dyn Row>> = rows::all().into_iter().filter(|row| chosen(&row.name(), &arguments.row)).collect();
-    let bitween = Bitween::new(std::path::absolute(&arguments.bitween)?);
-    let mut others = others(arguments);
-    if rows.is_empty() {
-        return Err(Trouble::failed("no row is called that"));
-    }
     let size = (arguments.size * rows::GIB) as u64;
     let lab = Lab::new(size.max(1 << 24), Duration::from_secs(arguments.seconds))?;
-    let mut report = Report::new(&lab, &rows, arguments.rounds);
+    let mut report = Report::new(&lab, &all);
+    if let Ok(page) = std::fs::read_to_string(&arguments.out) {
+        report.take(&page);
+    }
+    let bitween = Bitween::new(std::path::absolute(&arguments.bitween)?);
     if !report.introduce(&bitween) {
         return Err(Trouble::failed(format!("{} does not run", arguments.bitween.display())));
     }
-    others.retain(|client| report.introduce(client.as_ref()));
-    let start = Instant::now();
-    for round in 0..arguments.rounds {
-        for (nth, row) in rows.iter().enumerate() {
-            // The same files for all clients of a round, and gone before the next row needs the memory.
-            let data = lab.folder()?;
-            for client in turn(&bitween, &others, round).into_iter().filter(|client| takes_part(*client, row.as_ref()))
-            {
-                let minutes = start.elapsed().as_secs() / 60;
-                eprint!("[{minutes:>3} min] round {}, {}, {}: ", round + 1, row.name(), client.name());
-                let cell = Cell::from(row.run(&lab, data.path(), client))?;
-                eprintln!("{}", cell.in_short(row.metrics()));
-                report.add(nth, client.name(), cell);
-            }
-        }
-    }
+    let mut others = others(&bitween, arguments.rqbit);
+    let names: Vec<&str> = [bitween.name()].into_iter().chain(others.iter().map(|client| client.name())).collect();
+    others.retain(|client| chosen(client.name(), &arguments.clients) && report.introduce(client.as_ref()));
+    report.order_clients(&names);
     if let Some(folder) = arguments.out.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    std::fs::write(&arguments.out, report.markdown())?;
+    run::run(&lab, &run::plan(&rows, &bitween, &others, arguments.rounds), &mut report, &arguments.out)?;
     println!("written: {}", arguments.out.display());
     Ok(())
 }
@@ -151,36 +154,33 @@ fn install(rqbit: bool) -> Result<(), Trouble> {
     if command.status()?.success() { Ok(()) } else { Err(Trouble::failed("the other clients cannot be installed")) }
 }
 
-fn others(arguments: &Arguments) -> Vec<Box<dyn Client>> {
-    let mut others: Vec<Box<dyn Client>> = vec![
-        Box::new(Libtorrent::V2_1),
-        Box::new(Libtorrent::V2_1_TWO_THREADS),
-        Box::new(Libtorrent::V2_0),
-        Box::new(Aria2),
-        Box::new(Transmission),
-        Box::new(Memory),
-    ];
-    if arguments.rqbit {
+/// All other clients, in the order of the report.
+fn others(bitween: &Bitween, rqbit: bool) -> Vec<Box<dyn Client>> {
+    let mut others: Vec<Box<dyn Client>> =
+        bitween.back_ends().into_iter().map(|back_end| Box::new(back_end) as Box<dyn Client>).collect();
+    others.push(Box::new(Libtorrent::V2_1));
+    others.push(Box::new(Libtorrent::V2_1_TWO_THREADS));
+    others.push(Box::new(Libtorrent::V2_0));
+    others.push(Box::new(Aria2));
+    if rqbit {
         others.push(Box::new(Rqbit));
     }
-    others.retain(|client| chosen(client.name(), &arguments.clients));
+    others.push(Box::new(Transmission));
+    others.push(Box::new(Memory));
     others
+}
+
+fn is_wanted(row: &dyn Row, arguments: &Arguments) -> bool {
+    let grows = row.point().is_some();
+    if arguments.row.is_empty() {
+        arguments.growth || !grows
+    } else {
+        chosen(&row.name(), &arguments.row) || (arguments.growth && grows)
+    }
 }
 
 /// Whether a name begins with one of the wishes; without wishes all do.
 fn chosen(name: &str, wishes: &[String]) -> bool {
     let plain = |name: &str| name.to_lowercase().replace(['(', ' '], "-").trim_start_matches('-').to_owned();
     wishes.is_empty() || wishes.iter().any(|wish| plain(name).starts_with(&plain(wish)))
-}
-
-fn takes_part(client: &dyn Client, row: &dyn Row) -> bool {
-    client.only_in().is_none_or(|names| names.iter().any(|name| row.name().starts_with(name)))
-}
-
-/// The order of a round: the others begin with another one each time, and bitween runs in their middle.
-fn turn<'a>(bitween: &'a Bitween, others: &'a [Box<dyn Client>], round: usize) -> Vec<&'a dyn Client> {
-    let mut order: Vec<&dyn Client> = others.iter().map(Box::as_ref).collect();
-    order.rotate_left(round % others.len().max(1));
-    order.insert(others.len() / 2, bitween);
-    order
 }

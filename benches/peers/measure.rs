@@ -1,20 +1,14 @@
-//! What a process costs, read from `/proc`: CPU time, anonymous memory, the busiest thread. System calls by `strace`.
+//! What a process costs, read from `/proc`: CPU time, anonymous memory, the busiest thread.
 //!
 //! Children count too. Memory is `RssAnon`: what a mapped file or shared memory holds in addition is the system's to take
 //! back, and clients differ only in whether it is called theirs.
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-use crate::lab::Lab;
-use crate::process::Process;
-use crate::trouble::Trouble;
 
 /// How often memory is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -29,10 +23,19 @@ pub fn has_ended(pid: u32) -> bool {
 
 /// CPU seconds of a process and its children, those that have ended included.
 pub fn cpu_seconds(pid: u32) -> f64 {
+    // utime, stime, cutime, cstime
+    family_ticks(pid, &[11, 12, 13, 14])
+}
+
+/// The part of [`cpu_seconds`] that the kernel spent for it: copying to and from sockets, pages, waking.
+fn kernel_seconds(pid: u32) -> f64 {
+    family_ticks(pid, &[12, 14])
+}
+
+fn family_ticks(pid: u32, which: &[usize]) -> f64 {
     let ticks = |pid| {
         let fields = stat_fields(pid).unwrap_or_default();
-        // utime, stime, cutime, cstime
-        fields.iter().skip(11).take(4).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>()
+        which.iter().filter_map(|nth| fields.get(*nth)?.parse::<f64>().ok()).sum::<f64>()
     };
     family(pid).into_iter().map(ticks).sum::<f64>() / TICKS
 }
@@ -94,8 +97,10 @@ pub struct Watch {
     pid: u32,
     start: Instant,
     cpu: f64,
+    kernel: f64,
     own_cpu: f64,
     threads: HashMap<u32, f64>,
+    own_threads: HashMap<u32, f64>,
     peak: Arc<AtomicU64>,
     done: Arc<AtomicBool>,
     poller: Option<JoinHandle<HashMap<u32, f64>>>,
@@ -108,12 +113,16 @@ pub struct Cost {
     pub seconds: f64,
     /// CPU seconds of the process.
     pub cpu: f64,
+    /// The kernel's part of them, from 0 to 1.
+    pub kernel: f64,
     /// CPU seconds of this program, which plays the other side.
     pub own_cpu: f64,
     /// Peak of its anonymous memory in bytes.
     pub peak: f64,
     /// Share of the wall time that its busiest thread was running, 1 for all of it.
     pub busiest: f64,
+    /// The same of this program's threads: near 1 it is the load tool that was measured.
+    pub own_busiest: f64,
 }
 
 impl Watch {
@@ -121,6 +130,9 @@ impl Watch {
     pub fn from_start(pid: u32, cpu_before: f64) -> Self {
         let mut watch = Self::start(pid);
         watch.cpu = cpu_before;
+        if cpu_before == 0.0 {
+            watch.kernel = 0.0;
+        }
         watch
     }
 
@@ -142,8 +154,11 @@ impl Watch {
             }
             threads
         });
-        let (cpu, own_cpu, threads) = (cpu_seconds(pid), own_cpu_seconds(), cpu_threads(pid));
-        Self { pid, start: Instant::now(), cpu, own_cpu, threads, peak, done, poller: Some(poller) }
+        let own_threads = cpu_threads(std::process::id());
+        let (cpu, kernel, own_cpu, threads) =
+            (cpu_seconds(pid), kernel_seconds(pid), own_cpu_seconds(), cpu_threads(pid));
+        let start = Instant::now();
+        Self { pid, start, cpu, kernel, own_cpu, threads, own_threads, peak, done, poller: Some(poller) }
     }
 
     /// Ends the watch.
@@ -151,10 +166,18 @@ impl Watch {
         let seconds = self.start.elapsed().as_secs_f64();
         let cpu = cpu_seconds(self.pid) - self.cpu;
         let own_cpu = own_cpu_seconds() - self.own_cpu;
+        let kernel = (kernel_seconds(self.pid) - self.kernel) / cpu.max(1.0 / TICKS);
+        let own_busiest = busiest(&self.own_threads, &cpu_threads(std::process::id())) / seconds;
         let threads = self.join();
-        let spent = |(thread, now): (&u32, &f64)| now - self.threads.get(thread).unwrap_or(&0.0);
-        let busiest = threads.iter().map(spent).fold(0.0, f64::max) / seconds;
-        Cost { seconds, cpu, own_cpu: own_cpu.max(0.0), peak: self.peak.load(Ordering::Relaxed) as f64, busiest }
+        Cost {
+            seconds,
+            cpu,
+            kernel: kernel.clamp(0.0, 1.0),
+            own_cpu: own_cpu.max(0.0),
+            peak: self.peak.load(Ordering::Relaxed) as f64,
+            busiest: busiest(&self.threads, &threads) / seconds,
+            own_busiest,
+        }
     }
 
     fn join(&mut self) -> HashMap<u32, f64> {
@@ -169,32 +192,8 @@ impl Drop for Watch {
     }
 }
 
-/// Counts the system calls of a running process. It runs much slower meanwhile.
-pub struct CallCounter {
-    strace: Process,
-    summary: PathBuf,
-}
-
-impl CallCounter {
-    /// Attaches to all threads of `pid`.
-    pub fn attach(lab: &Lab, pid: u32, home: &std::path::Path) -> Result<Self, Trouble> {
-        let summary = home.join("calls");
-        let mut command = Command::new("strace");
-        command.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&summary).args(["-p", &pid.to_string()]);
-        let strace = Process::start(command, &home.join("strace"))?;
-        lab.wait("strace", Duration::from_secs(20), POLL, || strace.line(" attached"))?;
-        Ok(Self { strace, summary })
-    }
-
-    /// Detaches; how many calls there were.
-    pub fn finish(mut self) -> Result<f64, Trouble> {
-        if !self.strace.ended() {
-            self.strace.signal("INT");
-        }
-        self.strace.stop();
-        let text = fs::read_to_string(&self.summary)?;
-        let total = text.lines().rev().find_map(|line| line.trim().strip_suffix("total"));
-        let calls = total.and_then(|calls| calls.split_whitespace().next()).and_then(|calls| calls.parse().ok());
-        calls.ok_or_else(|| self.strace.trouble("gave no count"))
-    }
+/// CPU seconds of the thread that used most between two looks.
+fn busiest(before: &HashMap<u32, f64>, after: &HashMap<u32, f64>) -> f64 {
+    let spent = |(thread, now): (&u32, &f64)| now - before.get(thread).unwrap_or(&0.0);
+    after.iter().map(spent).fold(0.0, f64::max)
 }

@@ -19,9 +19,20 @@ const READY: &str = "ready: API ";
 /// How often the daemon is asked how far it is.
 const ASK: Duration = Duration::from_millis(10);
 
+/// How received pieces reach their files, and served ones leave them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Storage {
+    /// What it chooses by itself, downloading with `bitween download`.
+    Command,
+    /// This value of `storage` in the configuration, downloading with the daemon.
+    Daemon(&'static str),
+}
+
 /// bitween.
 pub struct Bitween {
     program: PathBuf,
+    name: &'static str,
+    storage: Storage,
 }
 
 /// A daemon that is ready.
@@ -32,9 +43,19 @@ struct Daemon {
 }
 
 impl Bitween {
-    /// This program.
+    /// This program as people run it.
     pub fn new(program: PathBuf) -> Self {
-        Self { program }
+        Self { program, name: "bitween", storage: Storage::Command }
+    }
+
+    /// The same program with each of its storage back ends, which only the daemon lets choose.
+    pub fn back_ends(&self) -> [Self; 3] {
+        let names = [
+            ("bitween daemon, auto", "auto"),
+            ("bitween daemon, mapped", "mapped"),
+            ("bitween daemon, positional", "positional"),
+        ];
+        names.map(|(name, storage)| Self { program: self.program.clone(), name, storage: Storage::Daemon(storage) })
     }
 
     fn launch(&self, home: &Path, arguments: &[&str], paths: &[&Path]) -> Result<Process, Trouble> {
@@ -46,9 +67,14 @@ impl Bitween {
     fn launch_daemon(&self, home: &Path) -> Result<(Process, u16), Trouble> {
         let port = free_port()?;
         let config = home.join("config.toml");
+        // Its log tells when a download is complete.
+        let (storage, level) = match self.storage {
+            Storage::Command => ("auto", "warn"),
+            Storage::Daemon(storage) => (storage, "info"),
+        };
         let text = format!(
-            "[log]\nlevel = 'warn'\n[bittorrent]\nbind = ['127.0.0.1']\nport = {port}\nmax_connections = {CONNECTION_LIMIT}\n\
-             max_peers = {CONNECTION_LIMIT}\nupload_slots = {CONNECTION_LIMIT}\n"
+            "[log]\nlevel = '{level}'\n[bittorrent]\nbind = ['127.0.0.1']\nport = {port}\nmax_connections = {CONNECTION_LIMIT}\n\
+             max_peers = {CONNECTION_LIMIT}\nupload_slots = {CONNECTION_LIMIT}\nstorage = '{storage}'\n"
         );
         std::fs::create_dir_all(home)?;
         // A port chosen before stays the same, as a user's would.
@@ -68,9 +94,10 @@ impl Bitween {
 }
 
 /// A torrent whose data lies in `dir`, or is to lie there.
-fn add(api: &str, torrent: &Path, dir: &Path) -> Result<(), Trouble> {
+fn add(api: &str, torrent: &Path, dir: &Path, peer: Option<u16>) -> Result<(), Trouble> {
     let bytes = base64::engine::general_purpose::STANDARD.encode(std::fs::read(torrent)?);
-    call(api, "bt.add_torrent", &json!({"torrent": bytes, "save_path": dir})).map(drop)
+    let peers: Vec<String> = peer.into_iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    call(api, "bt.add_torrent", &json!({"torrent": bytes, "save_path": dir, "peers": peers})).map(drop)
 }
 
 /// Whether `count` torrents seed.
@@ -87,7 +114,7 @@ fn all_seed(api: &str, count: usize) -> Result<bool, Trouble> {
 
 impl Client for Bitween {
     fn name(&self) -> &'static str {
-        "bitween"
+        self.name
     }
 
     fn version(&self) -> Result<String, Trouble> {
@@ -97,13 +124,31 @@ impl Client for Bitween {
     }
 
     fn remarks(&self) -> &'static [&'static str] {
+        if self.storage != Storage::Command {
+            return &["`storage` is set to that, and the daemon downloads."];
+        }
         &[
             "`bitween download` and `bitween verify` as they come; seeding, idle and many-torrent rows with `bitween daemon` \
              without an account, `max_connections`, `max_peers` and `upload_slots` raised to 2000 (defaults 400, 60 and 8).",
         ]
     }
 
+    fn only_in(&self) -> Option<&'static [&'static str]> {
+        match self.storage {
+            Storage::Command => None,
+            // Seeding, that is bitween itself.
+            Storage::Daemon("auto") => Some(&["download", "pair"]),
+            Storage::Daemon(_) => Some(&["download", "pair", "seed-"]),
+        }
+    }
+
     fn leech(&self, lab: &Lab, job: &Job) -> Result<Running, Trouble> {
+        if self.storage != Storage::Command {
+            let started = Instant::now();
+            let Daemon { process, api, port } = self.daemon(lab, &job.home)?;
+            add(&api, &job.torrent, &job.dir, job.peer)?;
+            return Ok(Running { started, ..Running::until_line(process, port, ": complete") });
+        }
         let peer = job.peer.map(|port| format!("127.0.0.1:{port}"));
         let port = free_port()?.to_string();
         let mut arguments = vec!["download", "--port", &port];
@@ -120,7 +165,7 @@ impl Client for Bitween {
 
     fn seed(&self, lab: &Lab, job: &Job) -> Result<Running, Trouble> {
         let Daemon { process, api, port } = self.daemon(lab, &job.home)?;
-        add(&api, &job.torrent, &job.dir)?;
+        add(&api, &job.torrent, &job.dir, None)?;
         let mut running = Running::new(process, port, move |_| all_seed(&api, 1)).asked_every(ASK);
         running.wait(lab, START_LIMIT)?;
         Ok(running)
@@ -135,11 +180,11 @@ impl Client for Bitween {
         let started = Instant::now();
         let mut daemon = self.daemon(lab, &collection.home)?;
         for torrent in torrent_files(&collection.torrents)? {
-            add(&daemon.api, &torrent, &collection.dir)?;
+            add(&daemon.api, &torrent, &collection.dir, None)?;
         }
         let api = &daemon.api;
         let ready = || Ok(all_seed(api, collection.count)?.then_some(()));
-        lab.wait("bitween to check all torrents", START_LIMIT, ASK, ready)?;
+        lab.wait("bitween to check all torrents", collection.limit, ASK, ready)?;
         let time = started.elapsed();
         daemon.process.stop().map(|_| Some(time)).ok_or_else(|| Trouble::failed("bitween did not stop"))
     }

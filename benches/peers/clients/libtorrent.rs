@@ -121,7 +121,7 @@ impl Client for Libtorrent {
             command.arg("--torrents").arg(&collection.torrents).arg("--dir").arg(&collection.dir);
             command.arg("--save").arg(resume);
         })?;
-        lab.wait("libtorrent to check all torrents", START_LIMIT, LOOK, || process.line("done"))?;
+        lab.wait("libtorrent to check all torrents", collection.limit, LOOK, || process.line("done"))?;
         let time = started.elapsed();
         if process.succeeded()? { Ok(Some(time)) } else { Err(process.trouble("failed")) }
     }

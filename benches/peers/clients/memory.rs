@@ -47,7 +47,7 @@ impl Client for Memory {
     }
 
     fn only_in(&self) -> Option<&'static [&'static str]> {
-        Some(&["seed-", "calls-seed"])
+        Some(&["seed-", "grow-connections"])
     }
 
     fn seed(&self, lab: &Lab, job: &Job) -> Result<Running, Trouble> {

@@ -62,6 +62,8 @@ pub struct Collection {
     pub home: PathBuf,
     /// How many there are.
     pub count: usize,
+    /// How long a client may take with them.
+    pub limit: Duration,
 }
 
 /// A client at work.

@@ -126,7 +126,7 @@ impl Client for Rqbit {
             add(&server.url, &torrent, &collection.dir, None)?;
         }
         let ready = || Ok(all_seed(&server.url, collection.count)?.then_some(()));
-        lab.wait("rqbit to check all torrents", START_LIMIT, ASK * 10, ready)?;
+        lab.wait("rqbit to check all torrents", collection.limit, ASK * 10, ready)?;
         let time = started.elapsed();
         server.process.stop().map(|_| Some(time)).ok_or_else(|| Trouble::failed("rqbit did not stop"))
     }

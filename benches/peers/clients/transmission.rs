@@ -19,9 +19,6 @@ const ASK: Duration = Duration::from_millis(20);
 /// `status` of a torrent that seeds.
 const SEEDING: u64 = 6;
 
-/// Time for all torrents of a collection: it looks at one every 0.1 s.
-const COLLECTION_LIMIT: Duration = Duration::from_secs(400);
-
 /// Transmission.
 pub struct Transmission;
 
@@ -149,7 +146,7 @@ impl Client for Transmission {
         for torrent in torrent_files(&collection.torrents)? {
             rpc.add(&torrent, &collection.dir)?;
         }
-        lab.wait("transmission to check all torrents", COLLECTION_LIMIT, ASK * 10, || {
+        lab.wait("transmission to check all torrents", collection.limit, ASK * 10, || {
             Ok(rpc.all_seed(collection.count)?.then_some(()))
         })?;
         let time = started.elapsed();

@@ -139,6 +139,12 @@ impl Leechers {
         times
     }
 
+    /// What the connection that got least has got, as a part of what they got on average.
+    pub fn slowest_share(&self) -> f64 {
+        let least = self.connections.iter().map(|connection| connection.tally.bytes).min().unwrap_or(0);
+        least as f64 * self.connections.len() as f64 / self.bytes() as f64
+    }
+
     fn turn(&mut self, nth: usize) -> Result<(), Trouble> {
         let Some(connection) = self.connections.get_mut(nth).filter(|connection| connection.open) else {
             return Ok(());

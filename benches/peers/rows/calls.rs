@@ -4,16 +4,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::seed::content;
-use super::{GIB, Metric, Row, download, size};
+use super::{GIB, Measured, Metric, Row, download, size};
 use crate::clients::{Client, Job};
 use crate::content::Content;
 use crate::lab::{Lab, TRANSFER_LIMIT, loopback};
 use crate::load::leecher::Leechers;
 use crate::load::seeder::Seeder;
-use crate::measure::CallCounter;
+use crate::load::wire::BLOCK;
+use crate::strace::{CallCounter, Calls};
 use crate::trouble::Trouble;
 
 const CALLS: Metric = Metric { title: "system calls per GiB", digits: 0, more_is_better: Some(false) };
+/// The same for each block.
+pub const EACH: Metric = Metric { title: "per block of 16 KiB", digits: 3, more_is_better: None };
+/// Calls that wait for, or wake, another thread.
+pub const FUTEX: Metric = Metric { title: "of these futex", digits: 3, more_is_better: None };
 
 /// Connections that are seeded to.
 const CONNECTIONS: usize = 8;
@@ -34,10 +39,10 @@ impl Row for DownloadCalls {
     }
 
     fn metrics(&self) -> &'static [Metric] {
-        &[CALLS]
+        &[CALLS, EACH, FUTEX]
     }
 
-    fn run(&self, lab: &Lab, _: &Path, client: &dyn Client) -> Result<Vec<f64>, Trouble> {
+    fn run(&self, lab: &Lab, _: &Path, client: &dyn Client) -> Result<Measured, Trouble> {
         let folder = lab.folder()?;
         let content = Content::new("calls.bin", lab.size / 2, download::PIECE, 1);
         let dir = folder.path().join("downloads");
@@ -50,7 +55,11 @@ impl Row for DownloadCalls {
         let calls = calls.finish()?;
         leech.process.stop();
         content.check_in(&dir)?;
-        Ok(vec![calls / (content.len as f64 / GIB)])
+        Ok(per_byte(&calls, content.len as f64))
+    }
+
+    fn rounds(&self) -> usize {
+        1
     }
 }
 
@@ -64,10 +73,10 @@ impl Row for SeedCalls {
     }
 
     fn metrics(&self) -> &'static [Metric] {
-        &[CALLS]
+        &[CALLS, EACH, FUTEX]
     }
 
-    fn run(&self, lab: &Lab, data: &Path, client: &dyn Client) -> Result<Vec<f64>, Trouble> {
+    fn run(&self, lab: &Lab, data: &Path, client: &dyn Client) -> Result<Measured, Trouble> {
         let folder = lab.folder()?;
         let content = content(lab);
         content.write_into(data)?;
@@ -80,6 +89,16 @@ impl Row for SeedCalls {
         let bytes = (leechers.bytes() - before) as f64;
         let calls = calls.finish()?;
         seed.process.must_run()?;
-        if bytes == 0.0 { Err(Trouble::failed("nothing was served")) } else { Ok(vec![calls / (bytes / GIB)]) }
+        if bytes == 0.0 { Err(Trouble::failed("nothing was served")) } else { Ok(per_byte(&calls, bytes)) }
     }
+
+    fn rounds(&self) -> usize {
+        1
+    }
+}
+
+fn per_byte(calls: &Calls, bytes: f64) -> Measured {
+    let blocks = bytes / f64::from(BLOCK);
+    let numbers = vec![calls.total() / (bytes / GIB), calls.total() / blocks, calls.of("futex") / blocks];
+    Measured { numbers, note: Some(calls.told(blocks)) }
 }

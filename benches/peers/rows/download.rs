@@ -1,20 +1,21 @@
 //! Download from a seeder that serves from memory.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{BUSIEST, CPU, FLOWING_SPEED, GIB, MB, MIB, Metric, OTHER_CPU, PEAK, Row, SPEED, size};
+use super::{BUSIEST, CPU, FLOWING_SPEED, GIB, KERNEL, MB, MIB, Measured, Metric, OTHER_CPU, PEAK, Row, SPEED, size};
 use crate::clients::{Client, Job};
 use crate::content::Content;
 use crate::lab::{Lab, TRANSFER_LIMIT, loopback};
 use crate::load::seeder::Seeder;
-use crate::measure::Watch;
+use crate::measure::{Cost, Watch};
 use crate::trouble::Trouble;
 
 /// Bytes of a piece.
 pub const PIECE: u32 = 1 << 20;
 
-const FIRST_REQUEST: Metric = Metric { title: "ms until first request", digits: 0, more_is_better: Some(false) };
+/// How long until the client asks for anything.
+pub const FIRST_REQUEST: Metric = Metric { title: "ms until first request", digits: 0, more_is_better: Some(false) };
 
 /// The row.
 pub struct Download;
@@ -32,34 +33,52 @@ impl Row for Download {
     }
 
     fn metrics(&self) -> &'static [Metric] {
-        &[SPEED, CPU, PEAK, OTHER_CPU, BUSIEST, FLOWING_SPEED, FIRST_REQUEST]
+        &[SPEED, CPU, PEAK, OTHER_CPU, KERNEL, BUSIEST, FLOWING_SPEED, FIRST_REQUEST]
     }
 
-    fn run(&self, lab: &Lab, _: &Path, client: &dyn Client) -> Result<Vec<f64>, Trouble> {
-        let folder = lab.folder()?;
+    fn run(&self, lab: &Lab, _: &Path, client: &dyn Client) -> Result<Measured, Trouble> {
         let content = Content::new("download.bin", lab.size, PIECE, 1);
-        let dir = folder.path().join("downloads");
-        let job = Job::new(folder.path(), "home", &content, &dir)?;
-        let mut leech = client.leech(lab, &job)?;
-        let seeder = Seeder::new(&content);
-        let watch = Watch::from_start(leech.process.id(), leech.cpu_before);
-        let connected = Instant::now();
-        seeder.connect(loopback(leech.port))?;
-        leech.wait(lab, TRANSFER_LIMIT)?;
-        let done = Instant::now();
-        let cost = watch.stop();
-        let first = seeder.first_request().ok_or_else(|| Trouble::failed("it says complete, but asked for nothing"))?;
-        leech.process.stop();
-        content.check_in(&dir)?;
-        let (seconds, gib) = ((done - connected).as_secs_f64(), content.len as f64 / GIB);
+        let Fetched { cost, seconds, until_request } = fetch(lab, client, &content, TRANSFER_LIMIT)?;
+        let gib = content.len as f64 / GIB;
         Ok(vec![
             content.len as f64 / MB / seconds,
             cost.cpu / gib,
             cost.peak / MIB,
             cost.own_cpu / gib,
+            100.0 * cost.kernel,
             100.0 * cost.busiest,
-            content.len as f64 / MB / (done - first).as_secs_f64(),
-            1000.0 * (first - connected).as_secs_f64(),
-        ])
+            content.len as f64 / MB / (seconds - until_request),
+            1000.0 * until_request,
+        ]
+        .into())
     }
+}
+
+/// What a download took.
+pub struct Fetched {
+    /// What it cost the client and the seeder.
+    pub cost: Cost,
+    /// From the connection to the end.
+    pub seconds: f64,
+    /// From the connection to the first request.
+    pub until_request: f64,
+}
+
+/// Lets a client download from memory, and compares what it got with what there is.
+pub fn fetch(lab: &Lab, client: &dyn Client, content: &Content, limit: Duration) -> Result<Fetched, Trouble> {
+    let folder = lab.folder()?;
+    let dir = folder.path().join("downloads");
+    let job = Job::new(folder.path(), "home", content, &dir)?;
+    let mut leech = client.leech(lab, &job)?;
+    let seeder = Seeder::new(content);
+    let watch = Watch::from_start(leech.process.id(), leech.cpu_before);
+    let connected = Instant::now();
+    seeder.connect(loopback(leech.port))?;
+    leech.wait(lab, limit)?;
+    let done = Instant::now();
+    let cost = watch.stop();
+    let first = seeder.first_request().ok_or_else(|| Trouble::failed("it says complete, but asked for nothing"))?;
+    leech.process.stop();
+    content.check_in(&dir)?;
+    Ok(Fetched { cost, seconds: (done - connected).as_secs_f64(), until_request: (first - connected).as_secs_f64() })
 }

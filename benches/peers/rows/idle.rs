@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{IDLE_CPU, MEMORY, MIB, Metric, Row};
+use super::{IDLE_CPU, MEMORY, MIB, Measured, Metric, Row};
 use crate::clients::Client;
 use crate::clients::Job;
 use crate::content::Content;
@@ -34,7 +34,7 @@ impl Row for IdleConnections {
         &[EACH, MEMORY, IDLE_CPU, KEPT]
     }
 
-    fn run(&self, lab: &Lab, data: &Path, client: &dyn Client) -> Result<Vec<f64>, Trouble> {
+    fn run(&self, lab: &Lab, data: &Path, client: &dyn Client) -> Result<Measured, Trouble> {
         let folder = lab.folder()?;
         let content = Content::new("idle.bin", 16 << 20, 256 << 10, 5);
         content.write_into(data)?;
@@ -43,20 +43,24 @@ impl Row for IdleConnections {
         let before = anonymous_bytes(seed.process.id());
         let mut peers = IdlePeers::connect(loopback(seed.port), &content, lab.connections)?;
         lab.sleep(SETTLE)?;
-        let cpu = idle_cpu(lab, seed.process.id())?;
+        let cpu = idle_cpu(lab, seed.process.id(), lab.idle)?;
         let kept = peers.count_open();
         let after = anonymous_bytes(seed.process.id());
         seed.process.must_run()?;
         let each = (after as f64 - before as f64) / 1024.0 / kept.max(1) as f64;
-        Ok(vec![each, after as f64 / MIB, cpu, kept as f64])
+        Ok(vec![each, after as f64 / MIB, cpu, kept as f64].into())
+    }
+
+    fn rounds(&self) -> usize {
+        1
     }
 }
 
-/// CPU seconds that a process uses in a minute of doing nothing.
-pub fn idle_cpu(lab: &Lab, pid: u32) -> Result<f64, Trouble> {
+/// CPU seconds that a process uses in a minute of doing nothing, of which so much is watched.
+pub fn idle_cpu(lab: &Lab, pid: u32, watched: Duration) -> Result<f64, Trouble> {
     let before = fine_cpu_seconds(pid);
-    lab.sleep(lab.idle)?;
+    lab.sleep(watched)?;
     // A thread that ended meanwhile takes its time along.
     let spent = (fine_cpu_seconds(pid) - before).max(0.0);
-    Ok(spent * 60.0 / lab.idle.as_secs_f64())
+    Ok(spent * 60.0 / watched.as_secs_f64())
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod download;
+mod growth;
 mod idle;
 mod many;
 mod pair;
@@ -11,6 +12,8 @@ mod start;
 
 use std::path::Path;
 
+pub use self::calls::{EACH as CALLS_EACH, FUTEX};
+pub use self::download::FIRST_REQUEST;
 use crate::clients::Client;
 use crate::lab::Lab;
 use crate::trouble::Trouble;
@@ -51,8 +54,35 @@ const PEAK: Metric = Metric { title: "peak anonymous MiB", digits: 1, more_is_be
 const MEMORY: Metric = Metric { title: "anonymous MiB in all", digits: 1, more_is_better: Some(false) };
 /// How long the busiest thread ran.
 pub const BUSIEST: Metric = Metric { title: "busiest thread %", digits: 0, more_is_better: None };
+/// The same of the load tool: near 100 it was the load tool that was measured.
+pub const OTHER_BUSIEST: Metric = Metric { title: "other side's busiest thread %", digits: 0, more_is_better: None };
+/// The kernel's part of the CPU time.
+pub const KERNEL: Metric = Metric { title: "kernel's % of CPU", digits: 0, more_is_better: None };
 /// CPU time while nothing happens.
 const IDLE_CPU: Metric = Metric { title: "idle CPU s/minute", digits: 3, more_is_better: Some(false) };
+
+/// What came out of one measurement.
+pub struct Measured {
+    /// A number for each metric; one that is not known is not finite.
+    pub numbers: Vec<f64>,
+    /// What cannot be said in numbers.
+    pub note: Option<String>,
+}
+
+impl From<Vec<f64>> for Measured {
+    fn from(numbers: Vec<f64>) -> Self {
+        Self { numbers, note: None }
+    }
+}
+
+/// Rows that differ in one quantity are told in one table, with a column for each.
+#[derive(Clone)]
+pub struct Point {
+    /// What grows.
+    pub family: &'static str,
+    /// How much of it this row has.
+    pub label: String,
+}
 
 /// A row of the table.
 pub trait Row {
@@ -65,8 +95,24 @@ pub trait Row {
     /// What its numbers are.
     fn metrics(&self) -> &'static [Metric];
 
-    /// Measures one client once: a number for each metric. `data` stays for all clients of a round.
-    fn run(&self, lab: &Lab, data: &Path, client: &dyn Client) -> Result<Vec<f64>, Trouble>;
+    /// Measures one client once. `data` stays for all clients of a round.
+    fn run(&self, lab: &Lab, data: &Path, client: &dyn Client) -> Result<Measured, Trouble>;
+
+    /// In how many rounds at most: what is counted, or rests, comes out the same each time.
+    fn rounds(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Its place in a series. A client that failed at one point of it is not asked for the greater ones.
+    fn point(&self) -> Option<Point> {
+        None
+    }
+
+    /// Whether this client is measured here.
+    fn takes(&self, client: &dyn Client) -> bool {
+        let name = self.name();
+        client.only_in().is_none_or(|starts| starts.iter().any(|start| name.starts_with(start)))
+    }
 }
 
 /// All rows, in the order of the report.
@@ -80,6 +126,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
     rows.push(Box::new(start::Start));
     rows.push(Box::new(calls::DownloadCalls));
     rows.push(Box::new(calls::SeedCalls));
+    rows.extend(growth::all());
     rows
 }
 

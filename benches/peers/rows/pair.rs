@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{BUSIEST, CPU, FLOWING_SPEED, GIB, MB, MIB, Metric, PEAK, Row, SEEDER_CPU, SPEED, size};
+use super::{BUSIEST, CPU, FLOWING_SPEED, GIB, MB, MIB, Measured, Metric, PEAK, Row, SEEDER_CPU, SPEED, size};
 use crate::clients::{Client, Job, Running};
 use crate::content::Content;
 use crate::lab::{Lab, TRANSFER_LIMIT, bytes_sent};
@@ -40,7 +40,7 @@ impl Row for Pair {
         &[SPEED, CPU, SEEDER_CPU, PEAK, SEEDER_PEAK, BUSIEST, SEEDER_BUSIEST, FLOWING_SPEED, FIRST_DATA]
     }
 
-    fn run(&self, lab: &Lab, data: &Path, client: &dyn Client) -> Result<Vec<f64>, Trouble> {
+    fn run(&self, lab: &Lab, data: &Path, client: &dyn Client) -> Result<Measured, Trouble> {
         let folder = lab.folder()?;
         let content = Content::new("pair.bin", lab.size / 2, 256 << 10, 4);
         content.write_into(data)?;
@@ -69,7 +69,8 @@ impl Row for Pair {
             100.0 * seeder.busiest,
             (content.len - begun.sent.min(content.len / 2)) as f64 / MB / (done - begun.at).as_secs_f64(),
             1000.0 * (begun.at - leech.started).as_secs_f64(),
-        ])
+        ]
+        .into())
     }
 }
 

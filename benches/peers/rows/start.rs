@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::idle::{SETTLE, idle_cpu};
-use super::{IDLE_CPU, MIB, Metric, Row};
+use super::{IDLE_CPU, MIB, Measured, Metric, Row};
 use crate::clients::Client;
 use crate::lab::{Lab, START_LIMIT};
 use crate::measure::anonymous_bytes;
@@ -29,15 +29,15 @@ impl Row for Start {
         &[MEMORY, RUNNING, IDLE_CPU]
     }
 
-    fn run(&self, lab: &Lab, _: &Path, client: &dyn Client) -> Result<Vec<f64>, Trouble> {
+    fn run(&self, lab: &Lab, _: &Path, client: &dyn Client) -> Result<Measured, Trouble> {
         let folder = lab.folder()?;
         let mut running = client.start(lab, &folder.path().join("home"))?;
         running.wait(lab, START_LIMIT)?;
         let time = (Instant::now() - running.started).as_secs_f64();
         lab.sleep(SETTLE)?;
-        let cpu = idle_cpu(lab, running.process.id())?;
+        let cpu = idle_cpu(lab, running.process.id(), lab.idle)?;
         let memory = anonymous_bytes(running.process.id());
         running.process.must_run()?;
-        Ok(vec![memory as f64 / MIB, 1000.0 * time, cpu])
+        Ok(vec![memory as f64 / MIB, 1000.0 * time, cpu].into())
     }
 }
