@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
-use super::secret::{create_private_dir, write_private};
+use super::secret::{create_private_dir, leave_private};
 use super::{Config, read};
 
 /// Name of the lock's file in the data folder.
@@ -85,7 +85,8 @@ impl DaemonFile {
     pub fn write(&self, data_dir: &Path) -> Result<(), ConfigError> {
         let path = data_dir.join(DAEMON_FILE);
         let text = serde_json::to_vec_pretty(self).map_err(|e| ConfigError::io("write", &path, e.into()))?;
-        write_private(&path, &text)
+        // It is of no use after a power cut.
+        leave_private(&path, &text)
     }
 
     /// Reads the note; `None` when no daemon left one, or an unreadable one.

@@ -100,6 +100,18 @@ impl<'de> Deserialize<'de> for Secret {
 /// # Errors
 /// [`ConfigError::Io`] naming the file.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), ConfigError> {
+    replace(path, content, true)
+}
+
+/// As [`write_private`], without waiting for the disk: for what need not survive a power cut.
+///
+/// # Errors
+/// The folder cannot be made or the file not be written.
+pub(super) fn leave_private(path: &Path, content: &[u8]) -> Result<(), ConfigError> {
+    replace(path, content, false)
+}
+
+fn replace(path: &Path, content: &[u8], durable: bool) -> Result<(), ConfigError> {
     let failed = |e| ConfigError::io("write", path, e);
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     create_private_dir(folder)?;
@@ -112,9 +124,15 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), ConfigError> {
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(failed)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)?;
+    file.write_all(content).map_err(failed)?;
+    if durable {
+        file.sync_all().map_err(failed)?;
+    }
     fs::rename(&beside, path).map_err(failed)?;
-    fs::File::open(folder).and_then(|dir| dir.sync_all()).map_err(failed)
+    if durable {
+        fs::File::open(folder).and_then(|dir| dir.sync_all()).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Makes a folder that only its owner may enter; one that is there keeps its permissions.
