@@ -25,6 +25,7 @@ pub use tls::Roots;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -76,19 +77,20 @@ pub type Deliver = Arc<dyn Fn(AnnounceReply) + Send + Sync>;
 pub struct TrackerPool {
     worker: Arc<Worker>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Threads that are started when there is something to do.
+    more: AtomicUsize,
     /// Nothing is ever sent: each thread holds a sender, so this tells when the last one has ended.
     ended: Receiver<()>,
     alive: Mutex<Option<Sender<()>>>,
 }
 
 impl TrackerPool {
-    /// Starts the threads.
+    /// Starts the first thread. The others come with the first announce: many people have no tracker.
     ///
     /// # Errors
     /// If the system has no thread left.
     pub fn start(options: TrackerOptions, deliver: Deliver) -> io::Result<Self> {
         let (alive, ended) = crossbeam_channel::bounded(0);
-        let threads = options.threads.max(1);
         let look_up = LookUp::default();
         let worker = Arc::new(Worker {
             queue: Queue::new(MAX_QUEUED),
@@ -105,10 +107,9 @@ impl TrackerPool {
             look_up,
             deliver,
         });
-        let pool = Self { worker, threads: Mutex::default(), ended, alive: Mutex::new(Some(alive)) };
-        for number in 0..threads {
-            pool.spawn(format!("tracker-{number}"), Worker::serve)?;
-        }
+        let more = AtomicUsize::new(options.threads.max(1) - 1);
+        let pool = Self { worker, threads: Mutex::default(), more, ended, alive: Mutex::new(Some(alive)) };
+        pool.spawn("tracker-0".to_owned(), Worker::serve)?;
         Ok(pool)
     }
 
@@ -117,7 +118,13 @@ impl TrackerPool {
     /// # Errors
     /// [`AnnounceError::Url`], [`AnnounceError::Busy`] or [`AnnounceError::Stopped`]; nothing is delivered then.
     pub fn submit(&self, request: AnnounceRequest) -> Result<(), AnnounceError> {
-        self.worker.queue.push(Job::new(request)?)
+        self.worker.queue.push(Job::new(request)?)?;
+        for number in 1..=self.more.swap(0, Ordering::Relaxed) {
+            if let Err(error) = self.spawn(format!("tracker-{number}"), Worker::serve) {
+                log::warn!("fewer trackers are asked at the same time: {error}");
+            }
+        }
+        Ok(())
     }
 
     /// Ends all threads, in less than two seconds whatever the trackers do.
