@@ -18,6 +18,9 @@ use super::error::StorageError;
 /// How long to wait for another process that uses the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Pages kept in memory, in KiB if negative. Rows are read once, at the start; the system has the file in memory anyway.
+const CACHE_SIZE: i32 = -256;
+
 /// Readable for its owner only: names of files and of people are in it. SQLite gives its other files the same mode.
 const PRIVATE: u32 = 0o600;
 
@@ -47,6 +50,7 @@ impl Kind {
         let failed = |error| self.sort(path, "open", error);
         let connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        connection.pragma_update(None, "cache_size", CACHE_SIZE).map_err(failed)?;
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if verdict != "ok" {
             return Err(self.damaged(path, &verdict));
