@@ -45,7 +45,7 @@ impl Bench {
             torrent: KEY,
             info_hash: InfoHash::new([1; 20]),
             layout: Arc::new(Layout::new(geometry, vec![file]).expect("a layout")),
-            dir: dir.path().to_path_buf(),
+            dir: dir.path().into(),
             hashes: vec![hash; PIECES as usize].into(),
             check: CheckMode::TrustResume,
             writing: Writing::Repair,

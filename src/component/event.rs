@@ -6,7 +6,7 @@
 mod announce;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
@@ -238,8 +238,8 @@ pub enum Part {
 pub struct NewTorrent {
     /// The torrent file's content, or a link to it.
     pub source: TorrentSource,
-    /// Folder that holds (or gets) the torrent's top-level name.
-    pub dir: PathBuf,
+    /// Folder that holds (or gets) the torrent's top-level name. Shared: thousands of torrents may lie in the same one.
+    pub dir: Arc<Path>,
     /// Where each file lies relative to `dir`, if not under its safe name; see [`locate`].
     pub paths: Option<Vec<PathBuf>>,
     /// Peers given by hand.
@@ -261,10 +261,10 @@ pub struct NewTorrent {
 impl NewTorrent {
     /// A download into `dir`, with nothing else said.
     #[must_use]
-    pub fn download(source: TorrentSource, dir: PathBuf) -> Self {
+    pub fn download(source: TorrentSource, dir: impl Into<Arc<Path>>) -> Self {
         Self {
             source,
-            dir,
+            dir: dir.into(),
             paths: None,
             peers: Vec::new(),
             trackers: Vec::new(),
@@ -278,7 +278,8 @@ impl NewTorrent {
 
     /// Files that are there, to be seeded. Looks on the disk under which names they lie.
     #[must_use]
-    pub fn seed(metainfo: Arc<Metainfo>, dir: PathBuf) -> Self {
+    pub fn seed(metainfo: Arc<Metainfo>, dir: impl Into<Arc<Path>>) -> Self {
+        let dir = dir.into();
         let paths = Some(locate(&metainfo.info, &dir));
         Self { paths, seed: true, ..Self::download(TorrentSource::Metainfo(metainfo), dir) }
     }

@@ -114,9 +114,13 @@ impl Library {
 
     /// Adds every listed torrent to the BitTorrent thread.
     fn restore(&self) {
+        let mut last: Arc<Path> = Path::new("").into();
         let listed = self.list.for_each(|torrent| {
             let info_hash = torrent.info_hash;
-            match self.restore_one(torrent) {
+            if *torrent.dir != *last {
+                last = torrent.dir.as_path().into();
+            }
+            match self.restore_one(torrent, &last) {
                 // This thread was started anew, the other one was not.
                 Ok(()) | Err(ControlError::AlreadyHere(_)) => {}
                 Err(error) => log::error!("cannot start {info_hash} again: {error}"),
@@ -127,8 +131,8 @@ impl Library {
         }
     }
 
-    fn restore_one(&self, torrent: ListedTorrent) -> Result<(), ControlError> {
-        let torrent = Arc::new(revive(torrent)?);
+    fn restore_one(&self, torrent: ListedTorrent, dir: &Arc<Path>) -> Result<(), ControlError> {
+        let torrent = Arc::new(revive(torrent, Arc::clone(dir))?);
         ask(&self.bus, "the network thread", SOON, |reply| Event::AddTorrent { torrent, reply }).map(drop)
     }
 
@@ -309,14 +313,15 @@ fn listed(torrent: &NewTorrent) -> ListedTorrent {
         info_hash: torrent.source.info_hash(),
         metainfo,
         magnet,
-        dir: torrent.dir.clone(),
+        dir: torrent.dir.to_path_buf(),
         seed: torrent.seed,
         paused: torrent.paused,
         shared: torrent.shared,
     }
 }
 
-fn revive(torrent: ListedTorrent) -> Result<NewTorrent, ControlError> {
+/// A torrent of the list, which lies in `dir`.
+fn revive(torrent: ListedTorrent, dir: Arc<Path>) -> Result<NewTorrent, ControlError> {
     let unreadable = |error: &dyn std::fmt::Display| ControlError::Refused(format!("unreadable entry: {error}"));
     let source = match (&torrent.metainfo, &torrent.magnet) {
         (Some(bytes), _) => TorrentSource::Metainfo(Arc::new(Metainfo::parse(bytes).map_err(|e| unreadable(&e))?)),
@@ -324,8 +329,8 @@ fn revive(torrent: ListedTorrent) -> Result<NewTorrent, ControlError> {
         (None, None) => return Err(unreadable(&"neither description nor link")),
     };
     let new = match source {
-        TorrentSource::Metainfo(metainfo) if torrent.seed => NewTorrent::seed(metainfo, torrent.dir),
-        source => NewTorrent::download(source, torrent.dir),
+        TorrentSource::Metainfo(metainfo) if torrent.seed => NewTorrent::seed(metainfo, dir),
+        source => NewTorrent::download(source, dir),
     };
     Ok(NewTorrent { paused: torrent.paused, shared: torrent.shared, restored: true, ..new })
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::proto::metainfo::Metainfo;
@@ -152,7 +152,7 @@ pub struct TorrentStatus {
     /// Known addresses that are not connected.
     pub candidates: usize,
     /// Folder that holds its top-level name.
-    pub dir: PathBuf,
+    pub dir: Arc<Path>,
     /// Announced to contacts.
     pub shared: bool,
     /// The description, once known.
@@ -312,7 +312,7 @@ mod tests {
             peers: 0,
             seeds: 0,
             candidates: 0,
-            dir: PathBuf::new(),
+            dir: Path::new("").into(),
             shared: false,
             metainfo: None,
             warning: None,

@@ -92,6 +92,11 @@ pub(super) struct Swarm {
 }
 
 impl Swarm {
+    /// No address is known, and none is banned.
+    pub fn is_empty(&self) -> bool {
+        self.candidates.is_empty() && self.bans.is_empty()
+    }
+
     /// Learns an address. False if it is refused: banned, impossible, or there are too many.
     pub fn add(&mut self, now: Instant, addr: SocketAddr, source: Source) -> bool {
         let addr = canonical(addr);

@@ -233,5 +233,5 @@ fn not_written(torrent: &Torrent, span: &Span, error: io::Error) -> StorageError
 }
 
 fn no_memory(torrent: &Torrent, source: io::Error) -> StorageError {
-    StorageError::Io { path: torrent.place.dir.clone(), action: "get memory for a piece of", source }
+    StorageError::Io { path: torrent.place.dir.to_path_buf(), action: "get memory for a piece of", source }
 }

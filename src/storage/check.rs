@@ -11,7 +11,7 @@
 //! On ext4 and tmpfs a page that is only in memory counts as data, as it must.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -41,7 +41,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 pub(super) struct Check {
     pub(super) torrent: Arc<Torrent>,
     /// The folder as the resume data names it.
-    state_dir: PathBuf,
+    state_dir: Arc<Path>,
     /// What the resume data says.
     record: Option<Record>,
     /// Pieces it names that may still be believed.
@@ -87,7 +87,7 @@ pub(super) struct Outcome {
     /// Those that the resume data named before: they were synced.
     pub(super) synced: Option<Bitfield>,
     /// The folder as the resume data names it.
-    pub(super) state_dir: PathBuf,
+    pub(super) state_dir: Arc<Path>,
     /// The files as they were when the open began, if the resume data must be told what the open found so that the next
     /// one need not find it again.
     pub(super) news: Option<Vec<Option<FileStamp>>>,
@@ -150,10 +150,11 @@ pub(super) fn begin(
 }
 
 /// The folder as the resume data names it.
-fn state_dir(torrent: &Torrent) -> Result<PathBuf, StorageError> {
+fn state_dir(torrent: &Torrent) -> Result<Arc<Path>, StorageError> {
     let dir = &torrent.place.dir;
     let real = fs::canonicalize(dir).or_else(|_| std::path::absolute(dir));
-    real.map_err(|error| StorageError::io(dir, "look at", error))
+    let real = real.map_err(|error| StorageError::io(dir, "look at", error))?;
+    Ok(if *real == **dir { Arc::clone(dir) } else { real.into() })
 }
 
 /// What the resume data says.
@@ -174,9 +175,9 @@ fn not_all_is_gone(torrent: &Torrent, resume: Option<&ResumeDb>) -> Result<(), S
         return Ok(());
     }
     match load(torrent, resume, &state_dir(torrent)?)? {
-        Some(record) if record.have.count_ones() > 0 => {
-            Err(StorageError::Gone { path: first.path.iter().next().map_or_else(|| dir.clone(), |top| dir.join(top)) })
-        }
+        Some(record) if record.have.count_ones() > 0 => Err(StorageError::Gone {
+            path: first.path.iter().next().map_or_else(|| dir.to_path_buf(), |top| dir.join(top)),
+        }),
         _ => Ok(()),
     }
 }
@@ -191,8 +192,8 @@ fn something_is_there(torrent: &Torrent, states: &[Option<FileState>]) -> Result
             Err(files::not_plain(dir.join(&file.path)))
         }
         Some(file) if states.iter().all(Option::is_none) => {
-            let top = file.path.iter().next().map_or_else(|| dir.clone(), |name| dir.join(name));
-            Err(StorageError::Missing { path: if dir.is_dir() { top } else { dir.clone() } })
+            let top = file.path.iter().next().map_or_else(|| dir.to_path_buf(), |name| dir.join(name));
+            Err(StorageError::Missing { path: if dir.is_dir() { top } else { dir.to_path_buf() } })
         }
         _ => Ok(()),
     }
@@ -373,7 +374,7 @@ impl Check {
         let said = |record: &Record| record.have == have && record.clean.as_ref() == Some(&stamps);
         let news = (!self.record.as_ref().is_some_and(said)).then_some(stamps);
         let synced = self.record.as_ref().map(|_| self.kept.clone());
-        Ok(Outcome { have, synced, state_dir: self.state_dir.clone(), news })
+        Ok(Outcome { have, synced, state_dir: Arc::clone(&self.state_dir), news })
     }
 
     /// Makes the files and reserves their space, if they are the torrent's.

@@ -22,29 +22,32 @@ struct Inner {
     claims: HashMap<TorrentKey, Arc<Claim>>,
     /// Who has something at, or below, a path. A torrent's top-level names only: thousands of files are looked through
     /// only where those meet.
-    tops: BTreeMap<PathBuf, Vec<TorrentKey>>,
+    tops: BTreeMap<Arc<Path>, Vec<TorrentKey>>,
 }
 
 struct Claim {
     torrent: Arc<Torrent>,
     /// Real path of its folder.
-    dir: PathBuf,
-    tops: BTreeSet<PathBuf>,
+    dir: Arc<Path>,
+    tops: Box<[Arc<Path>]>,
 }
 
 impl Claims {
     /// Claims the torrent's files below `dir`, the real path of its folder. Answers with the reason if it may not write
     /// to them or, for one that only reads, may not be opened.
-    pub(super) fn claim(&self, torrent: &Arc<Torrent>, dir: &Path) -> Option<StorageError> {
-        let top = |path: &Path| path.iter().next().map(|name| dir.join(name));
+    pub(super) fn claim(&self, torrent: &Arc<Torrent>, dir: &Arc<Path>) -> Option<StorageError> {
+        let top = |path: &Path| path.iter().next().map(|name| Arc::from(dir.join(name)));
         let files = torrent.place.layout.files().iter().filter(|file| !file.pad);
-        let tops = files.filter_map(|file| top(&file.path)).collect();
-        let claim = Arc::new(Claim { torrent: Arc::clone(torrent), dir: dir.to_path_buf(), tops });
+        // One name for all its files, mostly; at worst each has its own.
+        let mut tops: Vec<Arc<Path>> = files.filter_map(|file| top(&file.path)).collect();
+        tops.sort_unstable();
+        tops.dedup();
+        let claim = Arc::new(Claim { torrent: Arc::clone(torrent), dir: Arc::clone(dir), tops: tops.into() });
         let mut inner = self.lock();
         inner.release(torrent.key);
         let others: Vec<_> = inner.neighbours(&claim).into_iter().filter(|other| claim.collides(other)).collect();
         for top in &claim.tops {
-            inner.tops.entry(top.clone()).or_default().push(torrent.key);
+            inner.tops.entry(Arc::clone(top)).or_insert_with(|| Vec::with_capacity(1)).push(torrent.key);
         }
         inner.claims.insert(torrent.key, Arc::clone(&claim));
         drop(inner);

@@ -239,7 +239,7 @@ pub(super) fn reserve(
 
 /// Compares what the files still need with what the disk has.
 pub(super) fn check_space(place: &Place, states: &[Option<FileState>]) -> Result<(), StorageError> {
-    let disk = rustix::fs::statvfs(&place.dir).map_err(|errno| fault(&place.dir, "look at", errno))?;
+    let disk = rustix::fs::statvfs(&*place.dir).map_err(|errno| fault(&place.dir, "look at", errno))?;
     if disk.f_blocks == 0 {
         return Ok(()); // Some network file systems do not say.
     }

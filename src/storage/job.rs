@@ -1,7 +1,7 @@
 //! What the reactor thread asks of the disk threads, and what comes back. Every job ends in exactly one [`Done`] that
 //! names it, but [`Job::Release`] and [`Job::ReleaseWrite`], which end in none; an open also tells its progress.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::StorageError;
@@ -83,7 +83,7 @@ pub enum Job {
         /// Its files.
         layout: Arc<Layout>,
         /// Folder that holds (or gets) its top-level name.
-        dir: PathBuf,
+        dir: Arc<Path>,
         /// Hash of every piece.
         hashes: Arc<[PieceHash]>,
         /// How much is believed.

@@ -3,7 +3,7 @@
 //! Pure arithmetic over a torrent's file list. It opens nothing and knows no folder: paths are relative to the folder
 //! that holds the torrent's top-level name.
 
-use std::path::{Component, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::types::{Geometry, PieceIndex};
@@ -129,7 +129,7 @@ impl Layout {
 #[derive(Debug)]
 pub(super) struct Place {
     /// The folder that holds the top-level name.
-    pub(super) dir: PathBuf,
+    pub(super) dir: Arc<Path>,
     /// The files below it.
     pub(super) layout: Arc<Layout>,
 }
@@ -137,7 +137,7 @@ pub(super) struct Place {
 impl Place {
     /// Full path of a file; the folder itself for an index without file.
     pub(super) fn path(&self, file: usize) -> PathBuf {
-        self.layout.files().get(file).map_or_else(|| self.dir.clone(), |file| self.dir.join(&file.path))
+        self.layout.files().get(file).map_or_else(|| self.dir.to_path_buf(), |file| self.dir.join(&file.path))
     }
 }
 

@@ -121,7 +121,7 @@ impl Torrent {
             torrent: key,
             info_hash: InfoHash::new([number; 20]),
             layout: Arc::clone(&self.layout),
-            dir: self.dir(),
+            dir: self.dir().into(),
             hashes: Arc::clone(&self.hashes),
             check,
             writing,

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -38,7 +38,7 @@ pub(super) struct Torrent {
     /// Set when an open succeeded.
     pub(super) opened: OnceLock<Opened>,
     /// Set when the files turned out to be the torrent's own: its folder as the resume data names it.
-    owned: OnceLock<PathBuf>,
+    owned: OnceLock<Arc<Path>>,
     jobs: Mutex<Jobs>,
     written: Mutex<Written>,
     row: Mutex<Row>,
@@ -48,7 +48,7 @@ pub(super) struct Torrent {
 pub(super) struct Opened {
     pub(super) backend: Arc<dyn Backend>,
     /// The folder as the resume data names it.
-    pub(super) state_dir: PathBuf,
+    pub(super) state_dir: Arc<Path>,
 }
 
 #[derive(Default)]
@@ -122,13 +122,13 @@ impl Torrent {
     }
 
     /// Notes that the files are the torrent's own.
-    pub(super) fn own(&self, state_dir: &Path) {
-        let _ = self.owned.set(state_dir.to_path_buf());
+    pub(super) fn own(&self, state_dir: &Arc<Path>) {
+        let _ = self.owned.set(Arc::clone(state_dir));
     }
 
     /// The folder as the resume data names it, if the files are the torrent's own.
     pub(super) fn owned(&self) -> Option<&Path> {
-        self.owned.get().map(PathBuf::as_path)
+        self.owned.get().map(AsRef::as_ref)
     }
 
     /// True if every piece is verified.

@@ -215,7 +215,7 @@ impl Shared {
     fn delete(&self, torrent: &Torrent) -> Result<(), StorageError> {
         let Some(state_dir) = torrent.owned() else {
             let left = torrent.look().iter().any(Option::is_some);
-            return if left { Err(StorageError::NotItsOwn { dir: torrent.place.dir.clone() }) } else { Ok(()) };
+            return if left { Err(StorageError::NotItsOwn { dir: torrent.place.dir.to_path_buf() }) } else { Ok(()) };
         };
         // The row first: it must not outlive the files.
         if let Some(resume) = &self.resume {

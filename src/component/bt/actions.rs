@@ -32,6 +32,9 @@ impl Bt {
         }
         self.pump_asking(net);
         self.drain_announces(net, key);
+        if let Some(torrent) = self.torrents.get_mut(&key) {
+            torrent.rest(net.now());
+        }
         self.arm(net, key);
         self.mark_stale(net, key);
     }
@@ -208,11 +211,11 @@ impl Bt {
             // What is good already shall stay so.
             self.disk.submit(Job::Commit { torrent: key });
         }
-        torrent.keep_totals(net.now());
         torrent.announcer.stop();
-        // While the engine is there: trackers are told what was transferred.
+        // While what was transferred is known: trackers are told.
         self.drain_announces(net, key);
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        torrent.keep_totals(net.now());
         torrent.phase = Phase::Failed(reason.clone());
         let info_hash = torrent.info_hash;
         self.drop_connections(net, key);

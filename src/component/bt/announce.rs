@@ -78,15 +78,18 @@ impl Bt {
         let now = net.now();
         while let Some(torrent) = self.torrents.get_mut(&key) {
             let Some(order) = torrent.announcer.poll(now) else { return };
-            let stats = torrent.engine().map(|engine| engine.stats(now));
+            let counted = torrent.counted(now);
             // Unknown as long as the description is: anything but 0, which would mean a seed.
-            let left = stats.as_ref().map_or(1, |stats| stats.bytes_left());
+            let left = torrent
+                .have()
+                .and(torrent.metainfo.as_ref())
+                .map_or(1, |metainfo| metainfo.info.geometry.total().saturating_sub(torrent.bytes_have()));
             let announce = Announce {
                 event: order.event,
                 tracker_id: order.tracker_id,
                 key: self.tracker_key,
-                uploaded: stats.as_ref().map_or(0, |stats| stats.uploaded),
-                downloaded: stats.as_ref().map_or(0, |stats| stats.downloaded),
+                uploaded: counted.uploaded,
+                downloaded: counted.downloaded,
                 ..Announce::new(torrent.info_hash, self.peer_id, self.port, left)
             };
             let by_hand = torrent.new.trackers.iter().any(|url| **url == *order.url);

@@ -35,7 +35,7 @@ impl Bt {
                 reply.send(peers.ok_or(ControlError::UnknownTorrent(info_hash)));
             }
             Event::QueryPieces { info_hash, reply } => {
-                let have = self.torrent_of(info_hash).and_then(|torrent| Some(torrent.engine()?.have().clone()));
+                let have = self.torrent_of(info_hash).and_then(|torrent| torrent.have());
                 reply.send(have.ok_or(ControlError::UnknownTorrent(info_hash)));
             }
             Event::Announced(answer) => self.announced(net, &answer),
@@ -61,7 +61,8 @@ impl Bt {
         let now = net.now();
         let key = TorrentKey(self.next_key);
         self.next_key += 1;
-        let mut torrent = Torrent::new(key, Arc::clone(&new), self.options.families, now);
+        let limits = (self.options.families, Arc::clone(&self.limits));
+        let mut torrent = Box::new(Torrent::new(key, Arc::clone(&new), limits, now));
         torrent.add_candidates(now, &new.peers, Source::Manual);
         if let TorrentSource::Magnet(magnet) = &new.source {
             torrent.add_candidates(now, &magnet.peers, Source::Manual);
@@ -148,7 +149,7 @@ impl Bt {
         let was_paused = std::mem::take(&mut torrent.paused);
         match &mut torrent.phase {
             // Somebody may have changed the files meanwhile; if not, it takes no time.
-            Phase::Running(_) if was_paused && torrent.new.seed => {
+            Phase::Running(_) | Phase::Resting if was_paused && torrent.new.seed => {
                 return Some((CheckMode::TrustResume, Ending::Clean));
             }
             Phase::Running(engine) => {
@@ -156,6 +157,7 @@ impl Bt {
                 let complete = engine.is_complete();
                 torrent.announcer.start(now, complete);
             }
+            Phase::Resting => torrent.announcer.start(now, true),
             Phase::Metadata(_) => torrent.announcer.start(now, false),
             Phase::Failed(_) if torrent.metainfo.is_none() => {
                 torrent.phase = Phase::Metadata(Box::new(MetadataFetch::new(torrent.info_hash)));

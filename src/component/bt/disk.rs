@@ -1,19 +1,15 @@
 //! What the disk threads did: opened torrents, windows, verified pieces, commits.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::Bt;
 use super::peers::Peer;
-use super::torrent::{Closing, Phase, Torrent, Totals};
+use super::torrent::{Closing, Phase, Torrent};
 use crate::component::event::{ControlError, Lifecycle};
-use crate::engine::{self, PieceOutcome, Source, TorrentOptions};
+use crate::engine::{PieceOutcome, Source};
 use crate::reactor::Net;
 use crate::storage::{CheckMode, Done, Ending, Job, Layout, LayoutFile, StorageError, Verified, WriteWindow, Writing};
 use crate::types::{Bitfield, PieceIndex, TorrentKey};
-
-/// Share of the piece buffer that one torrent's pieces in progress may take. The rest serves finished ones.
-const OPEN_SHARE: u64 = 2;
 
 /// What became of an own share that is not as it was when it was shared.
 const CHANGED_SHARE: &str = "files changed on disk; share it again";
@@ -21,7 +17,7 @@ const CHANGED_SHARE: &str = "files changed on disk; share it again";
 impl Bt {
     /// Lets the disk threads look what is there of a torrent whose description is known.
     pub(super) fn open(&mut self, net: &mut Net<Peer>, key: TorrentKey, check: CheckMode) {
-        let Some(layout) = self.torrents.get(&key).map(layout_of) else { return };
+        let Some(layout) = self.torrents.get(&key).map(|torrent| layout_of(torrent)) else { return };
         let layout = match layout {
             Ok(layout) => Arc::new(layout),
             Err(reason) => return self.fail(net, key, reason),
@@ -36,7 +32,7 @@ impl Bt {
             torrent: key,
             info_hash: torrent.info_hash,
             layout,
-            dir: torrent.dir.clone(),
+            dir: Arc::clone(&torrent.new.dir),
             hashes: Arc::clone(&metainfo.info.pieces),
             check,
             writing,
@@ -86,7 +82,6 @@ impl Bt {
             Ok(have) => have,
             Err(error) => return self.storage_failed(net, key, &error),
         };
-        let Some(metainfo) = torrent.metainfo.clone() else { return };
         let now = net.now();
         let (count, pieces) = (have.count_ones(), have.len());
         let plural = if pieces == 1 { "" } else { "s" };
@@ -95,25 +90,8 @@ impl Bt {
             // What people do to their own files is never undone, and it makes another torrent.
             return self.fail(net, key, CHANGED_SHARE.to_owned());
         }
-        let options = TorrentOptions {
-            max_peers: self.options.max_peers,
-            max_peers_per_host: self.options.max_peers_per_host,
-            upload_slots: self.options.upload_slots,
-            max_requests: self.options.max_requests,
-            max_open_pieces_bytes: self.options.piece_buffer / OPEN_SHARE,
-            download: !torrent.new.seed,
-            own_id: Some(self.peer_id),
-            ..TorrentOptions::default()
-        };
-        let seed = fastrand::u64(..);
-        let mut engine = engine::Torrent::new(now, options, metainfo.info.geometry, have, seed);
-        let complete = engine.is_complete();
-        if torrent.paused {
-            engine.pause(now);
-        } else {
-            torrent.announcer.start(now, complete);
-        }
-        torrent.phase = Phase::Running(Box::new(engine));
+        torrent.begin(now, have);
+        let complete = torrent.is_complete();
         torrent.warning = (torrent.new.seed && !complete).then(|| {
             format!("{} of {pieces} pieces are missing or damaged; the others are shared", pieces.saturating_sub(count))
         });
@@ -155,7 +133,8 @@ impl Bt {
             Err(error) => return self.window_refused(net, key, piece, &error),
         };
         let now = net.now();
-        match self.torrents.get_mut(&key).filter(|torrent| torrent.reserved.contains_key(&piece)) {
+        let torrent = self.torrents.get_mut(&key).map(Box::as_mut);
+        match torrent.filter(|torrent| torrent.reserved.contains_key(&piece)) {
             Some(Torrent { phase: Phase::Running(engine), windows, .. }) => {
                 windows.insert(piece, window);
                 engine.window_opened(now, piece);
@@ -174,7 +153,7 @@ impl Bt {
         let now = net.now();
         self.release_reservation(key, piece);
         self.open_waiting_windows(net);
-        match self.torrents.get_mut(&key) {
+        match self.torrents.get_mut(&key).map(Box::as_mut) {
             Some(Torrent { phase: Phase::Running(engine), name, .. }) if error.is_shortage() => {
                 log::warn!("{name}: {error}; it is tried again");
                 engine.window_failed(now, piece);
@@ -240,14 +219,15 @@ impl Bt {
     pub(super) fn close_torrent(&mut self, net: &mut Net<Peer>, key: TorrentKey, closing: Closing, ending: Ending) {
         let now = net.now();
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        torrent.keep_totals(now);
         torrent.announcer.stop();
         let ending = match (&torrent.phase, ending) {
             (Phase::Failed(_), Ending::Clean) => Ending::Broken,
             _ => ending,
         };
+        // While what was transferred is known: trackers are told.
         self.drain_announces(net, key);
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        torrent.keep_totals(now);
         torrent.closing = Some(closing);
         torrent.uncommitted_since = None;
         torrent.phase = Phase::Closing;
@@ -302,17 +282,4 @@ fn layout_of(torrent: &Torrent) -> Result<Layout, String> {
     let files = info.files.iter().zip(paths);
     let files = files.map(|(file, path)| LayoutFile { path, len: file.len, pad: file.pad });
     Layout::new(info.geometry, files.collect()).map_err(|error| error.to_string())
-}
-
-impl Torrent {
-    /// Remembers what the engine counted, before the engine goes.
-    pub(super) fn keep_totals(&mut self, now: Instant) {
-        let Some(stats) = self.engine().map(|engine| engine.stats(now)) else { return };
-        let Totals { downloaded, uploaded, wasted } = self.totals;
-        self.totals = Totals {
-            downloaded: downloaded + stats.downloaded,
-            uploaded: uploaded + stats.uploaded,
-            wasted: wasted + stats.wasted,
-        };
-    }
 }

@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 
 use super::Bt;
 use super::peers::Peer;
-use super::torrent::Torrent;
 use crate::reactor::Net;
 use crate::types::{Host, InfoHash, PeerKey, TorrentKey};
 
@@ -66,7 +65,7 @@ impl Bt {
     }
 
     fn least_useful(&self, net: &Net<Peer>, for_contact: bool) -> Option<PeerKey> {
-        let engines = self.torrents.values().filter_map(Torrent::engine);
+        let engines = self.torrents.values().filter_map(|torrent| torrent.engine());
         engines.filter_map(|engine| engine.replaceable(net.now(), for_contact)).min().map(|peer| peer.peer)
     }
 }

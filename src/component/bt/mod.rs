@@ -31,6 +31,7 @@ use super::event::{Bus, Event, Part, Topic};
 use super::running::Running;
 use super::snapshot::{Contacts, Published, Torrents};
 use crate::bus::Subscriber;
+use crate::engine::TorrentOptions;
 use crate::proto::peer;
 use crate::reactor::{CloseCause, Handler, Net, Reactor};
 use crate::storage::{Disk, DiskOptions, PieceBuffer, StorageError};
@@ -208,6 +209,8 @@ fn is_missing(error: &io::Error) -> bool {
 /// The reactor's handler: everything the thread owns but the connections.
 pub(super) struct Bt {
     options: BtOptions,
+    /// Every torrent's.
+    limits: Arc<TorrentOptions>,
     port: u16,
     peer_id: PeerId,
     /// By which trackers know us again when our address changes.
@@ -216,7 +219,8 @@ pub(super) struct Bt {
     inbox: Subscriber<Event>,
     disk: Disk,
     buffer: PieceBuffer,
-    torrents: HashMap<TorrentKey, Torrent>,
+    // Boxed: a table has up to twice as many places as torrents.
+    torrents: HashMap<TorrentKey, Box<Torrent>>,
     by_hash: HashMap<InfoHash, TorrentKey>,
     next_key: u64,
     /// Pieces that wait for room in the piece buffer before their window is opened.
@@ -261,10 +265,12 @@ impl Bt {
             random.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
         }
         published.publish(Arc::new(Torrents { port, ..Torrents::default() }));
+        let peer_id = PeerId::ours(random);
         Self {
+            limits: Arc::new(options.of_torrent(peer_id)),
             buffer: PieceBuffer::new(options.piece_buffer),
             port,
-            peer_id: PeerId::ours(random),
+            peer_id,
             tracker_key: fastrand::u32(..),
             bus,
             inbox,
@@ -314,7 +320,7 @@ impl Bt {
 
     fn torrent_of(&mut self, info_hash: InfoHash) -> Option<&mut Torrent> {
         let key = self.by_hash.get(&info_hash)?;
-        self.torrents.get_mut(key)
+        self.torrents.get_mut(key).map(Box::as_mut)
     }
 }
 

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::engine::TorrentOptions;
 use crate::storage::BackendChoice;
+use crate::types::PeerId;
 
 /// Options of the BitTorrent thread and its disk threads.
 #[derive(Clone, Debug)]
@@ -37,6 +39,24 @@ pub struct BtOptions {
     /// Ask trackers on this machine also when it was a torrent that named them. Those named by hand are asked always.
     pub allow_loopback_trackers: bool,
 }
+
+impl BtOptions {
+    /// Limits of one torrent; `own_id` is the peer id that all of them use.
+    pub(super) fn of_torrent(&self, own_id: PeerId) -> TorrentOptions {
+        TorrentOptions {
+            max_peers: self.max_peers,
+            max_peers_per_host: self.max_peers_per_host,
+            upload_slots: self.upload_slots,
+            max_requests: self.max_requests,
+            max_open_pieces_bytes: self.piece_buffer / OPEN_SHARE,
+            own_id: Some(own_id),
+            ..TorrentOptions::default()
+        }
+    }
+}
+
+/// Share of the piece buffer that one torrent's pieces in progress may take. The rest serves finished ones.
+const OPEN_SHARE: u64 = 2;
 
 /// Which address families are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

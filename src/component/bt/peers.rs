@@ -91,6 +91,7 @@ impl Bt {
     }
 
     fn handshake(&mut self, net: &mut Net<Peer>, key: PeerKey, handshake: &Handshake) {
+        let now = net.now();
         let Some(addr) = net.addr(key) else { return };
         if handshake.peer_id == self.peer_id {
             return self.drop_peer(net, key, &"it is ourselves");
@@ -106,6 +107,7 @@ impl Bt {
             return;
         };
         if torrent.takes_peers() {
+            torrent.rouse(now);
             peer.torrent = torrent_key;
             self.accept(net, key, handshake);
         } else if matches!(torrent.phase, Phase::Opening { .. }) && !torrent.paused && torrent.early.len() < MAX_EARLY {
@@ -146,7 +148,7 @@ impl Bt {
                 }
             }
             Phase::Metadata(fetch) => fetch.peer_joined(now, key),
-            Phase::Opening { .. } | Phase::Failed(_) | Phase::Closing => {
+            Phase::Resting | Phase::Opening { .. } | Phase::Failed(_) | Phase::Closing => {
                 return self.drop_peer(net, key, &"the torrent takes no peers");
             }
         }
@@ -239,7 +241,7 @@ impl Bt {
 
     fn ban(&mut self, now: Instant, key: PeerKey, peer: &Peer) {
         let torrent = peer.torrent.filter(|_| peer.joined).and_then(|key| self.torrents.get_mut(&key));
-        if let Some(engine) = torrent.and_then(Torrent::engine_mut) {
+        if let Some(engine) = torrent.and_then(|torrent| torrent.engine_mut()) {
             engine.peer_misbehaved(now, key);
         }
     }

@@ -98,7 +98,7 @@ impl Bt {
     /// Tells who wants to know which torrents of ours contacts may see.
     pub(super) fn publish_shares(&mut self) {
         self.shares_changed = false;
-        let mut shares: Vec<Share> = self.torrents.values().filter_map(Torrent::share).collect();
+        let mut shares: Vec<Share> = self.torrents.values().filter_map(|torrent| torrent.share()).collect();
         shares.sort();
         let shares: Arc<[Share]> = shares.into();
         let old = self.published.read();
@@ -120,36 +120,40 @@ impl Torrent {
     }
 
     fn share(&self) -> Option<Share> {
-        let engine = self.engine().filter(|_| self.new.shared && !self.paused)?;
+        let runs = matches!(self.phase, Phase::Running(_) | Phase::Resting);
+        if !self.new.shared || self.paused || !runs {
+            return None;
+        }
         let info = &self.metainfo.as_ref()?.info;
         let files = info.files.iter().filter(|file| !file.pad);
         // Nothing to give yet: contacts would connect in vain.
-        (info.geometry.piece_count() == 0 || engine.have().count_ones() > 0).then(|| Share {
+        (info.geometry.piece_count() == 0 || self.bytes_have() > 0).then(|| Share {
             info_hash: self.info_hash,
             name: info.name.clone(),
             size: files.clone().map(|file| file.len).sum(),
             files: u32::try_from(files.count()).unwrap_or(u32::MAX),
-            complete: engine.is_complete(),
+            complete: self.is_complete(),
         })
     }
 
     pub(super) fn status(&self, now: Instant) -> TorrentStatus {
         let stats = self.engine().map(|engine| engine.stats(now)).unwrap_or_default();
+        let transferred = self.transferred(now);
         TorrentStatus {
             info_hash: self.info_hash,
             name: self.name.clone(),
             total_size: self.metainfo.as_ref().map_or(0, |metainfo| metainfo.info.geometry.total()),
-            done: stats.bytes_have,
+            done: self.bytes_have(),
             state: self.state(),
-            downloaded: self.totals.downloaded + stats.downloaded,
-            uploaded: self.totals.uploaded + stats.uploaded,
-            wasted: self.totals.wasted + stats.wasted,
+            downloaded: transferred.downloaded,
+            uploaded: transferred.uploaded,
+            wasted: transferred.wasted,
             download_rate: stats.download_rate,
             upload_rate: stats.upload_rate,
             peers: if self.engine().is_some() { stats.peers } else { self.peers.len() },
             seeds: stats.seeds,
             candidates: stats.candidates + self.dialing.len(),
-            dir: self.dir.clone(),
+            dir: Arc::clone(&self.new.dir),
             shared: self.new.shared,
             metainfo: self.metainfo.clone(),
             warning: self.warning.clone().or_else(|| self.announcer.warning()),
@@ -166,6 +170,7 @@ impl Torrent {
             Phase::Closing => TorrentState::Paused,
             _ if self.paused => TorrentState::Paused,
             Phase::Metadata(_) => TorrentState::Metadata,
+            Phase::Resting => TorrentState::Seeding,
             Phase::Running(engine) if engine.is_complete() || self.new.seed => TorrentState::Seeding,
             Phase::Running(_) => TorrentState::Downloading,
         }

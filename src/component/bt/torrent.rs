@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,11 +10,11 @@ use super::metadata::Dialing;
 use super::options::Families;
 use crate::bus::Reply;
 use crate::component::event::{ControlError, NewTorrent, TorrentSource};
-use crate::engine::{self, MetadataFetch, Source};
+use crate::engine::{self, MetadataFetch, Source, TorrentOptions};
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::Handshake;
 use crate::storage::{CheckMode, WriteWindow, Writing};
-use crate::types::{InfoHash, PeerKey, PieceIndex, TorrentKey};
+use crate::types::{Bitfield, InfoHash, PeerKey, PieceIndex, TorrentKey};
 
 /// How far a torrent is.
 pub(super) enum Phase {
@@ -23,8 +22,11 @@ pub(super) enum Phase {
     Metadata(Box<MetadataFetch>),
     /// The disk threads look what is there already.
     Opening { checked: u64, total: u64 },
-    /// Downloads or seeds; or rests, when paused.
+    /// Downloads or seeds; or waits, when paused.
     Running(Box<engine::Torrent>),
+    /// It is complete and nobody is there: the engine comes back with the first peer or address. Thousands of torrents
+    /// may be in this phase.
+    Resting,
     /// Stopped by a machine's fault.
     Failed(String),
     /// The disk threads are finishing with its files; `closing` says what comes then.
@@ -35,8 +37,8 @@ pub(super) struct Torrent {
     pub(super) key: TorrentKey,
     pub(super) info_hash: InfoHash,
     pub(super) name: String,
-    pub(super) dir: PathBuf,
     families: Families,
+    limits: Arc<TorrentOptions>,
     pub(super) new: Arc<NewTorrent>,
     pub(super) metainfo: Option<Arc<Metainfo>>,
     pub(super) phase: Phase,
@@ -62,8 +64,10 @@ pub(super) struct Torrent {
     pub(super) suspect: bool,
     /// What the next open may do to the files of a download.
     pub(super) writing: Writing,
-    /// Kept over a pause or a fault, which end the engine that counted.
+    /// Counted before the last open: kept over a pause or a fault.
     pub(super) totals: Totals,
+    /// Counted since then by engines that are no more.
+    counted: Totals,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +75,16 @@ pub(super) struct Totals {
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
     pub(super) wasted: u64,
+}
+
+impl Totals {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            downloaded: self.downloaded + other.downloaded,
+            uploaded: self.uploaded + other.uploaded,
+            wasted: self.wasted + other.wasted,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +97,12 @@ pub(super) enum Closing {
 }
 
 impl Torrent {
-    pub(super) fn new(key: TorrentKey, new: Arc<NewTorrent>, families: Families, now: Instant) -> Self {
+    pub(super) fn new(
+        key: TorrentKey,
+        new: Arc<NewTorrent>,
+        (families, limits): (Families, Arc<TorrentOptions>),
+        now: Instant,
+    ) -> Self {
         let info_hash = new.source.info_hash();
         let (name, metainfo) = match &new.source {
             TorrentSource::Metainfo(metainfo) => (metainfo.info.name.clone(), Some(Arc::clone(metainfo))),
@@ -97,8 +116,8 @@ impl Torrent {
             key,
             info_hash,
             name,
-            dir: new.dir.clone(),
             families,
+            limits,
             announcer: Announcer::new(&new, now),
             paused: new.paused,
             metainfo,
@@ -115,12 +134,92 @@ impl Torrent {
             suspect: false,
             writing: if new.restored { Writing::Restore } else { Writing::Repair },
             totals: Totals::default(),
+            counted: Totals::default(),
             new,
         }
     }
 
     pub(super) fn takes_peers(&self) -> bool {
-        !self.paused && matches!(self.phase, Phase::Running(_) | Phase::Metadata(_))
+        !self.paused && matches!(self.phase, Phase::Running(_) | Phase::Resting | Phase::Metadata(_))
+    }
+
+    /// The disk threads have found these pieces: it runs from now on.
+    pub(super) fn begin(&mut self, now: Instant, have: Bitfield) {
+        self.phase = Phase::Resting;
+        if !have.is_full() {
+            self.wake(now, have);
+        }
+        if !self.paused {
+            self.announcer.start(now, self.is_complete());
+        }
+    }
+
+    fn wake(&mut self, now: Instant, have: Bitfield) {
+        let Some(metainfo) = &self.metainfo else { return };
+        let options = TorrentOptions { download: !self.new.seed, ..TorrentOptions::clone(&self.limits) };
+        let mut engine = engine::Torrent::new(now, options, metainfo.info.geometry, have, fastrand::u64(..));
+        if self.paused {
+            engine.pause(now);
+        }
+        self.phase = Phase::Running(Box::new(engine));
+    }
+
+    /// Somebody comes: brings back the engine of a torrent that rests.
+    pub(super) fn rouse(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Resting)
+            && let Some(have) = self.have()
+        {
+            self.wake(now, have);
+        }
+    }
+
+    /// Lets the engine go if it has nothing to do and nobody to remember.
+    pub(super) fn rest(&mut self, now: Instant) {
+        if self.peers.is_empty() && self.engine().is_some_and(engine::Torrent::is_idle) {
+            self.counted = self.counted(now);
+            self.phase = Phase::Resting;
+        }
+    }
+
+    /// Every piece is verified.
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.phase, Phase::Resting) || self.engine().is_some_and(engine::Torrent::is_complete)
+    }
+
+    /// The verified pieces, if they are known.
+    pub(super) fn have(&self) -> Option<Bitfield> {
+        match &self.phase {
+            Phase::Running(engine) => Some(engine.have().clone()),
+            Phase::Resting => self.metainfo.as_ref().map(|known| Bitfield::full(known.info.geometry.piece_count())),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the verified pieces.
+    pub(super) fn bytes_have(&self) -> u64 {
+        match &self.phase {
+            Phase::Running(engine) => engine.bytes_have(),
+            Phase::Resting => self.metainfo.as_ref().map_or(0, |known| known.info.geometry.total()),
+            _ => 0,
+        }
+    }
+
+    /// What was transferred since the last open.
+    pub(super) fn counted(&self, now: Instant) -> Totals {
+        let stats = self.engine().map(|engine| engine.stats(now)).unwrap_or_default();
+        let engine = Totals { downloaded: stats.downloaded, uploaded: stats.uploaded, wasted: stats.wasted };
+        self.counted.plus(engine)
+    }
+
+    /// What was transferred in all.
+    pub(super) fn transferred(&self, now: Instant) -> Totals {
+        self.totals.plus(self.counted(now))
+    }
+
+    /// Remembers what was counted, before the engine goes for longer.
+    pub(super) fn keep_totals(&mut self, now: Instant) {
+        self.totals = self.transferred(now);
+        self.counted = Totals::default();
     }
 
     pub(super) fn engine(&self) -> Option<&engine::Torrent> {
@@ -140,6 +239,9 @@ impl Torrent {
     /// New addresses, wherever they come from. Those of a family that is switched off are dropped.
     pub(super) fn add_candidates(&mut self, now: Instant, addrs: &[SocketAddr], source: Source) {
         let addrs: Vec<SocketAddr> = addrs.iter().copied().filter(|addr| self.families.reach(*addr)).collect();
+        if !addrs.is_empty() {
+            self.rouse(now);
+        }
         match &mut self.phase {
             Phase::Running(engine) => engine.add_candidates(now, &addrs, source),
             // Kept until the engine is there.
@@ -155,7 +257,7 @@ impl Torrent {
         let phase = match &self.phase {
             Phase::Running(engine) => engine.poll_timeout(),
             Phase::Metadata(fetch) => earliest(fetch.poll_timeout(), self.dialing.poll_timeout()),
-            Phase::Opening { .. } | Phase::Failed(_) | Phase::Closing => None,
+            Phase::Resting | Phase::Opening { .. } | Phase::Failed(_) | Phase::Closing => None,
         };
         earliest(phase, self.announcer.poll_timeout())
     }
@@ -165,5 +267,62 @@ pub(super) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, None) | (None, one) => one,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::PeerInfo;
+    use crate::proto::peer::Features;
+    use crate::types::PeerId;
+
+    /// Three bytes in one piece.
+    fn torrent(now: Instant, paused: bool) -> Torrent {
+        let info = b"d6:lengthi3e4:name1:x12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+        let metainfo = Metainfo::parse(&[b"d4:info", &info[..], b"e"].concat()).unwrap();
+        let new = NewTorrent::download(TorrentSource::Metainfo(Arc::new(metainfo)), std::path::Path::new("/d"));
+        let new = Arc::new(NewTorrent { paused, ..new });
+        Torrent::new(TorrentKey(1), new, (Families::default(), Arc::default()), now)
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn a_complete_torrent_without_peers_rests_and_forgets_nothing() {
+        let now = Instant::now();
+        let mut torrent = torrent(now, false);
+        torrent.begin(now, Bitfield::full(1));
+        assert!(torrent.engine().is_none() && torrent.takes_peers());
+        assert!(torrent.is_complete() && torrent.bytes_have() == 3 && torrent.poll_timeout().is_none());
+        torrent.rouse(now);
+        let key = PeerKey { slot: 0, generation: 0 };
+        let (addr, peer_id, features) = (([10, 0, 0, 1], 9).into(), PeerId::ours([1; 12]), Features::default());
+        let engine = torrent.engine_mut().unwrap();
+        engine.peer_joined(now, key, PeerInfo { addr, incoming: true, peer_id, features, known: false });
+        engine.block_sent(now, key, 3);
+        while engine.poll_action().is_some() {}
+        torrent.rest(now);
+        torrent.engine_mut().unwrap().peer_left(now, key);
+        torrent.rest(now);
+        assert!(torrent.engine().is_none() && torrent.is_complete());
+        assert_eq!((torrent.counted(now).uploaded, torrent.transferred(now).uploaded), (3, 3));
+        torrent.keep_totals(now);
+        assert_eq!((torrent.counted(now).uploaded, torrent.transferred(now).uploaded), (0, 3));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn one_that_lacks_something_or_knows_an_address_does_not_rest() {
+        let now = Instant::now();
+        let mut lacking = torrent(now, false);
+        lacking.begin(now, Bitfield::empty(1));
+        lacking.rest(now);
+        assert!(lacking.engine().is_some() && !lacking.is_complete());
+        let mut paused = torrent(now, true);
+        paused.begin(now, Bitfield::full(1));
+        paused.add_candidates(now, &[([10, 0, 0, 1], 9).into()], Source::Tracker);
+        paused.rest(now);
+        let engine = paused.engine_mut().unwrap();
+        assert!(engine.is_paused() && engine.poll_action().is_none(), "nobody is called while it is paused");
     }
 }

@@ -173,7 +173,7 @@ enum Wanted {
 fn same_place(torrent: &snapshot::TorrentStatus, dir: &Path, name: &str) -> bool {
     let on_disk = |name: &str| safe_component(name.as_bytes()).to_lowercase();
     let folder = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    on_disk(&torrent.name) == on_disk(name) && (torrent.dir == dir || folder(&torrent.dir) == folder(dir))
+    on_disk(&torrent.name) == on_disk(name) && (*torrent.dir == *dir || folder(&torrent.dir) == folder(dir))
 }
 
 fn shared(source: TorrentSource, dir: PathBuf) -> NewTorrent {

@@ -168,6 +168,19 @@ impl Torrent {
         self.picker.have().is_full()
     }
 
+    /// Bytes of the verified pieces.
+    #[must_use]
+    pub const fn bytes_have(&self) -> u64 {
+        self.bytes_have
+    }
+
+    /// It is complete, nobody is connected, and there is no address to remember: one made anew of the same pieces would
+    /// do the same.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.is_complete() && self.peers.is_empty() && self.swarm.is_empty() && self.actions.is_empty()
+    }
+
     /// Between [`Self::pause`] and [`Self::resume`].
     #[must_use]
     pub const fn is_paused(&self) -> bool {

@@ -370,6 +370,6 @@ fn page_size() -> usize {
 pub(in crate::storage) fn test_window(len: u32) -> ReadWindow {
     let geometry = crate::types::Geometry::new(0, 1).unwrap();
     let layout = crate::storage::Layout::new(geometry, Vec::new()).unwrap();
-    let place = Arc::new(Place { dir: PathBuf::new(), layout: Arc::new(layout) });
+    let place = Arc::new(Place { dir: PathBuf::new().into(), layout: Arc::new(layout) });
     WriteWindow::buffered(&BufferPool::default(), &place, len, std::iter::empty()).unwrap().into_read()
 }
