@@ -413,26 +413,22 @@ impl<T> Reactor<T> {
         }
     }
 
-    /// Writes to every connection that has something to write, until nobody can take more.
+    /// Writes to every connection that has something to write. What the handler adds to it leaves in the next turn, which
+    /// looks first what has come: requests that are seen while blocks are leaving find their pieces in memory in time.
     fn flush<H: Handler<Data = T>>(&mut self, handler: &mut H) {
-        for _ in 0..8 {
-            if self.net.dirty.is_empty() {
-                return;
-            }
-            for key in std::mem::take(&mut self.net.dirty) {
-                let Some(conn) = self.net.conn_mut(key) else { continue };
-                conn.dirty = false;
-                match conn.flush() {
-                    Ok(payload) => {
-                        if conn.held && conn.takes_input() {
-                            self.read_later(key);
-                        }
-                        if payload > 0 {
-                            handler.sent(&mut self.net, key, payload);
-                        }
+        for key in std::mem::take(&mut self.net.dirty) {
+            let Some(conn) = self.net.conn_mut(key) else { continue };
+            conn.dirty = false;
+            match conn.flush() {
+                Ok(payload) => {
+                    if conn.held && conn.takes_input() {
+                        self.read_later(key);
                     }
-                    Err(why) => self.lose(handler, key, why),
+                    if payload > 0 {
+                        handler.sent(&mut self.net, key, payload);
+                    }
                 }
+                Err(why) => self.lose(handler, key, why),
             }
         }
     }
