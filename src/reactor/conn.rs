@@ -93,22 +93,28 @@ impl<T> Conn<T> {
         self.out.message_bytes() <= MAX_QUEUED_MESSAGES && !self.session.awaits_accept()
     }
 
-    /// Writes until the queue is empty or the kernel takes no more. Returns the payload bytes that left.
-    pub(super) fn flush(&mut self) -> Result<usize, CloseCause> {
-        let mut payload = 0;
-        while self.writable && self.phase == Phase::Open && !self.out.is_empty() {
-            let stream = &mut self.stream;
-            match self.out.write_with(|slices| stream.write_vectored(slices)) {
-                Ok((sent, _)) => payload += sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == Some(libc::EFAULT) => {
-                    return Err(CloseCause::Lost(self.out.windows()));
-                }
-                Err(error) => return Err(CloseCause::Io(error)),
-            }
+    /// Writes once, as much as the kernel takes. Returns the payload bytes that left; windows that nobody else holds any
+    /// more go to `spent`.
+    pub(super) fn flush(&mut self, spent: &mut Vec<ReadWindow>) -> Result<usize, CloseCause> {
+        if !self.wants_write() {
+            return Ok(0);
         }
-        Ok(payload)
+        let stream = &mut self.stream;
+        match self.out.write_with(spent, |slices| stream.write_vectored(slices)) {
+            Ok(sent) => Ok(sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.writable = false;
+                Ok(0)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Err(CloseCause::Lost(self.out.windows())),
+            Err(error) => Err(CloseCause::Io(error)),
+        }
+    }
+
+    /// Something waits that the kernel may take now.
+    pub(super) fn wants_write(&self) -> bool {
+        self.writable && self.phase == Phase::Open && !self.out.is_empty()
     }
 
     /// Whether a connect that became writable has succeeded. `None`: not yet known.

@@ -413,15 +413,25 @@ impl<T> Reactor<T> {
         }
     }
 
-    /// Writes to every connection that has something to write. What the handler adds to it leaves in the next turn, which
-    /// looks first what has come: requests that are seen while blocks are leaving find their pieces in memory in time.
+    /// Writes to every connection that has something to write, once. What is left, and what the handler adds, leaves in
+    /// the next turn, which looks first what has come: requests that are seen while blocks are leaving find their pieces
+    /// in memory in time.
     fn flush<H: Handler<Data = T>>(&mut self, handler: &mut H) {
         for key in std::mem::take(&mut self.net.dirty) {
-            let Some(conn) = self.net.conn_mut(key) else { continue };
-            conn.dirty = false;
-            match conn.flush() {
+            let Net { conns, spent, generations, .. } = &mut self.net;
+            let Some(conn) = conns.get_mut(key.slot as usize) else { continue };
+            if generations.get(key.slot as usize) != Some(&key.generation) {
+                continue;
+            }
+            let flushed = conn.flush(spent);
+            conn.dirty = conn.wants_write();
+            let again = conn.held && conn.takes_input();
+            if conn.dirty {
+                self.net.dirty.push(key);
+            }
+            match flushed {
                 Ok(payload) => {
-                    if conn.held && conn.takes_input() {
+                    if again {
                         self.read_later(key);
                     }
                     if payload > 0 {

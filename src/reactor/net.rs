@@ -32,7 +32,7 @@ pub(super) struct HandedOut {
 pub struct Net<T> {
     pub(super) conns: Slab<Conn<T>>,
     /// How often each slot was used.
-    generations: Vec<u32>,
+    pub(super) generations: Vec<u32>,
     /// Connections there have been.
     opened: u64,
     pub(super) registry: Registry,
@@ -42,6 +42,8 @@ pub struct Net<T> {
     pub(super) dirty: Vec<PeerKey>,
     /// Connections that used their read budget up.
     pub(super) ready: Vec<PeerKey>,
+    /// Windows that were sent and that nobody else holds.
+    pub(super) spent: Vec<ReadWindow>,
 }
 
 impl<T> Net<T> {
@@ -55,6 +57,7 @@ impl<T> Net<T> {
             now,
             dirty: Vec::new(),
             ready: Vec::new(),
+            spent: Vec::new(),
         }
     }
 
@@ -288,6 +291,11 @@ impl<T> Net<T> {
     #[must_use]
     pub fn session(&self, key: PeerKey) -> Option<&Session> {
         self.conn(key).map(|conn| &conn.session)
+    }
+
+    /// Windows whose last block has left and that nobody else holds, to be dropped where that may take its time.
+    pub fn take_spent(&mut self) -> Vec<ReadWindow> {
+        std::mem::take(&mut self.spent)
     }
 
     /// Payload bytes that wait to be sent to this peer.

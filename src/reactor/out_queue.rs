@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use crate::storage::ReadWindow;
 
-/// Slices in one vectored write. Linux takes 1,024; with header and payload alternating, 128 carry 1 MiB of blocks.
-const MAX_SLICES: usize = 128;
+/// Slices in one vectored write. Linux takes 1,024; with header and payload alternating, 64 carry half a MiB of blocks:
+/// longer, and what comes meanwhile waits for too long.
+const MAX_SLICES: usize = 64;
 
 /// Sent bytes at the front of the buffer beyond which they are dropped although others follow.
 const COMPACT_AT: usize = 16 * 1024;
@@ -64,14 +65,14 @@ impl OutQueue {
     }
 
     /// Hands as many slices as fit to one call of `write` and forgets what it says was sent. Returns the payload bytes
-    /// among them, and whether everything offered was taken.
+    /// among them. Windows that are sent and that nobody else holds go to `spent`: to unmap them may take time.
     pub(super) fn write_with(
         &mut self,
+        spent: &mut Vec<ReadWindow>,
         write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<(usize, bool)> {
+    ) -> io::Result<usize> {
         let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(MAX_SLICES.min(self.segments.len() * 2));
         let mut at = self.sent;
-        let mut offered = 0;
         for segment in &self.segments {
             if slices.len() >= MAX_SLICES {
                 break;
@@ -81,24 +82,22 @@ impl OutQueue {
                     let end = at + len;
                     slices.push(IoSlice::new(self.bytes.get(at..end).unwrap_or_default()));
                     at = end;
-                    offered += len;
                 }
                 Segment::Payload { window, range } => {
                     // Known to be lost already, or no part of the window: the kernel would say the same.
                     let added = window.io_slices(range.clone(), &mut slices);
                     added.map_err(|_| io::Error::from_raw_os_error(libc::EFAULT))?;
-                    offered += range.len();
                 }
             }
         }
         // A payload over many files may have overshot what one call takes.
         slices.truncate(1024);
         let written = write(&slices)?;
-        Ok((self.advance(written), written >= offered))
+        Ok(self.advance(written, spent))
     }
 
     /// Drops `written` bytes from the front. Returns how many of them were payload.
-    fn advance(&mut self, mut written: usize) -> usize {
+    fn advance(&mut self, mut written: usize, spent: &mut Vec<ReadWindow>) -> usize {
         let mut payload = 0;
         while written > 0 {
             let Some(front) = self.segments.front_mut() else { break };
@@ -122,8 +121,11 @@ impl OutQueue {
                 Segment::Bytes(len) => *len == 0,
                 Segment::Payload { range, .. } => range.start >= range.end,
             };
-            if done {
-                self.segments.pop_front();
+            if done
+                && let Some(Segment::Payload { window, .. }) = self.segments.pop_front()
+                && window.is_last()
+            {
+                spent.push(window);
             }
         }
         self.payload -= payload;
@@ -162,6 +164,7 @@ impl OutQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::test_window;
 
     #[test]
     fn partial_writes_continue_where_they_stopped() {
@@ -170,8 +173,8 @@ mod tests {
         queue.append(|out| out.extend_from_slice(b"world"));
         let mut sent = Vec::new();
         while !queue.is_empty() {
-            let (payload, _) = queue
-                .write_with(|slices| {
+            let payload = queue
+                .write_with(&mut Vec::new(), |slices| {
                     let take = slices[0].len().min(4);
                     sent.extend_from_slice(&slices[0][..take]);
                     Ok(take)
@@ -184,10 +187,24 @@ mod tests {
     }
 
     #[test]
+    fn a_window_is_handed_out_when_its_last_block_left_and_nobody_else_holds_it() {
+        let (mut queue, mut spent) = (OutQueue::default(), Vec::new());
+        let (kept, gone) = (test_window(20), test_window(30));
+        queue.append_payload(kept.clone(), 0..20);
+        queue.append_payload(gone.clone(), 0..15);
+        queue.append_payload(gone, 15..30);
+        assert_eq!(queue.write_with(&mut spent, |_| Ok(49)).unwrap(), 49);
+        assert!(spent.is_empty());
+        assert_eq!(queue.write_with(&mut spent, |_| Ok(1)).unwrap(), 1);
+        assert_eq!(spent.iter().map(ReadWindow::len).collect::<Vec<_>>(), [30]);
+        assert!(queue.is_empty() && kept.is_last());
+    }
+
+    #[test]
     fn nothing_is_lost_when_the_write_fails() {
         let mut queue = OutQueue::default();
         queue.append(|out| out.extend_from_slice(b"abc"));
-        assert!(queue.write_with(|_| Err(io::ErrorKind::WouldBlock.into())).is_err());
+        assert!(queue.write_with(&mut Vec::new(), |_| Err(io::ErrorKind::WouldBlock.into())).is_err());
         assert_eq!(queue.message_bytes(), 3);
     }
 }

@@ -39,6 +39,8 @@ pub use disk::Disk;
 pub use error::StorageError;
 pub use job::{BackendChoice, CheckMode, DiskOptions, Done, Ending, Job, Verified, Writing};
 pub use layout::{Layout, LayoutError, LayoutFile, Span};
+#[cfg(test)]
+pub(crate) use mapping::test_window;
 pub use mapping::{ReadWindow, WriteWindow};
 pub use piece_buffer::PieceBuffer;
 pub use torrent_list::{ListedTorrent, TorrentList};

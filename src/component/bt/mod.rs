@@ -346,6 +346,8 @@ impl Handler for Bt {
     }
 
     fn sent(&mut self, net: &mut Net<Peer>, key: PeerKey, _payload: usize) {
+        let spent = net.take_spent();
+        self.release(spent);
         self.pump_uploads(net, key);
     }
 

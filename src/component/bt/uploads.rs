@@ -14,6 +14,10 @@ use crate::types::{Block, PeerKey, PieceIndex, TorrentKey};
 /// one turn of the loop.
 const OUT_QUEUE: usize = 512 * 1024;
 
+/// The same for blocks of a piece that the out-queue holds already: it costs no more memory, and by the time there is
+/// room again the piece may have left the buffer.
+const OUT_QUEUE_OF_PIECE: usize = 2 * OUT_QUEUE;
+
 /// Share of the piece buffer for pieces fetched ahead of their turn, on their way into memory or there and not used
 /// yet: what comes must not push out what has just come.
 const AHEAD_SHARE: u64 = 4;
@@ -88,7 +92,7 @@ impl Bt {
         window: &ReadWindow,
     ) {
         let mut engine = self.torrents.get_mut(&torrent).and_then(|torrent| torrent.engine_mut());
-        while net.queued_payload(key) < OUT_QUEUE {
+        while net.queued_payload(key) < OUT_QUEUE_OF_PIECE {
             let Some(peer) = net.data(key) else { break };
             let Some(block) = peer.uploads.front().copied().filter(|block| block.piece() == piece) else { break };
             peer.uploads.pop_front();

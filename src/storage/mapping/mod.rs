@@ -11,6 +11,6 @@ mod window;
 
 pub(super) use buffer::BufferPool;
 #[cfg(test)]
-pub(super) use window::test_window;
+pub(crate) use window::test_window;
 pub(super) use window::{MapError, Segment};
 pub use window::{ReadWindow, WriteWindow};

@@ -324,6 +324,12 @@ impl ReadWindow {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// True if there is no other clone: dropping this one frees its memory.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// True once the file was seen to be shortened, or its disk to fail, under the mapping: what the window holds is
     /// worth nothing any more. Cheap; it asks only for what some access noticed.
     #[must_use]
@@ -367,7 +373,7 @@ fn page_size() -> usize {
 
 /// A window of `len` bytes that belongs to no torrent.
 #[cfg(test)]
-pub(in crate::storage) fn test_window(len: u32) -> ReadWindow {
+pub(crate) fn test_window(len: u32) -> ReadWindow {
     let geometry = crate::types::Geometry::new(0, 1).unwrap();
     let layout = crate::storage::Layout::new(geometry, Vec::new()).unwrap();
     let place = Arc::new(Place { dir: PathBuf::new().into(), layout: Arc::new(layout) });
