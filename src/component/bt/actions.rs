@@ -171,6 +171,9 @@ impl Bt {
         let info_hash = torrent.info_hash;
         torrent.announcer.completed(net.now());
         self.commit(key);
+        // Before it is told: whoever waits for the news looks at the status next.
+        self.stale.insert(key);
+        self.publish_status(net.now());
         self.announce_change(info_hash, Lifecycle::Completed);
         self.publish_shares();
     }
