@@ -49,6 +49,8 @@ impl BtOptions {
             upload_slots: self.upload_slots,
             max_requests: self.max_requests,
             max_open_pieces_bytes: self.piece_buffer / OPEN_SHARE,
+            // As many as the threads hash at once, two each. Measured: what waits beyond that makes nothing faster.
+            max_verifying_pieces: u32::try_from(self.disk_threads).unwrap_or(1).saturating_mul(2),
             own_id: Some(own_id),
             ..TorrentOptions::default()
         }

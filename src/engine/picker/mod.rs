@@ -79,6 +79,8 @@ pub struct Picker {
     free_opening: u32,
     /// Bytes of all started pieces.
     open_bytes: u64,
+    /// Those of them in phase `Verifying`.
+    verifying_bytes: u64,
     version: u64,
     rng: Rng,
 }
@@ -90,7 +92,8 @@ impl Picker {
         let mut rng = Rng::with_seed(seed);
         let rarity = Rarity::new(&geometry, &mut rng, |piece| !have.contains(piece));
         let partials = BTreeMap::new();
-        Self { geometry, have, rarity, partials, free_open: 0, free_opening: 0, open_bytes: 0, version: 0, rng }
+        let (free_open, free_opening, open_bytes, verifying_bytes, version) = (0, 0, 0, 0, 0);
+        Self { geometry, have, rarity, partials, free_open, free_opening, open_bytes, verifying_bytes, version, rng }
     }
 
     /// The verified pieces.
@@ -103,6 +106,12 @@ impl Picker {
     #[must_use]
     pub const fn open_bytes(&self) -> u64 {
         self.open_bytes
+    }
+
+    /// Bytes of the pieces whose blocks are all here and whose hash is not known yet.
+    #[must_use]
+    pub const fn verifying_bytes(&self) -> u64 {
+        self.verifying_bytes
     }
 
     /// Free blocks of started pieces, windows that are being opened included.
@@ -254,6 +263,7 @@ impl Picker {
         let complete = partial.missing() == 0;
         if complete {
             partial.phase = Phase::Verifying;
+            self.verifying_bytes += u64::from(self.geometry.piece_len(block.piece()));
         }
         Received::Stored { complete, contended: partial.contended }
     }
@@ -273,6 +283,7 @@ impl Picker {
         };
         self.free_open += partial.discard(None);
         partial.phase = Phase::Open;
+        self.verifying_bytes -= u64::from(self.geometry.piece_len(piece));
         partial.access = only.map_or(Access::Parole, Access::Only);
         partial.contended = false;
         self.version += 1;
@@ -353,7 +364,7 @@ impl Picker {
         match partial.phase {
             Phase::Opening => self.free_opening -= partial.free(),
             Phase::Open => self.free_open -= partial.free(),
-            Phase::Verifying => {}
+            Phase::Verifying => self.verifying_bytes -= u64::from(self.geometry.piece_len(piece)),
         }
         self.open_bytes -= u64::from(self.geometry.piece_len(piece));
         self.version += 1;

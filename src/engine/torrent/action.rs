@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::proto::peer::{Command, Features};
-use crate::types::{Block, PeerId, PeerKey, PieceIndex};
+use crate::types::{Block, Geometry, PeerId, PeerKey, PieceIndex};
 
 /// Limits of one torrent.
 #[derive(Clone, Debug)]
@@ -20,11 +20,24 @@ pub struct TorrentOptions {
     pub max_requests: u32,
     /// Bytes of pieces that may be open for writing (or verifying) at the same time. One piece always may.
     pub max_open_pieces_bytes: u64,
+    /// While so many bytes of pieces wait for their hash, no other piece is started: a network that is faster than the
+    /// disks would fill memory.
+    pub max_verifying_bytes: u64,
+    /// So many pieces may wait for their hash, however large they are.
+    pub max_verifying_pieces: u32,
     /// False: serve what is there and fetch nothing, whatever is missing.
     pub download: bool,
     /// Our own peer id. With it, two peers that connect to each other at the same moment agree on which of the two
     /// connections stays.
     pub own_id: Option<PeerId>,
+}
+
+impl TorrentOptions {
+    /// Bytes of pieces that may wait for their hash.
+    pub(super) fn max_verifying(&self, geometry: &Geometry) -> u64 {
+        let pieces = u64::from(geometry.piece_length()) * u64::from(self.max_verifying_pieces);
+        self.max_verifying_bytes.max(pieces)
+    }
 }
 
 impl Default for TorrentOptions {
@@ -36,6 +49,8 @@ impl Default for TorrentOptions {
             upload_slots: 8,
             max_requests: 512,
             max_open_pieces_bytes: 32 * 1024 * 1024,
+            max_verifying_bytes: 4 * 1024 * 1024,
+            max_verifying_pieces: 4,
             download: true,
             own_id: None,
         }

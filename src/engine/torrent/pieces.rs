@@ -118,6 +118,9 @@ impl Torrent {
             if enough {
                 break;
             }
+            if self.picker.verifying_bytes() >= self.options.max_verifying(&self.geometry) {
+                break; // The disk is behind. When it has caught up everybody is asked again.
+            }
             let open = self.picker.open_bytes();
             let more = open.saturating_add(u64::from(self.geometry.piece_length()));
             if open > 0 && more > self.options.max_open_pieces_bytes {

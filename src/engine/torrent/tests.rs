@@ -455,3 +455,37 @@ fn a_complete_torrent_without_peers_has_no_timer() {
     assert_eq!(bench.torrent.poll_timeout(), None);
     assert!(bench.torrent.is_complete());
 }
+
+#[test]
+fn no_piece_is_started_while_the_disk_is_behind() {
+    let len = u64::from(2 * BLOCK_LEN);
+    let options = TorrentOptions { max_verifying_bytes: 2 * len, max_verifying_pieces: 1, ..TorrentOptions::default() };
+    let mut bench = Bench::with(100, &[], options);
+    let all: Vec<u32> = (0..100).collect();
+    let started = |actions: &[Action]| -> Vec<u32> {
+        let opened = actions.iter().filter_map(|action| match action {
+            Action::OpenWindow(piece) => Some(piece.get()),
+            _ => None,
+        });
+        opened.collect()
+    };
+    let mut waiting = started(&bench.server(1, &all));
+    let mut complete = Vec::new();
+    while let Some(piece) = waiting.pop() {
+        let mut actions = bench.opened(piece);
+        for number in 0..2 {
+            actions.extend(bench.arrive(1, bench.block(piece, number)).1);
+        }
+        if complete.len() >= 2 {
+            assert_eq!(started(&actions), [0; 0], "{} pieces wait for their hash", complete.len());
+        }
+        complete.push(piece);
+        waiting.extend(started(&actions));
+    }
+    assert!((2..100).contains(&complete.len()));
+    let last = complete.split_off(complete.len() - 2);
+    for piece in complete {
+        assert_eq!(started(&bench.verified(piece, PieceOutcome::Good, &[])), [0; 0]);
+    }
+    assert!(!started(&bench.verified(last[0], PieceOutcome::Good, &[])).is_empty());
+}
