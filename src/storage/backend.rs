@@ -15,6 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::error::StorageError;
+use super::files::Space;
 use super::layout::Span;
 use super::mapping::{BufferPool, MapError, ReadWindow, Segment, WriteWindow};
 use super::torrent::Torrent;
@@ -43,6 +44,16 @@ pub(super) trait Backend: Send + Sync {
             write(torrent, piece, &window)?;
         }
         Ok(self.keeps_received().then(|| window.into_read()))
+    }
+
+    /// The same without waiting for anything, if that is possible; for the reactor thread.
+    fn ready_window(&self, _torrent: &Torrent, _piece: PieceIndex) -> Option<WriteWindow> {
+        None
+    }
+
+    /// When the files must have their disk space.
+    fn space(&self) -> Space {
+        Space::Later
     }
 
     /// Whether the memory that a piece was received into is worth keeping for those who ask for the piece.
@@ -117,6 +128,10 @@ impl Backend for Mapped {
         }
     }
 
+    fn space(&self) -> Space {
+        Space::First
+    }
+
     fn keeps_received(&self) -> bool {
         true
     }
@@ -135,6 +150,12 @@ impl Backend for Positional {
         let len = layout.geometry().piece_len(piece);
         let window = WriteWindow::buffered(&self.pool, &torrent.place, len, layout.spans(piece));
         window.map_err(|error| no_memory(torrent, error))
+    }
+
+    fn ready_window(&self, torrent: &Torrent, piece: PieceIndex) -> Option<WriteWindow> {
+        let layout = &torrent.place.layout;
+        let len = layout.geometry().piece_len(piece);
+        WriteWindow::buffered_idle(&self.pool, &torrent.place, len, layout.spans(piece))
     }
 
     fn keeps_received(&self) -> bool {
@@ -158,6 +179,10 @@ impl Backend for Positional {
 impl Backend for Mixed {
     fn open_window(&self, torrent: &Torrent, piece: PieceIndex) -> Result<WriteWindow, StorageError> {
         self.0.positional.open_window(torrent, piece)
+    }
+
+    fn ready_window(&self, torrent: &Torrent, piece: PieceIndex) -> Option<WriteWindow> {
+        self.0.positional.ready_window(torrent, piece)
     }
 
     fn keeps_received(&self) -> bool {
@@ -191,9 +216,18 @@ fn write(torrent: &Torrent, piece: PieceIndex, window: &WriteWindow) -> Result<(
 /// process, which may take its time or change them without our page tables knowing.
 pub(super) fn is_remote(dir: &Path) -> bool {
     // Type numbers of NFS, SMB (three), 9P and FUSE: statfs(2).
-    const REMOTE: [u64; 6] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546];
+    is_one_of(dir, &[0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546])
+}
+
+/// True for file systems without a disk.
+pub(super) fn is_in_memory(dir: &Path) -> bool {
+    // Type numbers of tmpfs and ramfs: statfs(2).
+    is_one_of(dir, &[0x0102_1994, 0x8584_58f6])
+}
+
+fn is_one_of(dir: &Path, types: &[u64]) -> bool {
     // A 32-bit type with the top bit set may come sign-extended.
-    rustix::fs::statfs(dir).is_ok_and(|disk| REMOTE.contains(&(disk.f_type.cast_unsigned() & 0xffff_ffff)))
+    rustix::fs::statfs(dir).is_ok_and(|disk| types.contains(&(disk.f_type.cast_unsigned() & 0xffff_ffff)))
 }
 
 /// Writing would make a file that was cut short longer again, with a hole where verified pieces were.

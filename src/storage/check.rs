@@ -3,7 +3,7 @@
 //! [`begin`] looks at the files and reads the resume data; the [`Check`] it makes then hashes what is left to know. All
 //! disk threads work on one check, a slice at a time with other jobs in between: each takes the next run of neighbouring
 //! pieces, so that the disk reads nearly straight on. [`Check::finish`] ends the open: it sees to it that nobody else's
-//! files are written, and only then makes files and reserves space.
+//! files are written, and only then makes files.
 //!
 //! What need not be hashed: pieces that the resume data names, unless their files were touched since; after a clean
 //! stop, everything in untouched files; and pieces that were never written. Those are known by the holes of their files
@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use super::claims::Claims;
 use super::error::StorageError;
-use super::files::{self, FileStamp, FileState};
+use super::files::{self, FileStamp, FileState, Space};
 use super::job::CheckMode;
 use super::layout::{Place, Span};
 use super::ownership::Doubts;
@@ -354,6 +354,7 @@ impl Check {
         &self,
         resume: Option<&ResumeDb>,
         claims: &Claims,
+        space: Space,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Outcome, StorageError> {
         let torrent = &self.torrent;
@@ -367,7 +368,7 @@ impl Check {
         let came_later = || if torrent.create { claims.reader(torrent.key) } else { None };
         match rival.or_else(came_later) {
             Some(rival) if !have.is_full() => return Err(rival),
-            None if torrent.create => self.take_over(&have, resume, cancelled)?,
+            None if torrent.create => self.take_over(&have, resume, space, cancelled)?,
             _ => {}
         }
         let stamps: Vec<_> = (0..self.states.len()).map(|file| self.stamp(file, &have)).collect();
@@ -377,11 +378,12 @@ impl Check {
         Ok(Outcome { have, synced, state_dir: Arc::clone(&self.state_dir), news })
     }
 
-    /// Makes the files and reserves their space, if they are the torrent's.
+    /// Makes the files, if they are the torrent's.
     fn take_over(
         &self,
         have: &Bitfield,
         resume: Option<&ResumeDb>,
+        space: Space,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(), StorageError> {
         let torrent = &self.torrent;
@@ -394,7 +396,7 @@ impl Check {
             // made anew, for a piece of it would look like one we had.
             resume.save(&torrent.info_hash, &self.state_dir, &Record { have: self.kept.clone(), clean: None })?;
         }
-        if to_make { files::reserve(&torrent.place, &self.states, cancelled) } else { Ok(()) }
+        if to_make { files::make(&torrent.place, &self.states, space, cancelled) } else { Ok(()) }
     }
 
     /// True if the file was whole in size when the open began.

@@ -1,5 +1,6 @@
 //! The handle through which the reactor thread talks to the disk threads.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use super::files::FileCache;
 use super::job::{DiskOptions, Done, Job};
 use super::layout::Place;
 use super::mapping::{BufferPool, WriteWindow};
-use super::queues::{Queues, Task, Verify, Work};
+use super::queues::{Queues, Task, Verifies, Verify, Work};
 use super::resume::ResumeDb;
 use super::torrent::Torrent;
 use super::worker::{Shared, work};
@@ -46,7 +47,7 @@ impl Disk {
         let pool = BufferPool::default();
         let workers = options.threads.max(1);
         let (urgent, urgent_tasks) = unbounded();
-        let (verify, verify_tasks) = unbounded();
+        let (verify, verify_calls) = unbounded();
         let (slow, slow_tasks) = unbounded();
         let (checks, check_tasks) = unbounded();
         let (alive, stop) = crossbeam_channel::bounded(0);
@@ -57,11 +58,13 @@ impl Disk {
             choice: options.backend,
             mapped: Arc::new(Mapped::new(pool.clone())),
             mixed: Arc::new(Mixed::new(pool.clone())),
-            positional: Arc::new(Positional::new(pool)),
+            positional: Arc::new(Positional::new(pool.clone())),
+            pool,
             files: Arc::new(FileCache::new()),
             claims: Claims::default(),
             urgent,
             verify,
+            verifies: Verifies::new(workers),
             slow,
             checks,
             workers,
@@ -75,7 +78,8 @@ impl Disk {
             let slow = if number == 0 && workers > 1 { never() } else { slow_tasks.clone() };
             let queues = Queues {
                 urgent: urgent_tasks.clone(),
-                verify: verify_tasks.clone(),
+                verify: verify_calls.clone(),
+                verifying: Cell::new(false),
                 slow,
                 checks: check_tasks.clone(),
                 stop: stop.clone(),
@@ -124,6 +128,13 @@ impl Disk {
         }
     }
 
+    /// Room for a piece at once, if there is memory at hand. [`Job::OpenWindow`] otherwise.
+    #[must_use]
+    pub fn ready_window(&self, torrent: TorrentKey, piece: PieceIndex) -> Option<WriteWindow> {
+        let torrent = self.torrents().get(&torrent).filter(|torrent| torrent.create).cloned()?;
+        torrent.opened().ok()?.backend.ready_window(&torrent, piece)
+    }
+
     /// The next answer, if there is one.
     #[must_use]
     pub fn try_recv(&self) -> Option<Done> {
@@ -160,7 +171,9 @@ impl Disk {
             return self.shared.answer(Done::Verified { torrent: key, piece, result, digests: Vec::new() });
         };
         torrent.job_begins();
-        self.send(&self.shared.verify, Verify { torrent, piece, window, digests });
+        if self.shared.verifies.push(Verify { torrent, piece, window, digests }) {
+            self.send(&self.shared.verify, ());
+        }
     }
 
     fn send_of(&self, torrent: Arc<Torrent>, work: Work) {

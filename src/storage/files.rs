@@ -1,4 +1,4 @@
-//! Opening, making, reserving and removing a torrent's files. Runs on disk threads.
+//! Opening, making and removing a torrent's files. Runs on disk threads.
 //!
 //! Symbolic links: the download folder itself may be one, and what is only read may lie behind one. A file that is
 //! made or written is reached without following any link below the download folder, because a torrent (or an earlier
@@ -9,12 +9,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, StatVfs};
 use rustix::io::Errno;
 
 use super::error::StorageError;
@@ -73,7 +74,7 @@ pub(super) fn look_plain(place: &Place, below: &Path) -> Result<Option<FileState
 }
 
 impl FileState {
-    fn of(meta: &fs::Metadata) -> Self {
+    pub(super) fn of(meta: &fs::Metadata) -> Self {
         let mtime_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
         let allocated = meta.blocks().saturating_mul(STAT_BLOCK);
         Self { stamp: FileStamp { size: meta.len(), mtime_ns }, allocated }
@@ -214,24 +215,39 @@ pub(super) fn is_reserved(file: &LayoutFile, state: Option<&FileState>) -> bool 
     file.pad || state.is_some_and(|state| state.stamp.size == file.len && state.allocated >= file.len)
 }
 
-/// Makes every file of the torrent and reserves its space, before anything is written. Leaves alone what is there: the
-/// caller knows that the files are the torrent's, and that none is too long.
+/// When a torrent's files get their disk space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Space {
+    /// When they are made: who writes through a mapping gets a signal from a full disk, not an error.
+    First,
+    /// Later, behind the download (`reserve`), or when they are written.
+    Later,
+}
+
+/// Makes every file of the torrent, before anything is written. Leaves alone what is there: the caller knows that the
+/// files are the torrent's, and that none is too long.
 ///
 /// `states` is what [`look_plain`] said of each file. If the space does not do, nothing is made. `cancelled` is asked
 /// before each file: there may be very many.
-pub(super) fn reserve(
+pub(super) fn make(
     place: &Place,
     states: &[Option<FileState>],
+    space: Space,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(), StorageError> {
     fs::create_dir_all(&place.dir).map_err(|error| StorageError::io(&place.dir, "create", error))?;
     check_space(place, states)?;
     for ((index, file), state) in place.layout.files().iter().enumerate().zip(states) {
-        if !is_reserved(file, state.as_ref()) {
+        let state = state.as_ref();
+        let is_made = match space {
+            Space::First => is_reserved(file, state),
+            Space::Later => file.pad || state.is_some_and(|state| state.stamp.size == file.len),
+        };
+        if !is_made {
             if cancelled() {
                 return Err(StorageError::NotOpen);
             }
-            reserve_file(place, index, file.len, state.as_ref())?;
+            make_file(place, index, file.len, state, space)?;
         }
     }
     Ok(())
@@ -240,10 +256,7 @@ pub(super) fn reserve(
 /// Compares what the files still need with what the disk has.
 pub(super) fn check_space(place: &Place, states: &[Option<FileState>]) -> Result<(), StorageError> {
     let disk = rustix::fs::statvfs(&*place.dir).map_err(|errno| fault(&place.dir, "look at", errno))?;
-    if disk.f_blocks == 0 {
-        return Ok(()); // Some network file systems do not say.
-    }
-    let mut free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let Some(mut free) = free_bytes(&disk) else { return Ok(()) };
     for ((index, file), state) in place.layout.files().iter().enumerate().zip(states) {
         let has = state.map_or(0, |state| state.allocated);
         let needs = if file.pad { 0 } else { file.len.saturating_sub(has) };
@@ -255,7 +268,18 @@ pub(super) fn check_space(place: &Place, states: &[Option<FileState>]) -> Result
     Ok(())
 }
 
-fn reserve_file(place: &Place, index: usize, len: u64, before: Option<&FileState>) -> Result<(), StorageError> {
+/// Bytes that may still be written. Some network file systems do not say.
+pub(super) fn free_bytes(disk: &StatVfs) -> Option<u64> {
+    (disk.f_blocks > 0).then(|| disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+fn make_file(
+    place: &Place,
+    index: usize,
+    len: u64,
+    before: Option<&FileState>,
+    space: Space,
+) -> Result<(), StorageError> {
     let path = place.path(index);
     let below = path.strip_prefix(&place.dir).unwrap_or(&path);
     // What nobody has looked at may be somebody else's.
@@ -264,28 +288,40 @@ fn reserve_file(place: &Place, index: usize, len: u64, before: Option<&FileState
     if len == 0 {
         return Ok(());
     }
-    // The bare system call: the C library would write zeros where the file system cannot reserve.
-    let answer = rustix::io::retry_on_intr(|| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len));
-    match answer {
-        Ok(()) => Ok(()),
-        Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
-            // Give back what the attempt took.
-            let size = before.map_or(0, |state| state.stamp.size);
-            let _ = file.set_len(size);
-            if before.is_none() {
-                let _ = remove_plain(place, below);
-            }
-            let has = before.map_or(0, |state| state.allocated);
-            Err(StorageError::DiskFull { path, missing: len.saturating_sub(has) })
+    let size = before.map_or(0, |state| state.stamp.size);
+    let give_back = || {
+        let _ = file.set_len(size);
+        if before.is_none() {
+            let _ = remove_plain(place, below);
         }
-        // It has its length then, and a write may still find the disk full.
-        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV) => {
-            if before.is_none_or(|state| state.stamp.size < len) {
-                file.set_len(len).map_err(|error| StorageError::io(&path, "extend", error))?;
-            }
-            Ok(())
+    };
+    let answer = match space {
+        Space::First => allocate(&file, FallocateFlags::empty(), 0..len),
+        Space::Later => Ok(false),
+    };
+    match answer {
+        Ok(false) if size < len => file.set_len(len).map_err(|error| {
+            give_back();
+            StorageError::io(&path, "extend", error)
+        }),
+        Ok(_) => Ok(()),
+        Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
+            give_back();
+            let has = before.map_or(0, |state| state.allocated);
+            Err(StorageError::DiskFull { path: path.clone(), missing: len.saturating_sub(has) })
         }
         Err(errno) => Err(fault(&path, "reserve space for", errno)),
+    }
+}
+
+/// Reserves disk space. False if the file system cannot.
+pub(super) fn allocate(file: &File, flags: FallocateFlags, range: Range<u64>) -> Result<bool, Errno> {
+    let len = range.end.saturating_sub(range.start);
+    // The bare system call: the C library would write zeros where the file system cannot reserve.
+    match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, flags, range.start, len)) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV) => Ok(false),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the reactor thread asks of the disk threads, and what comes back. Every job ends in exactly one [`Done`] that
-//! names it, but [`Job::Release`] and [`Job::ReleaseWrite`], which end in none; an open also tells its progress.
+//! names it, but [`Job::Release`] and [`Job::ReleaseWrite`], which end in none; an open also tells its progress, and may
+//! tell of trouble later.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,7 +74,8 @@ pub struct DiskOptions {
 /// One request to the disk threads.
 #[derive(Debug)]
 pub enum Job {
-    /// Finds out what is there; to write, also makes folders and files and reserves their space. Files of other people
+    /// Finds out what is there; to write, also makes folders and files and sees that there is space for them, which is
+    /// reserved before the answer for mapped files and after it for others. Files of other people
     /// or other torrents are an error, and are left as they are.
     Open {
         /// Name of the torrent in all further jobs.
@@ -171,6 +173,13 @@ pub enum Done {
         result: Result<Bitfield, StorageError>,
         /// Pieces that had to be read and hashed to know.
         hashed: u32,
+    },
+    /// Comes some time after a good open, if the disk has no room for what is to be downloaded.
+    NotReserved {
+        /// Torrent.
+        torrent: TorrentKey,
+        /// Why its space could not be reserved.
+        error: StorageError,
     },
     /// Answers [`Job::OpenWindow`].
     WindowOpened {

@@ -25,6 +25,7 @@ mod mapping;
 mod ownership;
 mod piece_buffer;
 mod queues;
+mod reserve;
 mod resume;
 mod sha1_pair;
 #[cfg(test)]

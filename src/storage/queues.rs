@@ -1,12 +1,14 @@
 //! What waits for the disk threads, and in which order it is taken.
 //!
 //! Four queues keep what waits for a disk from holding up what waits for memory. *Urgent*: windows, served by every
-//! thread first. *Verify*: pieces to hash, two at a time where the processor can. *Slow*: opens, commits and closes,
-//! which may sync; with two or more threads one of them never takes these. *Check*: slices of running checks, which every
+//! thread first. *Verify*: pieces to hash, two at a time where the processor can. *Slow*: opens, commits, closes, which
+//! may sync, and slices of reservations; with two or more threads one of them never takes these. *Check*: slices of running checks, which every
 //! thread takes when nothing else is there, and puts back. The queues have no bound of their own: what the reactor may
 //! have under way is bounded by its piece buffer, and the handle must never make it wait.
 
-use std::sync::Arc;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, select};
 
@@ -14,6 +16,7 @@ use super::check::Check;
 use super::error::StorageError;
 use super::job::{Done, Ending};
 use super::mapping::{ReadWindow, WriteWindow};
+use super::reserve::Reservation;
 use super::sha1_pair::has_two_lanes;
 use super::torrent::Torrent;
 use crate::types::{PieceIndex, TorrentKey};
@@ -41,13 +44,18 @@ pub(super) enum Work {
     Probe(Vec<ReadWindow>),
     /// The end of an open.
     Conclude(Arc<Check>),
+    /// What an open leaves to be done behind the download.
+    Reserve(Reservation),
     Commit,
     Close(Ending),
 }
 
 impl Work {
     pub(super) const fn is_slow(&self) -> bool {
-        matches!(self, Self::Open | Self::Conclude(_) | Self::Probe(_) | Self::Commit | Self::Close(_))
+        matches!(
+            self,
+            Self::Open | Self::Conclude(_) | Self::Reserve(_) | Self::Probe(_) | Self::Commit | Self::Close(_)
+        )
     }
 
     /// The answer for a torrent that is not open.
@@ -55,6 +63,7 @@ impl Work {
         let error = StorageError::NotOpen;
         match self {
             Self::Open | Self::Conclude(_) => Done::Opened { torrent, result: Err(error), hashed: 0 },
+            Self::Reserve(_) => Done::NotReserved { torrent, error },
             Self::OpenWindow(piece) => Done::WindowOpened { torrent, piece, result: Err(error) },
             Self::Populate(piece) => Done::Populated { torrent, piece, result: Err(error) },
             Self::Probe(_) => Done::Probed { torrent, result: Err(error) },
@@ -64,10 +73,28 @@ impl Work {
     }
 }
 
+/// Received pieces that wait for their hash. Two at once take little longer than one, so a thread that is at it takes what
+/// came meanwhile, and another one is called only if two wait: it would take the one away, and both were half as fast.
+pub(super) struct Verifies<T = Verify> {
+    /// Pieces that a thread hashes at once.
+    lanes: usize,
+    workers: usize,
+    waiting: Mutex<Waiting<T>>,
+}
+
+struct Waiting<T> {
+    pieces: VecDeque<T>,
+    /// Threads that are at it, or were called.
+    threads: usize,
+}
+
 /// One thread's ends of the queues.
 pub(super) struct Queues {
     pub(super) urgent: Receiver<Task>,
-    pub(super) verify: Receiver<Verify>,
+    /// Calls to the pieces that wait in [`Verifies`].
+    pub(super) verify: Receiver<()>,
+    /// This thread was called and goes on until none waits.
+    pub(super) verifying: Cell<bool>,
     pub(super) slow: Receiver<Task>,
     pub(super) checks: Receiver<Arc<Check>>,
     /// Never gets a message; disconnected when the handle is gone.
@@ -77,17 +104,22 @@ pub(super) struct Queues {
 pub(super) enum Next {
     Task(Task),
     Verify(Verify, Option<Verify>),
+    /// Nothing after all: look again.
+    Nothing,
     Check(Arc<Check>),
     Stop,
 }
 
 impl Queues {
-    pub(super) fn next(&self) -> Next {
+    pub(super) fn next(&self, verifies: &Verifies) -> Next {
         if let Ok(task) = self.urgent.try_recv() {
             return Next::Task(task);
         }
-        if let Ok(first) = self.verify.try_recv() {
-            return self.with_second(first);
+        if self.verifying.get() || self.verify.try_recv().is_ok() {
+            match self.take(verifies) {
+                Next::Nothing => {}
+                next => return next,
+            }
         }
         if let Ok(task) = self.slow.try_recv() {
             return Next::Task(task);
@@ -97,15 +129,81 @@ impl Queues {
         }
         select! {
             recv(self.urgent) -> task => task.map_or(Next::Stop, Next::Task),
-            recv(self.verify) -> first => first.map_or(Next::Stop, |first| self.with_second(first)),
+            recv(self.verify) -> call => call.map_or(Next::Stop, |()| self.take(verifies)),
             recv(self.slow) -> task => task.map_or(Next::Stop, Next::Task),
             recv(self.checks) -> check => check.map_or(Next::Stop, Next::Check),
             recv(self.stop) -> _ => Next::Stop,
         }
     }
 
-    /// Another piece that waits to be verified, if two at once are faster than one after the other.
-    fn with_second(&self, first: Verify) -> Next {
-        Next::Verify(first, if has_two_lanes() { self.verify.try_recv().ok() } else { None })
+    /// What a thread that was called does next.
+    fn take(&self, verifies: &Verifies) -> Next {
+        let (first, second) = verifies.take();
+        self.verifying.set(first.is_some());
+        first.map_or(Next::Nothing, |first| Next::Verify(first, second))
+    }
+}
+
+impl Verifies {
+    /// None yet, for so many threads.
+    pub(super) fn new(workers: usize) -> Self {
+        Self::in_lanes(if has_two_lanes() { 2 } else { 1 }, workers)
+    }
+}
+
+impl<T> Verifies<T> {
+    fn in_lanes(lanes: usize, workers: usize) -> Self {
+        Self { lanes, workers, waiting: Mutex::new(Waiting { pieces: VecDeque::new(), threads: 0 }) }
+    }
+
+    /// Puts a piece at the end. True if a thread has to be called.
+    #[must_use]
+    pub(super) fn push(&self, verify: T) -> bool {
+        let mut waiting = self.waiting();
+        waiting.pieces.push_back(verify);
+        let call = waiting.threads == 0 || waiting.threads < self.workers && waiting.pieces.len() >= self.lanes;
+        waiting.threads += usize::from(call);
+        call
+    }
+
+    /// One or two pieces for a thread that was called. If there are none, it has to be called again.
+    fn take(&self) -> (Option<T>, Option<T>) {
+        let mut waiting = self.waiting();
+        let first = waiting.pieces.pop_front();
+        if first.is_none() {
+            waiting.threads = waiting.threads.saturating_sub(1);
+        }
+        let second = if self.lanes > 1 { waiting.pieces.pop_front() } else { None };
+        (first, second)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thread_takes_what_comes_and_another_is_called_only_for_two() {
+        let verifies = Verifies::in_lanes(2, 2);
+        assert!(verifies.push(1));
+        assert_eq!(verifies.take(), (Some(1), None));
+        assert!(!verifies.push(2), "the thread that is at it comes back for it");
+        assert!(verifies.push(3), "it would take too long over the other one");
+        assert!(!verifies.push(4) && !verifies.push(5), "there are no more threads");
+        assert_eq!(verifies.take(), (Some(2), Some(3)));
+        assert_eq!(verifies.take(), (Some(4), Some(5)));
+        assert_eq!((verifies.take(), verifies.take()), ((None, None), (None, None)));
+        assert!(verifies.push(6), "all have gone to sleep");
+    }
+
+    #[test]
+    fn with_one_lane_every_piece_gets_a_thread() {
+        let verifies = Verifies::in_lanes(1, 2);
+        assert!(verifies.push(1) && verifies.push(2) && !verifies.push(3));
+        assert_eq!(verifies.take(), (Some(1), None));
     }
 }

@@ -9,10 +9,11 @@ use super::backend::{self, Backend};
 use super::check::{self, Check, Outcome, Slice};
 use super::claims::Claims;
 use super::error::StorageError;
-use super::files::{self, FileCache};
+use super::files::{self, FileCache, Space};
 use super::job::{BackendChoice, Done, Ending, Verified};
-use super::mapping::{ReadWindow, WriteWindow};
-use super::queues::{Next, Queues, Task, Verify, Work};
+use super::mapping::{BufferPool, ReadWindow, WriteWindow};
+use super::queues::{Next, Queues, Task, Verifies, Verify, Work};
+use super::reserve::Reservation;
 use super::resume::ResumeDb;
 use super::torrent::{Opened, Torrent};
 use super::verify::{PieceReader, block_digests, hash_window, hash_windows};
@@ -25,10 +26,13 @@ pub(super) struct Shared {
     pub(super) mapped: Arc<dyn Backend>,
     pub(super) mixed: Arc<dyn Backend>,
     pub(super) positional: Arc<dyn Backend>,
+    /// Memory of the back ends.
+    pub(super) pool: BufferPool,
     pub(super) files: Arc<FileCache>,
     pub(super) claims: Claims,
     pub(super) urgent: Sender<Task>,
-    pub(super) verify: Sender<Verify>,
+    pub(super) verify: Sender<()>,
+    pub(super) verifies: Verifies,
     pub(super) slow: Sender<Task>,
     pub(super) checks: Sender<Arc<Check>>,
     /// Number of disk threads.
@@ -42,12 +46,13 @@ pub(super) struct Shared {
 pub(super) fn work(shared: &Shared, queues: &Queues) {
     let mut reader = PieceReader::default();
     loop {
-        match queues.next() {
+        match queues.next(&shared.verifies) {
             Next::Task(Task::Of(torrent, work)) => shared.run(&torrent, work),
             Next::Task(Task::Release(windows)) => drop(windows),
             Next::Task(Task::ReleaseWrite(window)) => drop(window),
             Next::Verify(first, second) => shared.run_verify(first, second),
             Next::Check(check) => shared.run_check(&check, &mut reader),
+            Next::Nothing => {}
             Next::Stop => return,
         }
     }
@@ -63,6 +68,11 @@ impl Shared {
                 Err(error) => self.open_failed(torrent, error, 0),
             },
             Work::Conclude(check) => self.conclude(torrent, &check),
+            Work::Reserve(reservation) => {
+                if !self.reserve(torrent, reservation) {
+                    return; // The job goes on.
+                }
+            }
             Work::OpenWindow(piece) => {
                 let result = self.open_window(torrent, piece);
                 self.answer(Done::WindowOpened { torrent: key, piece, result });
@@ -77,6 +87,9 @@ impl Shared {
             }
             Work::Commit => {
                 let result = torrent.commit(resume, false);
+                if torrent.is_complete() {
+                    self.pool.shrink(); // If others are still downloading they get theirs anew.
+                }
                 self.answer(Done::Committed { torrent: key, result });
             }
             Work::Close(ending) => return self.close(torrent, ending),
@@ -94,25 +107,33 @@ impl Shared {
     }
 
     fn run_verify(&self, first: Verify, second: Option<Verify>) {
-        match second {
+        let ended = match second {
             None => {
                 let hash = hash_window(&first.window);
-                self.end_verify(first, hash);
+                [Some(self.end_verify(first, hash)), None]
             }
             Some(second) => {
                 let [hash, second_hash] = hash_windows([&first.window, &second.window]);
-                self.end_verify(first, hash);
-                self.end_verify(second, second_hash);
+                [Some(self.end_verify(first, hash)), Some(self.end_verify(second, second_hash))]
             }
-        }
+        };
+        // Both, and then one wake-up.
+        let torrents = ended.map(|ended| {
+            ended.map(|(torrent, done)| {
+                let _ = self.done.send(done);
+                torrent
+            })
+        });
+        (self.wake)();
+        torrents.iter().flatten().for_each(|torrent| self.job_ends(torrent));
     }
 
-    fn end_verify(&self, verify: Verify, hash: Result<PieceHash, StorageError>) {
+    fn end_verify(&self, verify: Verify, hash: Result<PieceHash, StorageError>) -> (Arc<Torrent>, Done) {
         let Verify { torrent, piece, window, digests } = verify;
         let digests = if digests { block_digests(&window).unwrap_or_default() } else { Vec::new() };
         let result = hash.and_then(|hash| self.keep(&torrent, piece, window, hash));
-        self.answer(Done::Verified { torrent: torrent.key, piece, result, digests });
-        self.job_ends(&torrent);
+        let done = Done::Verified { torrent: torrent.key, piece, result, digests };
+        (torrent, done)
     }
 
     /// Puts a piece into its files if its hash is right.
@@ -159,17 +180,22 @@ impl Shared {
     }
 
     /// Ends an open whose check is through.
-    fn conclude(&self, torrent: &Torrent, check: &Check) {
+    fn conclude(&self, torrent: &Arc<Torrent>, check: &Check) {
         let cancelled = || self.stopping.load(Ordering::Relaxed) || torrent.closing.load(Ordering::Relaxed);
-        let outcome = check.finish(self.resume.as_ref(), &self.claims, &cancelled);
+        let backend = self.backend_for(torrent);
+        let outcome = check.finish(self.resume.as_ref(), &self.claims, backend.space(), &cancelled);
         // An idle torrent has no open file.
         self.files.forget(torrent.key);
         let Outcome { have, synced, state_dir, news } = match outcome {
             Ok(outcome) => outcome,
             Err(error) => return self.open_failed(torrent, error, check.hashed()),
         };
-        let opened = Opened { backend: self.backend_for(torrent), state_dir };
-        torrent.set_opened(opened, have.clone(), synced.as_ref());
+        // Without a disk, reserving is as dear as writing, and nothing is fragmented.
+        let reserve = torrent.create
+            && !have.is_full()
+            && backend.space() == Space::Later
+            && !backend::is_in_memory(&torrent.place.dir);
+        torrent.set_opened(Opened { backend, state_dir }, have.clone(), synced.as_ref());
         self.answer(Done::Opened { torrent: torrent.key, result: Ok(have), hashed: check.hashed() });
         if let (Some(stamps), Some(resume)) = (news, &self.resume) {
             let result = torrent.remember(resume, stamps);
@@ -178,6 +204,23 @@ impl Shared {
                 self.answer(Done::Committed { torrent: torrent.key, result });
             }
         }
+        if reserve {
+            torrent.job_begins();
+            let _ = self.slow.send(Task::Of(Arc::clone(torrent), Work::Reserve(Reservation::default())));
+        }
+    }
+
+    /// Reserves a slice of a torrent's space. True if that was the last.
+    fn reserve(&self, torrent: &Arc<Torrent>, reservation: Reservation) -> bool {
+        match reservation.go_on(torrent, self.resume.as_ref()) {
+            Ok(Some(next)) if !self.stopping.load(Ordering::Relaxed) => {
+                let _ = self.slow.send(Task::Of(Arc::clone(torrent), Work::Reserve(next)));
+                return false;
+            }
+            Ok(_) => {}
+            Err(error) => self.answer(Done::NotReserved { torrent: torrent.key, error }),
+        }
+        true
     }
 
     fn open_failed(&self, torrent: &Torrent, error: StorageError, hashed: u32) {

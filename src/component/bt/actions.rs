@@ -43,7 +43,9 @@ impl Bt {
         match action {
             Action::Send { peer, command } => net.send(peer, &command),
             Action::Upload { peer, block } => self.upload(net, peer, block),
-            Action::OpenWindow(piece) => self.open_window(net, key, piece),
+            Action::OpenWindow(piece) => {
+                self.open_window(net, key, piece);
+            }
             Action::Verify { piece, digests } => self.verify(key, piece, digests),
             Action::CloseWindow(piece) => self.close_window(net, key, piece),
             Action::Connect(addr) => {
@@ -78,18 +80,32 @@ impl Bt {
         }
     }
 
-    pub(super) fn open_window(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) {
-        let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        let Some(metainfo) = &torrent.metainfo else { return };
+    /// Opens a piece's window. True if that is done already, and the torrent has to be drained.
+    fn open_window(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) -> bool {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return false };
+        let Some(metainfo) = &torrent.metainfo else { return false };
         let len = metainfo.info.geometry.piece_len(piece);
         if !self.buffer.reserve_write(len) {
             self.waiting_windows.push_back((key, piece));
-            return self.arm_room(net);
+            self.arm_room(net);
+            return false;
         }
         torrent.reserved.insert(piece, len);
+        let ready = self.disk.ready_window(key, piece);
+        let opened = match (&mut torrent.phase, ready) {
+            (Phase::Running(engine), Some(window)) => {
+                torrent.windows.insert(piece, window);
+                engine.window_opened(net.now(), piece);
+                true
+            }
+            _ => {
+                self.disk.submit(Job::OpenWindow { torrent: key, piece });
+                false
+            }
+        };
         let evicted = self.buffer.make_room();
         self.release(evicted);
-        self.disk.submit(Job::OpenWindow { torrent: key, piece });
+        opened
     }
 
     /// Room in the piece buffer became free: open what waited for it.
@@ -97,8 +113,9 @@ impl Bt {
         for _ in 0..self.waiting_windows.len() {
             let Some((key, piece)) = self.waiting_windows.pop_front() else { return };
             let waiting = self.waiting_windows.len();
-            self.open_window(net, key, piece);
-            if self.waiting_windows.len() > waiting {
+            if self.open_window(net, key, piece) {
+                self.drain(net, key);
+            } else if self.waiting_windows.len() > waiting {
                 // Still no room: it went to the back, its turn is first again next time.
                 self.waiting_windows.rotate_right(1);
                 return;

@@ -52,6 +52,7 @@ impl Bt {
                     self.mark_stale(net, torrent);
                 }
                 Done::Opened { torrent, result, hashed } => self.opened(net, torrent, result, hashed),
+                Done::NotReserved { torrent, error } => self.storage_failed(net, torrent, &error),
                 Done::WindowOpened { torrent, piece, result } => self.window_opened(net, torrent, piece, result),
                 Done::Verified { torrent, piece, result, digests } => {
                     self.verified(net, torrent, piece, result, &digests);

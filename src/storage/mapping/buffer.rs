@@ -1,7 +1,7 @@
 //! Anonymous memory for pieces, used again and again: a fresh page costs more than the copy into it.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -23,17 +23,31 @@ pub(super) struct Buffer {
 impl BufferPool {
     /// Memory for `len` bytes, resident. What is in it is left over from earlier use: the caller overwrites it.
     pub(super) fn take(&self, len: usize) -> io::Result<Buffer> {
-        let idle = {
-            let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // Up to twice the length: a short last piece may use a full buffer, a small torrent not a huge one.
-            let fit = idle.iter().position(|map| (len..=len.saturating_mul(2)).contains(&map.len()));
-            fit.map(|at| idle.swap_remove(at))
-        };
-        let map = match idle {
-            Some(map) => map,
-            None => MmapOptions::new().len(len).populate().map_anon()?.into(),
-        };
-        Ok(Buffer { map: Some(map), pool: self.clone() })
+        match self.take_idle(len) {
+            Some(buffer) => Ok(buffer),
+            None => {
+                let map = MmapOptions::new().len(len).populate().map_anon()?.into();
+                Ok(Buffer { map: Some(map), pool: self.clone() })
+            }
+        }
+    }
+
+    /// The same, if there is such memory that nobody uses: takes no time then.
+    pub(super) fn take_idle(&self, len: usize) -> Option<Buffer> {
+        let mut idle = self.idle();
+        // Up to twice the length: a short last piece may use a full buffer, a small torrent not a huge one.
+        let at = idle.iter().position(|map| (len..=len.saturating_mul(2)).contains(&map.len()))?;
+        Some(Buffer { map: Some(idle.swap_remove(at)), pool: self.clone() })
+    }
+
+    /// Gives back what nobody uses.
+    pub(in crate::storage) fn shrink(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle); // Unmapping is slow; not under the lock.
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<MmapRaw>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -47,7 +61,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(map) = self.map.take() else { return };
-        let mut idle = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.pool.idle();
         let kept: usize = idle.iter().map(MmapRaw::len).sum();
         if kept.saturating_add(map.len()) <= IDLE_LIMIT {
             idle.push(map);
@@ -69,6 +83,16 @@ mod tests {
         assert_eq!(pool.take(80_000).unwrap().as_ptr(), first);
         assert_ne!(pool.take(1000).unwrap().as_ptr(), first);
         assert_eq!(pool.0.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn only_idle_memory_is_at_hand_at_once_and_it_can_be_given_back() {
+        let pool = BufferPool::default();
+        assert!(pool.take_idle(1000).is_none());
+        drop(pool.take(1000).unwrap());
+        assert!(pool.take_idle(1000).is_some());
+        pool.shrink();
+        assert!(pool.take_idle(1000).is_none());
     }
 
     #[test]

@@ -95,8 +95,11 @@ impl Segment {
     }
 
     fn buffer(pool: &BufferPool, begin: u32, len: u32) -> io::Result<Self> {
-        let buffer = pool.take(len as usize)?;
-        Ok(Self { begin, len, memory: Memory::Buffer(buffer) })
+        Ok(Self::of(pool.take(len as usize)?, begin, len))
+    }
+
+    const fn of(buffer: Buffer, begin: u32, len: u32) -> Self {
+        Self { begin, len, memory: Memory::Buffer(buffer) }
     }
 
     fn populate(&self, writable: bool) -> io::Result<()> {
@@ -209,9 +212,23 @@ impl WriteWindow {
         len: u32,
         spans: impl Iterator<Item = Span>,
     ) -> io::Result<Self> {
-        let segment = Segment::buffer(pool, 0, len)?;
+        Ok(Self::whole(Segment::buffer(pool, 0, len)?, place, spans))
+    }
+
+    /// The same, if there is memory that nobody uses: takes no time then.
+    pub(in crate::storage) fn buffered_idle(
+        pool: &BufferPool,
+        place: &Arc<Place>,
+        len: u32,
+        spans: impl Iterator<Item = Span>,
+    ) -> Option<Self> {
+        Some(Self::whole(Segment::of(pool.take_idle(len as usize)?, 0, len), place, spans))
+    }
+
+    fn whole(segment: Segment, place: &Arc<Place>, spans: impl Iterator<Item = Span>) -> Self {
+        let len = segment.len;
         spans.filter(|span| span.pad).for_each(|span| segment.clear(span.begin..span.begin + span.len));
-        Ok(Self(Window { place: Arc::clone(place), segments: Box::new([segment]), len, buffered: true }))
+        Self(Window { place: Arc::clone(place), segments: Box::new([segment]), len, buffered: true })
     }
 
     /// Bytes in the piece.

@@ -4,6 +4,9 @@ use std::fs::File;
 use std::process::Command;
 
 use super::*;
+use crate::storage::files::{self, FileCache, Space};
+use crate::storage::layout::Place;
+use crate::storage::reserve::Reservation;
 
 #[test]
 fn a_file_cut_short_under_its_windows_is_an_error_of_the_torrent() {
@@ -141,7 +144,7 @@ fn a_full_disk_under_a_file_with_holes_is_an_error_not_a_signal() {
     let Some(disk) = std::env::var_os(SMALL_DISK) else {
         return on_a_small_disk("a_full_disk_under_a_file_with_holes_is_an_error_not_a_signal");
     };
-    for backend in [BackendChoice::Mapped, BackendChoice::Positional] {
+    for backend in BACKENDS {
         let torrent = Torrent::in_root(tempfile::tempdir_in(&disk).unwrap(), 256 * 1024, &[("a", 1 << 20, false)]);
         let running = torrent.start(backend);
         running.download(&torrent);
@@ -170,4 +173,24 @@ fn a_full_disk_under_a_file_with_holes_is_an_error_not_a_signal() {
         running.receive(&torrent, piece);
         running.close(Ending::Clean).unwrap();
     }
+}
+
+#[test]
+fn a_disk_that_fills_up_behind_the_open_is_an_error_before_its_last_byte_is_taken() {
+    let Some(disk) = std::env::var_os(SMALL_DISK) else {
+        return on_a_small_disk("a_disk_that_fills_up_behind_the_open_is_an_error_before_its_last_byte_is_taken");
+    };
+    let torrent = Torrent::in_root(tempfile::tempdir_in(&disk).unwrap(), 256 * 1024, &[("a", 3 << 20, false)]);
+    let place = Place { dir: torrent.dir(), layout: Arc::clone(&torrent.layout) };
+    let mode = (CheckMode::TrustResume, Writing::Repair);
+    let (hashes, files) = (Arc::clone(&torrent.hashes), Arc::new(FileCache::new()));
+    files::make(&place, &[None], Space::Later, &|| false).unwrap();
+    let opened = crate::storage::torrent::Torrent::new(KEY, InfoHash::new([1; 20]), place, hashes, mode, files);
+    fs::write(torrent.root.path().join("filler"), vec![1; 2 << 20]).unwrap();
+    let refused = Reservation::default().go_on(&opened, None);
+    let named =
+        matches!(&refused, Err(StorageError::DiskFull { path, missing: 3_145_728 }) if *path == torrent.path(0));
+    assert!(named, "{refused:?}");
+    let free = rustix::fs::statvfs(&disk).map(|disk| disk.f_bavail * disk.f_frsize).unwrap();
+    assert!(free >= 1 << 20, "{free}");
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::storage::files;
+use crate::storage::files::{self, Space};
 use crate::storage::layout::Place;
 
 /// The torrents that every back end must be able to download and serve.
@@ -181,7 +181,7 @@ fn the_making_of_very_many_files_can_be_broken_off() {
     let place = Place { dir: torrent.dir().into(), layout: Arc::clone(&torrent.layout) };
     let asked = Cell::new(0);
     let cancelled = || asked.replace(asked.get() + 1) > 0;
-    let answer = files::reserve(&place, &[None, None], &cancelled);
+    let answer = files::make(&place, &[None, None], Space::Later, &cancelled);
     assert!(matches!(answer, Err(StorageError::NotOpen)), "{answer:?}");
     assert!(torrent.path(0).exists() && !torrent.path(1).exists());
 }
