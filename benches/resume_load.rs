@@ -3,7 +3,14 @@
 //!
 //! Data lies in `/dev/shm` where that exists, so that the disk is not what is measured.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a benchmark may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a benchmark may panic"
+)]
 
 use std::net::Ipv4Addr;
 use std::path::Path;
