@@ -29,7 +29,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "web")]
 pub mod daemon;
-#[cfg(any(feature = "cli", feature = "web"))]
+#[cfg(any(all(feature = "cli", feature = "resume"), feature = "web"))]
 mod folders;
 #[cfg(any(feature = "cli", feature = "web"))]
 pub mod logging;

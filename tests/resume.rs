@@ -1,5 +1,5 @@
 //! Stopping in the middle of a download, in order and not, and going on.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "resume"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -134,7 +134,12 @@ enum Command {
 /// What stands below the list of commands.
 fn after_help() -> String {
     let examples: Vec<&str> = EXAMPLES.into_iter().filter(|(there, _)| *there).map(|(_, lines)| lines).collect();
-    let parts = [("web", cfg!(feature = "web")), ("xmpp", cfg!(feature = "xmpp")), ("https", cfg!(feature = "https"))];
+    let parts = [
+        ("web", cfg!(feature = "web")),
+        ("xmpp", cfg!(feature = "xmpp")),
+        ("https", cfg!(feature = "https")),
+        ("resume", cfg!(feature = "resume")),
+    ];
     let left_out: Vec<&str> = parts.into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect();
     let mut text = format!("Examples:\n{}\n\nExit codes: 0 done, 1 failed, 2 wrong use", examples.join("\n"));
     text += if cfg!(feature = "web") { ", 3 no daemon reached." } else { "." };

@@ -13,6 +13,7 @@ use super::progress::{Picture, Progress, fetching};
 use crate::component::bt::BtOptions;
 use crate::component::event::{Event, Lifecycle, NewTorrent, TorrentSource};
 use crate::component::snapshot::{TorrentState, TorrentStatus};
+#[cfg(feature = "resume")]
 use crate::folders;
 use crate::node::Engine;
 use crate::proto::metainfo::Magnet;
@@ -177,6 +178,7 @@ fn describe(status: &TorrentStatus) -> String {
 }
 
 /// The resume data of downloads without a daemon. Without a place for it everything works, and is checked again.
+#[cfg(feature = "resume")]
 fn state_file() -> Option<PathBuf> {
     let folder = folders::data_dir()?;
     match folders::create_private_dir(&folder) {
@@ -186,6 +188,12 @@ fn state_file() -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// Without resume data everything works, and is checked again.
+#[cfg(not(feature = "resume"))]
+const fn state_file() -> Option<PathBuf> {
+    None
 }
 
 fn interrupted(complete: bool, progress: &Progress) -> Result<(), CliError> {

@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod bt;
 pub mod event;
+#[cfg(feature = "resume")]
 pub mod library;
 #[cfg(feature = "web")]
 pub mod rpc;

@@ -144,7 +144,14 @@ pub enum StorageError {
         /// Its version.
         version: i64,
     },
+    /// Resume data was asked for, and this program is built without it.
+    #[error("no resume data can be kept in {}: built without the cargo feature `resume`", path.display())]
+    NoResumeData {
+        /// The database file.
+        path: PathBuf,
+    },
     /// A database could not be read or written for another reason.
+    #[cfg(feature = "resume")]
     #[error("cannot {action} {what} in {}: {source}", path.display())]
     State {
         /// The database file.

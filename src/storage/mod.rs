@@ -13,6 +13,7 @@ mod check;
 mod claims;
 pub mod create;
 mod cursor;
+#[cfg(feature = "resume")]
 mod database;
 mod disk;
 mod error;
@@ -25,12 +26,19 @@ mod mapping;
 mod ownership;
 mod piece_buffer;
 mod queues;
+mod record;
 mod reserve;
+#[cfg(feature = "resume")]
+mod resume;
+#[cfg(not(feature = "resume"))]
+#[path = "no_resume.rs"]
 mod resume;
 mod sha1_pair;
 #[cfg(test)]
+#[cfg(feature = "resume")]
 mod tests;
 mod torrent;
+#[cfg(feature = "resume")]
 mod torrent_list;
 mod verify;
 mod worker;
@@ -44,4 +52,5 @@ pub use layout::{Layout, LayoutError, LayoutFile, Span};
 pub(crate) use mapping::test_window;
 pub use mapping::{ReadWindow, WriteWindow};
 pub use piece_buffer::PieceBuffer;
+#[cfg(feature = "resume")]
 pub use torrent_list::{ListedTorrent, TorrentList};

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::error::StorageError;
 use super::files::{FileStamp, FileState};
-use super::resume::Record;
+use super::record::Record;
 use super::torrent::Torrent;
 use crate::types::Bitfield;
 

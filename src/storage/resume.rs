@@ -16,6 +16,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::database::Kind;
 use super::error::StorageError;
 use super::files::FileStamp;
+use super::record::Record;
 use crate::types::{Bitfield, InfoHash};
 
 /// Version of the tables below, kept in the file's `user_version`.
@@ -39,15 +40,6 @@ const STAMP_LEN: usize = 16;
 
 /// Length that stands for a file that is not there.
 const NO_FILE: u64 = u64::MAX;
-
-/// What is remembered of one torrent in one folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    /// Pieces that are on disk.
-    pub(super) have: Bitfield,
-    /// After a clean stop: every file as it was then, `None` for one that was not there.
-    pub(super) clean: Option<Vec<Option<FileStamp>>>,
-}
 
 /// The open database.
 pub(super) struct ResumeDb {

@@ -13,7 +13,8 @@ use super::error::StorageError;
 use super::files::{self, Access, FileCache, FileStamp};
 use super::job::{CheckMode, Ending, Writing};
 use super::layout::Place;
-use super::resume::{Record, ResumeDb};
+use super::record::Record;
+use super::resume::ResumeDb;
 use crate::types::{Bitfield, InfoHash, PieceHash, PieceIndex, TorrentKey};
 
 /// From this number of files on, the whole file system is synced at once: one wait instead of one for each file.
