@@ -1,7 +1,9 @@
 //! How fast a piece in a window is received and verified, for both back ends. Reports bytes of pieces per second.
 //!
 //! `sha1_*` is verification alone: the job goes to a disk thread, the answer comes back with a wrong hash and thus with
-//! the window, which goes in again; nothing is written. `receive_*` is the whole way: window, blocks, hash, file.
+//! the window, which goes in again; nothing is written. `sha1_*/positional_2_streams`: two pieces wait at a time, which a
+//! disk thread hashes at once; `..._2_threads`: enough of them for two disk threads. `receive_*` is the whole way: window,
+//! blocks, hash, file.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -25,6 +27,8 @@ const KEY: TorrentKey = TorrentKey(1);
 /// Pieces of the torrent that `receive_*` goes round in.
 const PIECES: u64 = 16;
 
+const SIZES: [(&str, u64); 2] = [("256KiB", 256 * 1024), ("4MiB", 4 * 1024 * 1024)];
+
 struct Bench {
     disk: Disk,
     woken: Receiver<()>,
@@ -33,10 +37,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(backend: BackendChoice, piece_length: u64, hash: PieceHash) -> Self {
+    fn new(threads: usize, backend: BackendChoice, piece_length: u64, hash: PieceHash) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let (wake, woken) = bounded(1);
-        let options = DiskOptions { threads: 1, backend, state: None };
+        let options = DiskOptions { threads, backend, state: None };
         let disk =
             Disk::start(&options, Arc::new(move || wake.try_send(()).unwrap_or_default())).expect("disk threads");
         let geometry = Geometry::new(PIECES * piece_length, piece_length).expect("sizes");
@@ -77,15 +81,44 @@ impl Bench {
     }
 }
 
+/// Pieces that are verified side by side: each goes in again as soon as it is back.
+fn side_by_side(c: &mut Criterion) {
+    let mut group = c.benchmark_group("piece_verify");
+    for (size, piece_length) in SIZES {
+        for (streams, threads) in [(1, 2), (2, 1), (2, 2)] {
+            let bench = Bench::new(threads, BackendChoice::Positional, piece_length, PieceHash::new([0; 20]));
+            let count = streams * threads;
+            let mut windows: Vec<_> =
+                bench.geometry.pieces().take(count).map(|piece| (piece, bench.open_window(piece))).collect();
+            group.throughput(Throughput::Bytes(piece_length * count as u64));
+            let name = format!("positional_{streams}_streams_{threads}_threads");
+            group.bench_function(BenchmarkId::new(format!("sha1_{size}"), name), |b| {
+                b.iter(|| {
+                    for (piece, window) in windows.drain(..) {
+                        bench.disk.submit(Job::Verify { torrent: KEY, piece, window, digests: false });
+                    }
+                    while windows.len() < count {
+                        let Done::Verified { piece, result: Ok(Verified::Bad(window)), .. } = bench.next() else {
+                            panic!("zeros do not hash to zeros")
+                        };
+                        windows.push((piece, window));
+                    }
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
 fn piece_verify(c: &mut Criterion) {
     let mut group = c.benchmark_group("piece_verify");
-    for (size, piece_length) in [("256KiB", 256 * 1024_u64), ("4MiB", 4 * 1024 * 1024)] {
+    for (size, piece_length) in SIZES {
         group.throughput(Throughput::Bytes(piece_length));
         let block: Vec<u8> = (0..BLOCK_LEN).map(|n| (n % 251) as u8).collect();
         let content: Vec<u8> = block.iter().copied().cycle().take(piece_length as usize).collect();
         let hash = PieceHash::new(Sha1::digest(&content).into());
         for (name, backend) in [("mapped", BackendChoice::Mapped), ("positional", BackendChoice::Positional)] {
-            let bench = Bench::new(backend, piece_length, PieceHash::new([0; 20]));
+            let bench = Bench::new(1, backend, piece_length, PieceHash::new([0; 20]));
             let first = bench.geometry.piece(0).expect("a piece");
             let mut window = Some(bench.open_window(first));
             group.bench_function(BenchmarkId::new(format!("sha1_{size}"), name), |b| {
@@ -95,7 +128,7 @@ fn piece_verify(c: &mut Criterion) {
                 });
             });
 
-            let bench = Bench::new(backend, piece_length, hash);
+            let bench = Bench::new(1, backend, piece_length, hash);
             let mut pieces = (0..PIECES as u32).cycle();
             group.bench_function(BenchmarkId::new(format!("receive_{size}"), name), |b| {
                 b.iter(|| {
@@ -113,5 +146,5 @@ fn piece_verify(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, piece_verify);
+criterion_group!(benches, piece_verify, side_by_side);
 criterion_main!(benches);

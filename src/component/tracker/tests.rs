@@ -301,6 +301,8 @@ fn stopping_an_idle_pool_is_immediate_and_interrupts_udp() {
 
 mod access;
 #[cfg(feature = "https")]
+mod gzip;
+#[cfg(feature = "https")]
 mod https;
 #[cfg(not(feature = "https"))]
 mod no_https;
