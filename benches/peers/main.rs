@@ -57,7 +57,7 @@ struct Arguments {
     /// Clients to measure beside bitween, by the beginning of their names: "libtorrent-2.1,aria2"
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     clients: Vec<String>,
-    /// GiB of the download row; the others follow: recheck twice, client to itself half, seeding the same but at most 1
+    /// GiB of the download row; the others follow: recheck twice, seeding at most 1, a client to itself the same
     #[arg(long, value_name = "GiB", default_value_t = 1.0)]
     size: f64,
     /// How long a seeding client is measured, in seconds

@@ -70,6 +70,9 @@ impl Client for Libtorrent {
         if self.hashing_threads.is_some() {
             return &["`hashing_threads` = 2 (default 1)."];
         }
+        if self.series != "2.1" {
+            return &["As the other one."];
+        }
         &[
             "A session in Python, asleep between libtorrent's alerts: about 5 MiB of its anonymous memory and most \
              of its start belong to the interpreter, and are not counted where work is measured. Transfers do not run Python.",

@@ -28,6 +28,7 @@ pub struct Seeder {
 struct Shared {
     content: Content,
     first_request: OnceLock<Instant>,
+    last_block: Mutex<Option<Instant>>,
     stopping: AtomicBool,
     sockets: Mutex<Vec<TcpStream>>,
 }
@@ -38,6 +39,7 @@ impl Seeder {
         let shared = Shared {
             content: content.clone(),
             first_request: OnceLock::new(),
+            last_block: Mutex::default(),
             stopping: AtomicBool::new(false),
             sockets: Mutex::default(),
         };
@@ -81,6 +83,11 @@ impl Seeder {
     /// When the first block was asked for.
     pub fn first_request(&self) -> Option<Instant> {
         self.shared.first_request.get().copied()
+    }
+
+    /// When the last block so far was sent.
+    pub fn last_block(&self) -> Option<Instant> {
+        *self.shared.last_block.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, thread: JoinHandle<()>) {
@@ -138,6 +145,9 @@ fn serve(shared: &Shared, mut stream: TcpStream) -> Result<(), Trouble> {
         }
         for batch in wanted.chunks(BATCH) {
             send(shared, &mut stream, batch)?;
+        }
+        if !wanted.is_empty() {
+            *shared.last_block.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         wanted.clear();
     }

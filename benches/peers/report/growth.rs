@@ -27,7 +27,7 @@ impl Report {
 
     fn series(&self, page: &mut String, points: &[(&Table, &Point)]) {
         let Some((first, _)) = points.first() else { return };
-        let _ = writeln!(page, "### {}\n\n{}", first.title, self.origin_of(first));
+        let _ = writeln!(page, "### {}\n{}", first.title, self.origin_of(first));
         let labels: Vec<&str> = points.iter().map(|(_, point)| point.label.as_str()).collect();
         for (nth, metric) in first.metrics.iter().enumerate() {
             let mut lines = String::new();

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use super::machine::cores;
 use super::{Report, Table};
-use crate::rows::{BUSIEST, CALLS_EACH, CPU, FIRST_REQUEST, FUTEX, GIB, KERNEL, MB, OTHER_BUSIEST, OTHER_CPU, SPEED};
+use crate::rows::{
+    BUSIEST, CALLS_EACH, CPU, FIRST_REQUEST, FLOWING, FUTEX, GIB, KERNEL, MB, OTHER_BUSIEST, OTHER_CPU, SPEED,
+};
 
 /// From here on, in percent, a thread or a core is called full.
 const FULL: f64 = 88.0;
@@ -48,40 +50,38 @@ impl Report {
         }
         page.push_str(
             "## What limits each client\n\n\
-             By the share of the time that its busiest thread ran, that all its threads and the other side ran, and by its system calls\n\
+             By the share of the time, while data flows, that its busiest thread ran, that all its threads and the other side ran, and by its system calls\n\
              for each block of 16 KiB (\"futex\" is waiting for, or waking, another thread). What is not full waits.\n\n",
         );
         let _ = writeln!(page, "{said}");
     }
 }
 
-/// What holds this client up in one row.
+/// What holds this client up in one row, while data flows.
 fn limit(table: &Table, calls: Option<&Table>, client: &str) -> Option<String> {
-    let busiest = table.median(client, BUSIEST.title)?;
-    let per_second = table.median(client, SPEED.title)? * MB / GIB;
-    let all = 100.0 * per_second * table.median(client, CPU.title)?;
-    let other = table.median(client, OTHER_CPU.title).map(|cpu| 100.0 * per_second * cpu);
+    let speed = table.median(client, SPEED.title)?;
+    let flowing = table.median(client, FLOWING.title).unwrap_or(speed);
+    let share = |cpu: f64| 100.0 * flowing * MB / GIB * cpu;
+    let all = share(table.median(client, CPU.title)?);
+    // It was measured over the whole time.
+    let busiest = (table.median(client, BUSIEST.title)? * flowing / speed).min(all).min(100.0);
+    let other = table.median(client, OTHER_CPU.title).map(share);
     let load_is_full = table.median(client, OTHER_BUSIEST.title).is_some_and(|busiest| busiest >= FULL);
-    let used = match other {
-        Some(other) => format!("its busiest thread runs {busiest:.0} %, all {all:.0} %, the other side {other:.0} %"),
-        None => format!("its busiest thread runs {busiest:.0} %, all {all:.0} %"),
-    };
-    let alone = if busiest >= ALONE * all { ", which does everything" } else { "" };
     let limit = if load_is_full {
-        "the load tool's thread is full, so this is what the machine allows"
+        "the load tool is full, so this is what the machine allows"
+    } else if busiest >= FULL && busiest >= ALONE * all {
+        "one thread does everything and is full"
     } else if busiest >= FULL {
-        "one thread is full"
+        "its busiest thread is full"
     } else if all + other.unwrap_or(0.0) >= cores() * FULL {
         "all cores are full"
+    } else if busiest >= ALONE * all {
+        "one thread does everything, and waits part of the time"
     } else {
-        "nothing is full, so it waits"
+        "no thread is full: they wait for each other or for the other side"
     };
-    let alone = if limit == "one thread is full" || alone.is_empty() {
-        alone.to_owned()
-    } else {
-        ", one thread does everything".to_owned()
-    };
-    let mut sentence = format!("{limit}{alone} ({used})");
+    let other = other.map_or_else(String::new, |other| format!(", the other side {other:.0} %"));
+    let mut sentence = format!("{limit} (the busiest thread runs {busiest:.0} %, all {all:.0} %{other})");
     for reason in reasons(table, calls, client) {
         sentence.push_str("; ");
         sentence.push_str(&reason);

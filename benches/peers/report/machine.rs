@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-/// Processor, cores, memory, kernel.
+/// Processor, cores, memory, kernel and congestion control, which paces senders on the loopback interface, too.
 pub fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let (cpu, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
@@ -14,11 +14,12 @@ pub fn machine() -> String {
     let sha = if after(&cpu, "flags").contains("sha_ni") { "with" } else { "without" };
     let kib: u64 = after(&memory, "MemTotal").split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0);
     format!(
-        "{}, {} cores, {sha} SHA instructions, {} GiB of memory, Linux {}",
+        "{}, {} cores, {sha} SHA instructions, {} GiB of memory, Linux {}, TCP with {}",
         after(&cpu, "model name"),
         cpu.lines().filter(|line| line.starts_with("processor")).count(),
         kib.div_ceil(1 << 20),
         read("/proc/sys/kernel/osrelease").trim(),
+        read("/proc/sys/net/ipv4/tcp_congestion_control").trim(),
     )
 }
 

@@ -212,7 +212,7 @@ impl Report {
     /// Says it where a row is not of the page's day and commit.
     fn origin_of(&self, table: &Table) -> String {
         let Origin { date, commit } = &table.origin;
-        if table.origin == self.now { String::new() } else { format!("Measured on {date} at {commit}.\n\n") }
+        if table.origin == self.now { String::new() } else { format!("\nMeasured on {date} at {commit}.\n") }
     }
 }
 

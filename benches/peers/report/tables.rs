@@ -11,7 +11,7 @@ const LEVEL: f64 = 0.97;
 impl Report {
     /// Everything about one row.
     pub(super) fn rows(&self, page: &mut String, table: &Table) {
-        let _ = writeln!(page, "## {}\n\n`--row {}`\n\n{}", table.title, table.name, self.origin_of(table));
+        let _ = writeln!(page, "## {}\n\n`--row {}`\n{}", table.title, table.name, self.origin_of(table));
         let titles: Vec<&str> = table.metrics.iter().map(|metric| metric.title).collect();
         let _ = writeln!(page, "| client | {} |", titles.join(" | "));
         let _ = writeln!(page, "| --- |{}", " ---: |".repeat(titles.len()));
@@ -55,16 +55,23 @@ impl Report {
     pub fn behind(&self, page: &mut String) {
         let mut lines = String::new();
         for table in self.shown().filter(|table| table.point.is_none()) {
-            let mut said = Vec::new();
             for (nth, metric) in table.metrics.iter().enumerate() {
-                for client in self.others() {
-                    if let Some(ratio) = table.ratio(client, nth).filter(|ratio| *ratio < LEVEL) {
-                        said.push(format!("{} {ratio:.2} of {client}'s", metric.title));
-                    }
+                let is_ahead = |client: &&str| table.ratio(client, nth).is_some_and(|ratio| ratio < LEVEL);
+                let told = |client: &str| {
+                    let median = table.median(client, metric.title).unwrap_or(f64::NAN);
+                    format!("{client} {median:.*}", metric.digits)
+                };
+                let ahead: Vec<String> = self.others().into_iter().filter(is_ahead).map(told).collect();
+                if !ahead.is_empty() {
+                    let _ = writeln!(
+                        lines,
+                        "- {}, {}: {}; {}",
+                        table.name,
+                        metric.title,
+                        told("bitween"),
+                        ahead.join(", ")
+                    );
                 }
-            }
-            if !said.is_empty() {
-                let _ = writeln!(lines, "- {}: {}", table.name, said.join("; "));
             }
         }
         if !lines.is_empty() {
@@ -76,6 +83,7 @@ impl Report {
 fn told(ratio: Option<f64>) -> String {
     match ratio {
         None => "-".to_owned(),
+        Some(ratio) if ratio < 0.01 => "**under 0.01, behind**".to_owned(),
         Some(ratio) if ratio < LEVEL => format!("**{ratio:.2}, behind**"),
         Some(ratio) if ratio < 10.0 => format!("{ratio:.2}"),
         Some(ratio) => format!("{ratio:.0}"),

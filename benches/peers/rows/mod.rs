@@ -13,7 +13,7 @@ mod start;
 use std::path::Path;
 
 pub use self::calls::{EACH as CALLS_EACH, FUTEX};
-pub use self::download::FIRST_REQUEST;
+pub use self::download::{FIRST_REQUEST, FLOWING};
 use crate::clients::Client;
 use crate::lab::Lab;
 use crate::trouble::Trouble;

@@ -33,7 +33,7 @@ impl Row for Pair {
     }
 
     fn title(&self, lab: &Lab) -> String {
-        format!("A client to itself, {}, pieces of 256 KiB", size(lab.size / 2))
+        format!("A client to itself, {}, pieces of 256 KiB", size(lab.size))
     }
 
     fn metrics(&self) -> &'static [Metric] {
@@ -42,7 +42,7 @@ impl Row for Pair {
 
     fn run(&self, lab: &Lab, data: &Path, client: &dyn Client) -> Result<Measured, Trouble> {
         let folder = lab.folder()?;
-        let content = Content::new("pair.bin", lab.size / 2, 256 << 10, 4);
+        let content = Content::new("pair.bin", lab.size, 256 << 10, 4);
         content.write_into(data)?;
         let mut seed = client.seed(lab, &Job::new(folder.path(), "seeder", &content, data)?)?;
         let seeder = Watch::start(seed.process.id());
