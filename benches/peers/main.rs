@@ -1,7 +1,7 @@
 //! bitween beside other BitTorrent clients, on this machine, in the same minutes.
 //!
 //! `cargo bench --bench peers` installs the others, runs every row in interleaved rounds and writes `docs/performance.md`.
-//! `cargo bench --bench peers -- --help` says what can be chosen. As a test it does nothing: a run takes half an hour,
+//! `cargo bench --bench peers -- --help` says what can be chosen. As a test it does nothing: a run takes more than half an hour,
 //! installs packages and wants the machine for itself.
 
 #![allow(

@@ -60,7 +60,7 @@ impl Calls {
 
     /// Those of one kind.
     pub fn of(&self, kind: &str) -> f64 {
-        self.0.iter().filter(|(name, _)| name == kind).map(|(_, count)| count).sum()
+        self.0.iter().find(|(name, _)| name == kind).map_or(0.0, |(_, count)| *count)
     }
 
     /// The most frequent ones, with how often they were called for each of so many blocks.
