@@ -50,8 +50,8 @@ impl Report {
         }
         page.push_str(
             "## What limits each client\n\n\
-             By the share of the time, while data flows, that its busiest thread ran, that all its threads and the other side ran, and by its system calls\n\
-             for each block of 16 KiB (\"futex\" is waiting for, or waking, another thread). What is not full waits.\n\n",
+             By the share of the time, while data flows, that its busiest thread, all its threads and the other side ran, and by its\n\
+             system calls for each block of 16 KiB (\"futex\" is waiting for, or waking, another thread). What is not full waits.\n\n",
         );
         let _ = writeln!(page, "{said}");
     }

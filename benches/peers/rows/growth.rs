@@ -64,7 +64,7 @@ impl Row for Connections {
     }
 
     fn title(&self, _: &Lab) -> String {
-        format!("Connections: seeding {} to each, 64 requests outstanding on each", size(SEEDED))
+        format!("Connections: seeding {}, 64 requests outstanding on each", size(SEEDED))
     }
 
     fn metrics(&self) -> &'static [Metric] {
