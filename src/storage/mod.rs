@@ -15,6 +15,7 @@ pub mod create;
 mod cursor;
 #[cfg(feature = "resume")]
 mod database;
+mod devices;
 mod disk;
 mod error;
 mod files;

@@ -1,6 +1,7 @@
 //! Storage as the reactor sees it: jobs in, answers out. Scenarios run over both back ends.
 #![allow(clippy::cast_possible_truncation, reason = "sizes made up here are small")]
 
+mod devices;
 mod faults;
 mod opening;
 mod owners;

@@ -20,7 +20,7 @@ use super::verify::{PieceReader, block_digests, hash_window, hash_windows};
 use crate::types::{PieceHash, PieceIndex};
 
 /// What all disk threads share.
-pub(super) struct Shared {
+pub(super) struct Common {
     pub(super) resume: Option<ResumeDb>,
     pub(super) choice: BackendChoice,
     pub(super) mapped: Arc<dyn Backend>,
@@ -30,16 +30,24 @@ pub(super) struct Shared {
     pub(super) pool: BufferPool,
     pub(super) files: Arc<FileCache>,
     pub(super) claims: Claims,
-    pub(super) urgent: Sender<Task>,
-    pub(super) verify: Sender<()>,
-    pub(super) verifies: Verifies,
-    pub(super) slow: Sender<Task>,
-    pub(super) checks: Sender<Arc<Check>>,
-    /// Number of disk threads.
+    /// Number of disk threads of a device.
     pub(super) workers: usize,
     pub(super) stopping: AtomicBool,
     pub(super) done: Sender<Done>,
     pub(super) wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// What the disk threads of one device share.
+pub(super) struct Shared {
+    pub(super) common: Arc<Common>,
+    /// Tells this device from the others.
+    pub(super) device: usize,
+    pub(super) urgent: Sender<Task>,
+    /// Calls to the pieces in `verifies`.
+    pub(super) verify: Sender<()>,
+    pub(super) verifies: Verifies,
+    pub(super) slow: Sender<Task>,
+    pub(super) checks: Sender<Arc<Check>>,
 }
 
 /// A disk thread's life.
@@ -61,9 +69,9 @@ pub(super) fn work(shared: &Shared, queues: &Queues) {
 impl Shared {
     fn run(&self, torrent: &Arc<Torrent>, work: Work) {
         let key = torrent.key;
-        let resume = self.resume.as_ref();
+        let resume = self.common.resume.as_ref();
         match work {
-            Work::Open => match check::begin(torrent, resume, &self.claims, self.workers) {
+            Work::Open => match check::begin(torrent, resume, &self.common.claims, self.common.workers) {
                 Ok(check) => return self.start_check(check), // The job ends with the check.
                 Err(error) => self.open_failed(torrent, error, 0),
             },
@@ -88,7 +96,7 @@ impl Shared {
             Work::Commit => {
                 let result = torrent.commit(resume, false);
                 if torrent.is_complete() {
-                    self.pool.shrink(); // If others are still downloading they get theirs anew.
+                    self.common.pool.shrink(); // If others are still downloading they get theirs anew.
                 }
                 self.answer(Done::Committed { torrent: key, result });
             }
@@ -102,7 +110,7 @@ impl Shared {
         if !torrent.create {
             return Err(StorageError::NotOpen);
         }
-        torrent.will_write(self.resume.as_ref())?;
+        torrent.will_write(self.common.resume.as_ref())?;
         opened.backend.open_window(torrent, piece)
     }
 
@@ -120,11 +128,11 @@ impl Shared {
         // Both, and then one wake-up.
         let torrents = ended.map(|ended| {
             ended.map(|(torrent, done)| {
-                let _ = self.done.send(done);
+                let _ = self.common.done.send(done);
                 torrent
             })
         });
-        (self.wake)();
+        (self.common.wake)();
         torrents.iter().flatten().for_each(|torrent| self.job_ends(torrent));
     }
 
@@ -148,7 +156,7 @@ impl Shared {
         if !torrent.is_good(piece, hash) {
             return Ok(Verified::Bad(window));
         }
-        torrent.will_write(self.resume.as_ref())?;
+        torrent.will_write(self.common.resume.as_ref())?;
         let kept = opened.backend.store(torrent, piece, window)?;
         torrent.wrote(piece);
         Ok(Verified::Good(kept))
@@ -163,7 +171,7 @@ impl Shared {
 
     fn run_check(&self, check: &Arc<Check>, reader: &mut PieceReader) {
         let torrent = &check.torrent;
-        match check.run_slice(reader, self.stopping.load(Ordering::Relaxed)) {
+        match check.run_slice(reader, self.common.stopping.load(Ordering::Relaxed)) {
             Slice::More(progress) => {
                 if let Some((checked, total)) = progress {
                     self.answer(Done::CheckProgress { torrent: torrent.key, checked, total });
@@ -181,11 +189,12 @@ impl Shared {
 
     /// Ends an open whose check is through.
     fn conclude(&self, torrent: &Arc<Torrent>, check: &Check) {
-        let cancelled = || self.stopping.load(Ordering::Relaxed) || torrent.closing.load(Ordering::Relaxed);
+        let cancelled = || self.common.stopping.load(Ordering::Relaxed) || torrent.closing.load(Ordering::Relaxed);
         let backend = self.backend_for(torrent);
-        let outcome = check.finish(self.resume.as_ref(), &self.claims, backend.space(), &cancelled);
+        let (resume, claims) = (self.common.resume.as_ref(), &self.common.claims);
+        let outcome = check.finish(resume, claims, backend.space(), &cancelled);
         // An idle torrent has no open file.
-        self.files.forget(torrent.key);
+        self.common.files.forget(torrent.key);
         let Outcome { have, synced, state_dir, news } = match outcome {
             Ok(outcome) => outcome,
             Err(error) => return self.open_failed(torrent, error, check.hashed()),
@@ -197,9 +206,9 @@ impl Shared {
             && !backend::is_in_memory(&torrent.place.dir);
         torrent.set_opened(Opened { backend, state_dir }, have.clone(), synced.as_ref());
         self.answer(Done::Opened { torrent: torrent.key, result: Ok(have), hashed: check.hashed() });
-        if let (Some(stamps), Some(resume)) = (news, &self.resume) {
+        if let (Some(stamps), Some(resume)) = (news, &self.common.resume) {
             let result = torrent.remember(resume, stamps);
-            self.files.forget(torrent.key);
+            self.common.files.forget(torrent.key);
             if result.is_err() {
                 self.answer(Done::Committed { torrent: torrent.key, result });
             }
@@ -212,8 +221,8 @@ impl Shared {
 
     /// Reserves a slice of a torrent's space. True if that was the last.
     fn reserve(&self, torrent: &Arc<Torrent>, reservation: Reservation) -> bool {
-        match reservation.go_on(torrent, self.resume.as_ref()) {
-            Ok(Some(next)) if !self.stopping.load(Ordering::Relaxed) => {
+        match reservation.go_on(torrent, self.common.resume.as_ref()) {
+            Ok(Some(next)) if !self.common.stopping.load(Ordering::Relaxed) => {
                 let _ = self.slow.send(Task::Of(Arc::clone(torrent), Work::Reserve(next)));
                 return false;
             }
@@ -224,16 +233,16 @@ impl Shared {
     }
 
     fn open_failed(&self, torrent: &Torrent, error: StorageError, hashed: u32) {
-        self.claims.release(torrent.key);
+        self.common.claims.release(torrent.key);
         self.answer(Done::Opened { torrent: torrent.key, result: Err(error), hashed });
     }
 
     fn backend_for(&self, torrent: &Torrent) -> Arc<dyn Backend> {
-        Arc::clone(match self.choice {
-            BackendChoice::Mapped => &self.mapped,
-            BackendChoice::Positional => &self.positional,
-            BackendChoice::Auto if backend::is_remote(&torrent.place.dir) => &self.positional,
-            BackendChoice::Auto => &self.mixed,
+        Arc::clone(match self.common.choice {
+            BackendChoice::Mapped => &self.common.mapped,
+            BackendChoice::Positional => &self.common.positional,
+            BackendChoice::Auto if backend::is_remote(&torrent.place.dir) => &self.common.positional,
+            BackendChoice::Auto => &self.common.mixed,
         })
     }
 
@@ -246,12 +255,12 @@ impl Shared {
     fn close(&self, torrent: &Torrent, ending: Ending) {
         let result = match ending {
             // Nothing to remember of a torrent whose open failed or was broken off.
-            Ending::Clean if torrent.opened().is_ok() => torrent.commit(self.resume.as_ref(), true),
+            Ending::Clean if torrent.opened().is_ok() => torrent.commit(self.common.resume.as_ref(), true),
             Ending::Clean | Ending::Broken => Ok(()),
             Ending::Delete => self.delete(torrent),
         };
-        self.files.forget(torrent.key);
-        self.claims.release(torrent.key);
+        self.common.files.forget(torrent.key);
+        self.common.claims.release(torrent.key);
         self.answer(Done::Closed { torrent: torrent.key, result });
     }
 
@@ -261,12 +270,27 @@ impl Shared {
             return if left { Err(StorageError::NotItsOwn { dir: torrent.place.dir.to_path_buf() }) } else { Ok(()) };
         };
         // The row first: it must not outlive the files.
-        if let Some(resume) = &self.resume {
+        if let Some(resume) = &self.common.resume {
             resume.remove(&torrent.info_hash, state_dir)?;
         }
-        files::remove(&torrent.place, &self.claims.in_common(torrent.key))
+        files::remove(&torrent.place, &self.common.claims.in_common(torrent.key))
     }
 
+    fn answer(&self, done: Done) {
+        self.common.answer(done);
+    }
+
+    /// Queues something; never blocks.
+    #[expect(clippy::unused_self, reason = "reads as what it does")]
+    pub(super) fn send<T>(&self, queue: &Sender<T>, task: T) {
+        // Fails only without receivers, that is, if every thread of the device panicked.
+        if queue.send(task).is_err() {
+            log::error!("no disk thread is left");
+        }
+    }
+}
+
+impl Common {
     pub(super) fn answer(&self, done: Done) {
         // Fails only once the handle is gone, and with it everybody who asked.
         let _ = self.done.send(done);

@@ -27,6 +27,7 @@ pub mod opentracker;
 pub mod process;
 pub mod prosody;
 pub mod relay;
+pub mod small_machine;
 pub mod transmission;
 #[cfg(all(feature = "cli", feature = "xmpp"))]
 pub mod user;

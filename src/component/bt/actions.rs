@@ -80,16 +80,29 @@ impl Bt {
         }
     }
 
-    /// Opens a piece's window. True if that is done already, and the torrent has to be drained.
+    /// Opens the window of a piece, now or when there is room. True if that is done already, and the torrent has to be
+    /// drained.
     fn open_window(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) -> bool {
-        let Some(torrent) = self.torrents.get_mut(&key) else { return false };
-        let Some(metainfo) = &torrent.metainfo else { return false };
-        let len = metainfo.info.geometry.piece_len(piece);
-        if !self.buffer.reserve_write(len) {
-            self.waiting_windows.push_back((key, piece));
-            self.arm_room(net);
-            return false;
+        match self.open_if_room(net, key, piece) {
+            Some(opened) => opened,
+            None => {
+                let device = self.torrents.get(&key).map_or(0, |torrent| torrent.device);
+                self.room.wait(device, (key, piece));
+                self.arm_room(net);
+                false
+            }
         }
+    }
+
+    /// `None` if there is no room for the piece; otherwise as [`Self::open_window`].
+    fn open_if_room(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) -> Option<bool> {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return Some(false) };
+        let Some(metainfo) = &torrent.metainfo else { return Some(false) };
+        let (len, device) = (metainfo.info.geometry.piece_len(piece), torrent.device);
+        if !(self.room.grants(device, len, self.buffer.budget()) && self.buffer.reserve_write(len)) {
+            return None;
+        }
+        self.room.take(device, len);
         torrent.reserved.insert(piece, len);
         let ready = self.disk.ready_window(key, piece);
         let opened = match (&mut torrent.phase, ready) {
@@ -105,20 +118,21 @@ impl Bt {
         };
         let evicted = self.buffer.make_room();
         self.release(evicted);
-        opened
+        Some(opened)
     }
 
     /// Room in the piece buffer became free: open what waited for it.
     pub(super) fn open_waiting_windows(&mut self, net: &mut Net<Peer>) {
-        for _ in 0..self.waiting_windows.len() {
-            let Some((key, piece)) = self.waiting_windows.pop_front() else { return };
-            let waiting = self.waiting_windows.len();
-            if self.open_window(net, key, piece) {
-                self.drain(net, key);
-            } else if self.waiting_windows.len() > waiting {
-                // Still no room: it went to the back, its turn is first again next time.
-                self.waiting_windows.rotate_right(1);
-                return;
+        for device in self.room.wanted() {
+            while let Some((key, piece)) = self.room.next(device) {
+                match self.open_if_room(net, key, piece) {
+                    Some(true) => self.drain(net, key),
+                    Some(false) => {}
+                    None => {
+                        self.room.put_back(device, (key, piece));
+                        break;
+                    }
+                }
             }
         }
     }
@@ -135,7 +149,7 @@ impl Bt {
     /// all gone could hold the whole buffer for ever.
     pub(super) fn reclaim_room(&mut self, net: &mut Net<Peer>) {
         self.room_armed = false;
-        if self.waiting_windows.is_empty() {
+        if self.room.is_enough() {
             return;
         }
         let now = net.now();
@@ -149,8 +163,11 @@ impl Bt {
     }
 
     pub(super) fn release_reservation(&mut self, key: TorrentKey, piece: PieceIndex) {
-        if let Some(len) = self.torrents.get_mut(&key).and_then(|torrent| torrent.reserved.remove(&piece)) {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return };
+        let device = torrent.device;
+        if let Some(len) = torrent.reserved.remove(&piece) {
             self.buffer.release_write(len);
+            self.room.give_back(device, len);
         }
     }
 
@@ -173,7 +190,7 @@ impl Bt {
     }
 
     fn close_window(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) {
-        self.waiting_windows.retain(|waiting| *waiting != (key, piece));
+        self.room.retain(|waiting| *waiting != (key, piece));
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
         if let Some(window) = torrent.windows.remove(&piece) {
             self.disk.submit(Job::ReleaseWrite(window));
@@ -260,7 +277,7 @@ impl Bt {
 
     /// Gives back all windows of the torrent and what waits for one.
     pub(super) fn drop_windows(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
-        self.waiting_windows.retain(|(torrent, _)| *torrent != key);
+        self.room.retain(|(torrent, _)| *torrent != key);
         self.populating.retain(|(torrent, _), _| *torrent != key);
         let evicted = self.buffer.remove_torrent(key);
         self.release(evicted);

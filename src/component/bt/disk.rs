@@ -83,6 +83,7 @@ impl Bt {
             Ok(have) => have,
             Err(error) => return self.storage_failed(net, key, &error),
         };
+        torrent.device = self.disk.device_of(key).unwrap_or_default();
         let now = net.now();
         let (count, pieces) = (have.count_ones(), have.len());
         let plural = if pieces == 1 { "" } else { "s" };

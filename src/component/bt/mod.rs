@@ -13,11 +13,12 @@ mod door;
 mod metadata;
 mod options;
 mod peers;
+mod room;
 mod status;
 mod torrent;
 mod uploads;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 pub use options::{BtOptions, Families};
 
 use self::peers::Peer;
+use self::room::Room;
 use self::torrent::Torrent;
 use super::event::{Bus, Event, Part, Topic};
 use super::running::Running;
@@ -223,8 +225,8 @@ pub(super) struct Bt {
     torrents: HashMap<TorrentKey, Box<Torrent>>,
     by_hash: HashMap<InfoHash, TorrentKey>,
     next_key: u64,
-    /// Pieces that wait for room in the piece buffer before their window is opened.
-    waiting_windows: VecDeque<(TorrentKey, PieceIndex)>,
+    /// Who has, and who waits for, room in the piece buffer to receive pieces.
+    room: Room,
     /// Pieces being brought into memory, and who waits for them.
     populating: HashMap<(TorrentKey, PieceIndex), Vec<PeerKey>>,
     /// Peers that asked for blocks since `pump_asking`.
@@ -243,7 +245,7 @@ pub(super) struct Bt {
     shares_changed: bool,
     /// A torrent's state has changed, which is not to wait for the usual time.
     state_changed: bool,
-    /// The timer for `waiting_windows` is armed.
+    /// The timer for those who wait for room is armed.
     room_armed: bool,
     more_messages: bool,
     /// Set when the thread is to end: at this time at the latest.
@@ -278,7 +280,7 @@ impl Bt {
             torrents: HashMap::new(),
             by_hash: HashMap::new(),
             next_key: 1,
-            waiting_windows: VecDeque::new(),
+            room: Room::default(),
             populating: HashMap::new(),
             asking: Vec::new(),
             published,

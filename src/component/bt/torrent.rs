@@ -47,6 +47,8 @@ pub(super) struct Torrent {
     pub(super) windows: HashMap<PieceIndex, WriteWindow>,
     /// Bytes of windows that were asked for or are out for verification, by piece: they count against the budget.
     pub(super) reserved: HashMap<PieceIndex, u32>,
+    /// Number of the device that its files lie on, since they were opened.
+    pub(super) device: usize,
     /// Its connections, half-open outgoing ones excepted.
     pub(super) peers: HashSet<PeerKey>,
     /// Peers that came while the files are looked at: their handshakes are answered when that is done.
@@ -124,6 +126,7 @@ impl Torrent {
             phase,
             windows: HashMap::new(),
             reserved: HashMap::new(),
+            device: 0,
             peers: HashSet::new(),
             early: Vec::new(),
             dialing: Dialing::default(),

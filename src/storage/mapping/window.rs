@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, ptr, slice};
 
@@ -238,6 +238,11 @@ impl WriteWindow {
         self.0.len
     }
 
+    /// Folder of the torrent's files.
+    pub(in crate::storage) fn dir(&self) -> &Path {
+        &self.0.place.dir
+    }
+
     /// Copies a block to its place, `begin` bytes from the start of the piece. Never waits for a disk.
     ///
     /// # Errors
@@ -297,6 +302,11 @@ impl WriteWindow {
 }
 
 impl ReadWindow {
+    /// Folder of the torrent's files.
+    pub(in crate::storage) fn dir(&self) -> &Path {
+        &self.0.place.dir
+    }
+
     /// Bytes in the piece.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a piece is never empty")]

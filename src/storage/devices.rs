@@ -1,0 +1,218 @@
+//! Disk threads for each device: a disk that is slow, or hangs, holds up nobody's files but its own.
+//!
+//! A write to a slow disk blocks once its share of the page cache is full, and a sync blocks until all of it is written. So
+//! every device gets its own queues and threads when the first torrent on it is opened; they stay. On which device a
+//! folder lies is asked of the folder, which may hang as well: one thread does nothing else, and what it found out is
+//! remembered. A wrong answer, say after something else was mounted there, costs nothing but speed.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, unbounded};
+
+use super::error::StorageError;
+use super::job::Done;
+use super::queues::{Queues, Task, Verifies, Work};
+use super::torrent::Torrent;
+use super::worker::{Common, Shared, work};
+
+/// Most devices with threads of their own; further ones share theirs. Some file systems call every subvolume a device.
+const MAX_DEVICES: usize = 8;
+
+/// Most folders whose device is remembered: enough for people, and a bound for programs.
+const MAX_FOLDERS: usize = 1024;
+
+/// The disk threads of all devices, and the one that looks where a folder lies.
+pub(super) struct Devices {
+    inner: Arc<Inner>,
+    /// Torrents in folders that nobody has looked at. Dropped to end that thread.
+    unknown: Option<Sender<Opening>>,
+    /// Disconnected when every thread has ended.
+    ended: Receiver<()>,
+}
+
+/// The threads that serve a torrent, once they are known.
+pub(super) type Home = Arc<OnceLock<Arc<Shared>>>;
+
+struct Opening {
+    torrent: Arc<Torrent>,
+    home: Home,
+}
+
+struct Inner {
+    common: Arc<Common>,
+    /// Never gets a message; disconnected when [`Table::alive`] is dropped.
+    stop: Receiver<()>,
+    table: Mutex<Table>,
+}
+
+struct Table {
+    /// In the order in which they were found.
+    devices: Vec<(u64, Arc<Shared>)>,
+    folders: HashMap<Arc<Path>, Arc<Shared>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Dropped to tell the threads that nothing more will come.
+    alive: Option<Sender<()>>,
+    /// Every thread has a clone, until it ends.
+    running: Option<Sender<()>>,
+}
+
+impl Devices {
+    /// No devices yet, and the thread that will find them.
+    pub(super) fn start(common: Arc<Common>) -> Result<Self, StorageError> {
+        let (alive, stop) = crossbeam_channel::bounded(0);
+        let (running, ended) = crossbeam_channel::bounded(0);
+        let (unknown, openings) = unbounded::<Opening>();
+        let table = Table {
+            devices: Vec::new(),
+            folders: HashMap::new(),
+            threads: Vec::new(),
+            alive: Some(alive),
+            running: Some(running.clone()),
+        };
+        let inner = Arc::new(Inner { common, stop, table: Mutex::new(table) });
+        let finder = Arc::clone(&inner);
+        let life = move || {
+            openings.iter().for_each(|opening| finder.find(opening));
+            drop(running);
+        };
+        let thread = thread::Builder::new().name("disk-finder".to_owned()).spawn(life).map_err(no_thread)?;
+        inner.lock().threads.push(thread);
+        Ok(Self { inner, unknown: Some(unknown), ended })
+    }
+
+    /// Opens a torrent on the threads of its device, which `home` will name. Never blocks.
+    pub(super) fn open(&self, torrent: Arc<Torrent>, home: Home) {
+        let known = self.inner.lock().folders.get(&torrent.place.dir).cloned();
+        if let Some(known) = known {
+            return open_on(known, torrent, &home);
+        }
+        let sent = self.unknown.as_ref().map(|unknown| unknown.send(Opening { torrent, home }));
+        if sent.is_none_or(|sent| sent.is_err()) {
+            log::error!("no disk thread is left");
+        }
+    }
+
+    /// The threads to give something back to that lies in this folder; any will do if its own are forgotten.
+    pub(super) fn near(&self, dir: &Path) -> Option<Arc<Shared>> {
+        let table = self.inner.lock();
+        table.folders.get(dir).or_else(|| table.devices.first().map(|(_, shared)| shared)).cloned()
+    }
+
+    /// Ends all threads once what is queued is done. False if some disk holds one up for longer than `patience`; that
+    /// thread is left to itself.
+    pub(super) fn stop(mut self, patience: Duration) -> bool {
+        self.unknown = None;
+        let threads = {
+            let mut table = self.inner.lock();
+            (table.alive, table.running) = (None, None);
+            std::mem::take(&mut table.threads)
+        };
+        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(patience) {
+            return false;
+        }
+        for thread in threads {
+            if thread.join().is_err() {
+                log::error!("a disk thread panicked");
+            }
+        }
+        true
+    }
+}
+
+impl Inner {
+    /// Finds out on which device a torrent's folder lies, and lets that one's threads open it.
+    fn find(&self, Opening { torrent, home }: Opening) {
+        let dir = &torrent.place.dir;
+        match self.threads_for(device_of(dir)) {
+            Ok(shared) => {
+                let mut table = self.lock();
+                if table.folders.len() >= MAX_FOLDERS {
+                    table.folders.clear();
+                }
+                table.folders.insert(Arc::clone(dir), Arc::clone(&shared));
+                drop(table);
+                open_on(shared, torrent, &home);
+            }
+            Err(error) => {
+                self.common.answer(Done::Opened { torrent: torrent.key, result: Err(error), hashed: 0 });
+                if let Some(ending) = torrent.job_ends() {
+                    self.common.answer(Work::Close(ending).refused(torrent.key));
+                }
+            }
+        }
+    }
+
+    /// The threads of a device, started if there are none.
+    fn threads_for(&self, device: u64) -> Result<Arc<Shared>, StorageError> {
+        let mut table = self.lock();
+        if let Some((_, shared)) = table.devices.iter().find(|(known, _)| *known == device) {
+            return Ok(Arc::clone(shared));
+        }
+        if table.devices.len() < MAX_DEVICES {
+            let shared = self.start_threads(&mut table)?;
+            table.devices.push((device, Arc::clone(&shared)));
+            return Ok(shared);
+        }
+        let nth = usize::try_from(device).unwrap_or(0) % MAX_DEVICES;
+        table.devices.get(nth).map(|(_, shared)| Arc::clone(shared)).ok_or(StorageError::NotOpen)
+    }
+
+    fn start_threads(&self, table: &mut Table) -> Result<Arc<Shared>, StorageError> {
+        let Some(running) = &table.running else { return Err(StorageError::NotOpen) };
+        let (urgent, urgent_tasks) = unbounded();
+        let (verify, verify_calls) = unbounded();
+        let (slow, slow_tasks) = unbounded();
+        let (checks, check_tasks) = unbounded();
+        let number = table.devices.len();
+        let (common, workers) = (Arc::clone(&self.common), self.common.workers);
+        let verifies = Verifies::new(workers);
+        let shared = Arc::new(Shared { common, device: number, urgent, verify, verifies, slow, checks });
+        for nth in 0..workers {
+            // The first of several threads is kept free for what is urgent.
+            let slow = if nth == 0 && workers > 1 { never() } else { slow_tasks.clone() };
+            let queues = Queues {
+                urgent: urgent_tasks.clone(),
+                verify: verify_calls.clone(),
+                verifying: Cell::new(false),
+                slow,
+                checks: check_tasks.clone(),
+                stop: self.stop.clone(),
+            };
+            let (shared, running) = (Arc::clone(&shared), running.clone());
+            let life = move || {
+                work(&shared, &queues);
+                drop(running);
+            };
+            let name = format!("disk-{}", number * workers + nth);
+            table.threads.push(thread::Builder::new().name(name).spawn(life).map_err(no_thread)?);
+        }
+        Ok(shared)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open_on(shared: Arc<Shared>, torrent: Arc<Torrent>, home: &OnceLock<Arc<Shared>>) {
+    // Known before the open is through, so that whoever was told of that finds it.
+    let shared = home.get_or_init(|| shared);
+    shared.send(&shared.slow, Task::Of(torrent, Work::Open));
+}
+
+/// The device of a folder or, before it is made, of the next one above it.
+fn device_of(dir: &Path) -> u64 {
+    dir.ancestors().find_map(|dir| fs::metadata(dir).ok()).map_or(0, |found| found.dev())
+}
+
+fn no_thread(source: io::Error) -> StorageError {
+    StorageError::Io { path: PathBuf::from("disk thread"), action: "start a", source }
+}
