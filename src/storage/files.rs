@@ -130,7 +130,11 @@ impl FileCache {
     /// Closes a torrent's files.
     pub(super) fn forget(&self, torrent: TorrentKey) {
         let mut handles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        handles.retain(|handle| handle.torrent != torrent);
+        let (gone, kept) = std::mem::take(&mut *handles).into_iter().partition(|handle| handle.torrent == torrent);
+        *handles = kept;
+        // Not under the lock: some file systems write what is left when a file is closed.
+        drop(handles);
+        drop::<Vec<Handle>>(gone);
     }
 }
 
