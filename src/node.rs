@@ -12,7 +12,7 @@ use crate::bus::Subscriber;
 use crate::component::ask::{SOON, ask};
 use crate::component::bt::{BtError, BtOptions, BtThread};
 use crate::component::event::{Bus, ControlError, Event, NewTorrent, Topic, TorrentControl};
-use crate::component::snapshot::{Contacts, Published, TorrentStatus, Torrents};
+use crate::component::snapshot::{Contacts, MemoryUsage, Published, TorrentStatus, Torrents};
 use crate::component::tracker::{TrackerOptions, TrackerThreads};
 use crate::engine::{PeerStats, Source};
 use crate::types::InfoHash;
@@ -103,6 +103,14 @@ impl Engine {
     /// [`ControlError::UnknownTorrent`], or no answer.
     pub fn peers(&self, info_hash: InfoHash) -> Result<Vec<PeerStats>, ControlError> {
         ask(&self.bus, "the network thread", SOON, |reply| Event::QueryPeers { info_hash, reply })
+    }
+
+    /// What memory is used for, and how long the network thread's turns take.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn memory(&self) -> Result<MemoryUsage, ControlError> {
+        ask(&self.bus, "the network thread", SOON, |reply| Event::QueryMemory { reply })
     }
 
     /// Pauses, resumes or checks a torrent.

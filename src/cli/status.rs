@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::output::{clean, hash, json as print_json, peers, percent, print, rate, size, window};
 use super::table::{Align, Table, fit};
-use crate::component::rpc::types::{AccountState, DaemonStatus, TorrentStatus, TorrentStatuses};
+use crate::component::rpc::types::{AccountState, DaemonStatus, Memory, TorrentStatus, TorrentStatuses};
 
 /// Time between two pictures of `--watch`.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -19,12 +19,15 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 /// Show what the daemon is doing
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  bitween status\n  bitween status --watch      (Ctrl-C ends it)\n  bitween status --json\n\nWith --watch, --json prints one object after the other."
+    after_help = "Examples:\n  bitween status\n  bitween status --watch      (Ctrl-C ends it)\n  bitween status --json\n  bitween status --memory\n\nWith --watch, --json prints one object after the other."
 )]
 pub struct Args {
     /// Show it again every second
     #[arg(long)]
     watch: bool,
+    /// Show what memory is used for instead, and how long peers had to wait for each other
+    #[arg(long)]
+    memory: bool,
     #[command(flatten)]
     list: ListArgs,
 }
@@ -41,12 +44,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         print("\x1b[2J")?;
     }
     loop {
-        let daemon: DaemonStatus = client.call("Api.status", json!({}))?;
-        let torrents = client.call::<TorrentStatuses>("bt.status", json!({}))?.torrents;
-        if args.list.json {
-            print_json(&json!({"daemon": daemon, "torrents": torrents}))?;
-        } else {
-            let text = describe(&daemon) + &list(&torrents);
+        if let Some(text) = picture(&client, args)? {
             // The window may be resized at any time.
             print(&match screen() {
                 Some(size) => format!("{CLEAR}{}", fit(&text, size)),
@@ -59,6 +57,49 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             return if screen().is_some() { print("\n") } else { Ok(()) };
         }
     }
+}
+
+/// What is to be shown, as text; JSON is printed here.
+fn picture(client: &Client, args: &Args) -> Result<Option<String>, CliError> {
+    if args.memory {
+        let memory: Memory = client.call("Api.memory", json!({}))?;
+        if args.list.json {
+            return print_json(&memory).map(|()| None);
+        }
+        return Ok(Some(describe_memory(&memory)));
+    }
+    let daemon: DaemonStatus = client.call("Api.status", json!({}))?;
+    let torrents = client.call::<TorrentStatuses>("bt.status", json!({}))?.torrents;
+    if args.list.json {
+        return print_json(&json!({"daemon": daemon, "torrents": torrents})).map(|()| None);
+    }
+    Ok(Some(describe(&daemon) + &list(&torrents)))
+}
+
+fn describe_memory(memory: &Memory) -> String {
+    let mut table = Table::new(&[
+        ("MEMORY", Align::Left),
+        ("NOW", Align::Right),
+        ("HIGHEST", Align::Right),
+        ("LIMIT", Align::Right),
+    ]);
+    for class in &memory.classes {
+        table.row([clean(&class.name), size(class.now), size(class.highest), size(class.limit)]);
+    }
+    table.row(["all buffers".to_owned(), size(memory.used), size(memory.highest), size(memory.limit)]);
+    let mut text = table.render();
+    let or_unknown = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), size);
+    text += &format!(
+        "process: {} resident, {} anonymous; files mapped for others: {}\n",
+        or_unknown(memory.resident),
+        or_unknown(memory.anonymous),
+        size(memory.mapped)
+    );
+    text += &format!(
+        "longest turn of the network thread: {:.1} ms, {:.1} ms in the last minute ({} turns)\n",
+        memory.reactor_longest_turn_ms, memory.reactor_longest_turn_last_minute_ms, memory.reactor_turns
+    );
+    text
 }
 
 /// Can the terminal move its cursor?
@@ -130,7 +171,32 @@ fn list(torrents: &[TorrentStatus]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::component::rpc::types::{Account, TorrentState};
+    use crate::component::rpc::types::{Account, MemoryClass, TorrentState};
+
+    #[test]
+    fn memory_is_a_table_with_what_the_process_takes_below() {
+        let class = MemoryClass { name: "receiving".into(), now: 1 << 20, highest: 3 << 20, limit: 8 << 20 };
+        let memory = Memory {
+            limit: 16 << 20,
+            used: 2 << 20,
+            highest: 4 << 20,
+            classes: vec![class],
+            mapped: 5 << 20,
+            resident: Some(20 << 20),
+            anonymous: None,
+            reactor_turns: 12,
+            reactor_longest_turn_ms: 1.25,
+            reactor_longest_turn_last_minute_ms: 0.5,
+        };
+        assert_eq!(
+            describe_memory(&memory),
+            "MEMORY           NOW  HIGHEST     LIMIT\n\
+             receiving    1.0 MiB  3.0 MiB   8.0 MiB\n\
+             all buffers  2.0 MiB  4.0 MiB  16.0 MiB\n\
+             process: 20.0 MiB resident, unknown anonymous; files mapped for others: 5.0 MiB\n\
+             longest turn of the network thread: 1.2 ms, 0.5 ms in the last minute (12 turns)\n"
+        );
+    }
 
     #[test]
     fn problems_and_errors_are_shown_and_harmless() {

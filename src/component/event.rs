@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
+use super::snapshot::MemoryUsage;
 use crate::bus::{self, Reply, WhenFull};
 use crate::engine::{PeerStats, Source};
 use crate::proto::metainfo::{Magnet, Metainfo};
@@ -169,6 +170,11 @@ pub enum Event {
         /// One bit a piece.
         reply: Reply<Result<Bitfield, ControlError>>,
     },
+    /// What memory is used for, and how long the loop's turns take.
+    QueryMemory {
+        /// The answer.
+        reply: Reply<Result<MemoryUsage, ControlError>>,
+    },
     /// Ask a tracker.
     Announce(Arc<AnnounceRequest>),
     /// A tracker answered, or did not.
@@ -210,7 +216,7 @@ impl bus::Event for Event {
             Self::AddPeers { .. } => Topic::AddPeer,
             Self::AddTorrent { .. } => Topic::AddTorrent,
             Self::ControlTorrent { .. } => Topic::ControlTorrent,
-            Self::QueryPeers { .. } | Self::QueryPieces { .. } => Topic::Query,
+            Self::QueryPeers { .. } | Self::QueryPieces { .. } | Self::QueryMemory { .. } => Topic::Query,
             Self::Announce(_) => Topic::Announce,
             Self::Announced(_) => Topic::Announced,
             Self::Lifecycle { .. } => Topic::Lifecycle,

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::proto::metainfo::Metainfo;
+use crate::reactor::TurnStats;
 use crate::share::{AddressFilter, ContactShares};
-use crate::types::{BytesPerSec, InfoHash, Share};
+use crate::types::{BytesPerSec, InfoHash, MemoryClass, Share, Usage};
 
 /// The place of one snapshot: the owner replaces it, everybody else reads the newest.
 #[derive(Debug)]
@@ -120,6 +121,33 @@ impl TorrentList {
 
 fn part_of(info_hash: &InfoHash) -> usize {
     info_hash.as_bytes().first().copied().map_or(0, usize::from)
+}
+
+/// What memory is used for, and how long the loop's turns take.
+#[derive(Clone, Debug)]
+pub struct MemoryUsage {
+    /// Bytes that all buffers may take together.
+    pub limit: u64,
+    /// Bytes that they take.
+    pub total: Usage,
+    /// The same by class, in the order in which they are shown.
+    pub classes: Vec<ClassUsage>,
+    /// Bytes of windows for uploads that are pages of files. The system takes them back when it wants, so they do not
+    /// count against the limit, only against the piece buffer.
+    pub file_windows: u64,
+    /// The network thread's turns.
+    pub turns: TurnStats,
+}
+
+/// One class of memory.
+#[derive(Clone, Copy, Debug)]
+pub struct ClassUsage {
+    /// Which.
+    pub class: MemoryClass,
+    /// Bytes.
+    pub usage: Usage,
+    /// Bytes that it may have at the moment, together with the others of its group.
+    pub limit: u64,
 }
 
 /// How one torrent is doing.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::secret::Secret;
 use super::values::{ByteSize, ExtraAddress, HostPort, JidText, parse_bind};
-use crate::types::{MAX_ADDRESSES_PER_CONTACT, MAX_SHARES_PER_CONTACT};
+use crate::types::{MAX_ADDRESSES_PER_CONTACT, MAX_SHARES_PER_CONTACT, MIN_MEMORY_LIMIT};
 
 /// `[log]`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -112,8 +112,12 @@ pub struct BittorrentConfig {
     pub ipv4: bool,
     /// Connect to and publish IPv6 addresses.
     pub ipv6: bool,
-    /// Bytes of pieces held in memory at most.
-    pub piece_buffer: ByteSize,
+    /// Bytes that all buffers take together at most, at least [`MIN_MEMORY_LIMIT`]; `None` = a quarter of the machine's
+    /// memory, at most 256 MiB.
+    #[serde(deserialize_with = "memory_limit")]
+    pub memory_limit: Option<ByteSize>,
+    /// Bytes of pieces held in memory at most; `None` = half of `memory_limit`, at most 64 MiB.
+    pub piece_buffer: Option<ByteSize>,
     /// Storage back end.
     pub storage: StorageChoice,
     /// Threads for hashing and disks; 0 = one per core, at most four.
@@ -137,7 +141,8 @@ impl Default for BittorrentConfig {
             bind: vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)],
             ipv4: true,
             ipv6: true,
-            piece_buffer: ByteSize(64 << 20),
+            memory_limit: None,
+            piece_buffer: None,
             storage: StorageChoice::Auto,
             disk_threads: 0,
             max_peers: 60,
@@ -192,6 +197,15 @@ impl ApiConfig {
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.bind, self.port)
     }
+}
+
+fn memory_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+    let limit = ByteSize::deserialize(deserializer)?;
+    if limit.0 < MIN_MEMORY_LIMIT {
+        let least = ByteSize(MIN_MEMORY_LIMIT);
+        return Err(de::Error::custom(format_args!("{limit} is too small to work with; the least is \"{least}\"")));
+    }
+    Ok(Some(limit))
 }
 
 fn bind_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Error> {

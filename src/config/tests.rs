@@ -18,7 +18,7 @@ fn message(text: &str) -> String {
 fn an_empty_file_means_the_documented_defaults() {
     let config = load("").unwrap();
     assert_eq!(config.api.address(), "127.0.0.1:5000".parse().unwrap());
-    assert_eq!(config.bittorrent.piece_buffer, ByteSize(64 << 20));
+    assert_eq!((config.bittorrent.piece_buffer, config.bittorrent.memory_limit), (None, None));
     assert_eq!(config.bittorrent.bind.len(), 2);
     assert!(config.xmpp.jid.is_none() && config.xmpp.publish_original && !config.xmpp.allow_loopback_peers);
     assert!(config.data_dir.ends_with("bitween") && config.download_dir.ends_with("Downloads"));
@@ -41,6 +41,7 @@ fn the_keys_others_rely_on_are_read() {
         [bittorrent]
         port = 51413
         bind = ["0.0.0.0", "[::]"]
+        memory_limit = "16MiB"
         piece_buffer = "8MiB"
         storage = "positional"
         [api]
@@ -55,6 +56,8 @@ fn the_keys_others_rely_on_are_read() {
     assert!(config.xmpp.ca_file.as_ref().is_some_and(|p| p.is_absolute() && p.ends_with("ca.pem")));
     assert_eq!(config.xmpp.extra_addresses.len(), 2);
     assert_eq!(config.bittorrent.storage, StorageChoice::Positional);
+    assert_eq!(config.bittorrent.memory_limit, Some(ByteSize(16 << 20)));
+    assert_eq!(config.bittorrent.piece_buffer, Some(ByteSize(8 << 20)));
     assert_eq!(config.api.port, 0);
 }
 
@@ -79,6 +82,10 @@ fn a_wrong_value_is_named_with_its_key_and_line() {
     assert!(
         message("[bittorrent]\n\npiece_buffer = 'lots'")
             .contains("line 3: `bittorrent.piece_buffer`: \"lots\" is not a size")
+    );
+    assert!(
+        message("[bittorrent]\nmemory_limit = '3MiB'")
+            .ends_with("line 2: `bittorrent.memory_limit`: 3MiB is too small to work with; the least is \"4MiB\"")
     );
     assert!(message("[xmpp]\njid = 'alice'").contains("`xmpp.jid`: \"alice\" is not a JID"));
     assert!(message("[xmpp]\ntls = 'ssl'").contains("`xmpp.tls`: unknown variant `ssl`"));

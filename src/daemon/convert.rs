@@ -5,11 +5,37 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::component::rpc::types;
-use crate::component::snapshot::{Contacts, TorrentState, TorrentStatus, Torrents};
+use crate::component::snapshot::{Contacts, MemoryUsage, TorrentState, TorrentStatus, Torrents};
 use crate::engine::PeerStats;
 use crate::proto::metainfo::Metainfo;
 use crate::share::Hit;
+use crate::storage::process_memory;
 use crate::types::Address;
+
+/// `Api.memory`.
+pub(super) fn memory(usage: &MemoryUsage) -> types::Memory {
+    let process = process_memory();
+    let classes = usage.classes.iter().map(|of| types::MemoryClass {
+        name: of.class.as_str().to_owned(),
+        now: of.usage.now,
+        highest: of.usage.highest,
+        limit: of.limit,
+    });
+    // Whole microseconds: more digits than that are noise.
+    let ms = |turn: std::time::Duration| (turn.as_secs_f64() * 1e6).round() / 1e3;
+    types::Memory {
+        limit: usage.limit,
+        used: usage.total.now,
+        highest: usage.total.highest,
+        classes: classes.collect(),
+        mapped: usage.file_windows,
+        resident: process.map(|(resident, _)| resident),
+        anonymous: process.map(|(_, anonymous)| anonymous),
+        reactor_turns: usage.turns.count,
+        reactor_longest_turn_ms: ms(usage.turns.longest),
+        reactor_longest_turn_last_minute_ms: ms(usage.turns.longest_lately),
+    }
+}
 
 /// One torrent of `bt.get_torrents`.
 pub(super) fn torrent(status: &TorrentStatus) -> types::Torrent {

@@ -8,7 +8,7 @@ use crate::component::event;
 use crate::component::rpc::ServerOptions;
 use crate::config::{self, Config, ConfigError, Secret, StorageChoice, TlsMode};
 use crate::proto::http::Limits;
-use crate::storage::BackendChoice;
+use crate::storage::{BackendChoice, default_piece_buffer};
 
 use super::remembered;
 
@@ -22,12 +22,14 @@ pub(super) fn bittorrent(config: &Config) -> BtOptions {
     let section = &config.bittorrent;
     let wanted = |ip: &std::net::IpAddr| if ip.is_ipv4() { section.ipv4 } else { section.ipv6 };
     let defaults = BtOptions::default();
+    let memory_limit = section.memory_limit.map_or(defaults.memory_limit, |limit| limit.0);
     BtOptions {
         bind: section.bind.iter().copied().filter(wanted).collect(),
         families: Families { v4: section.ipv4, v6: section.ipv6 },
         port: section.port,
         last_port: remembered::last_port(&config.data_dir),
-        piece_buffer: section.piece_buffer.0,
+        memory_limit,
+        piece_buffer: section.piece_buffer.map_or_else(|| default_piece_buffer(memory_limit), |size| size.0),
         storage: match section.storage {
             StorageChoice::Auto => BackendChoice::Auto,
             StorageChoice::Mapped => BackendChoice::Mapped,
@@ -123,6 +125,18 @@ mod tests {
         assert!(options.disk_threads > 0);
         assert_eq!(options.storage, BackendChoice::Mapped);
         assert_eq!(options.state, Some(dir.path().join("resume.sqlite")));
+    }
+
+    #[test]
+    fn the_piece_buffer_follows_the_memory_limit_unless_it_is_set() {
+        let dir = tempfile::tempdir().unwrap();
+        let sizes = |text| {
+            let options = bittorrent(&config(dir.path(), text));
+            (options.memory_limit, options.piece_buffer)
+        };
+        assert_eq!(sizes("[bittorrent]\nmemory_limit = '16MiB'"), (16 << 20, 8 << 20));
+        assert_eq!(sizes("[bittorrent]\nmemory_limit = '1GiB'"), (1 << 30, 64 << 20));
+        assert_eq!(sizes("[bittorrent]\nmemory_limit = '1GiB'\npiece_buffer = '500MiB'"), (1 << 30, 500 << 20));
     }
 
     #[test]

@@ -86,16 +86,32 @@ pub struct MetadataFetch {
     attempt: Option<Attempt>,
     /// A shared attempt has failed: from now on one peer at a time.
     distrust: bool,
+    /// Bytes that an attempt may take; what wants more waits.
+    room: u32,
+    /// Bytes that the next attempt takes, if one waits for room.
+    wanted: u32,
     done: bool,
     actions: VecDeque<MetadataAction>,
 }
 
 impl MetadataFetch {
-    /// Nothing is asked for until peers join and tell a size.
+    /// Nothing is asked for until peers join and tell a size, and there is [room](Self::set_room) for it.
     #[must_use]
     pub fn new(info_hash: InfoHash) -> Self {
         let (peers, actions) = (BTreeMap::new(), VecDeque::new());
-        Self { info_hash, peers, attempt: None, distrust: false, done: false, actions }
+        Self { info_hash, peers, attempt: None, distrust: false, room: 0, wanted: 0, done: false, actions }
+    }
+
+    /// Bytes of memory that are in use, or wanted. Look after every call that changes something.
+    #[must_use]
+    pub fn bytes(&self) -> u32 {
+        self.attempt.as_ref().map_or(self.wanted, |attempt| attempt.size)
+    }
+
+    /// Metadata of so many bytes may be fetched; what is larger waits. It starts with no room.
+    pub fn set_room(&mut self, now: Instant, bytes: u32) {
+        self.room = bytes;
+        self.ask(now);
     }
 
     /// What to do next. Call until `None` after every other call that changes something.
@@ -191,7 +207,8 @@ impl MetadataFetch {
     /// All pieces are here: is it what the info hash names?
     fn check(&mut self) {
         let Some(attempt) = self.attempt.take() else { return };
-        let mut bytes = Vec::new();
+        // Each piece goes as soon as it is copied, so this is not twice the memory.
+        let mut bytes = Vec::with_capacity(attempt.size as usize);
         let mut senders = Vec::new();
         for piece in attempt.pieces {
             if let Piece::Here { from, data } = piece {
@@ -202,6 +219,7 @@ impl MetadataFetch {
         let hash: [u8; 20] = Sha1::digest(&bytes).into();
         if InfoHash::new(hash) == self.info_hash {
             self.done = true;
+            self.wanted = 0;
             self.actions.push_back(MetadataAction::Done(bytes));
             return;
         }
@@ -258,6 +276,8 @@ impl MetadataFetch {
         if self.attempt.is_none() {
             let able = self.peers.iter().filter(|(_, peer)| able(peer));
             let best = able.filter_map(|(key, peer)| Some((peer.suspect, *key, peer.size?))).min();
+            self.wanted = best.map_or(0, |(_, _, size)| size);
+            let best = best.filter(|(_, _, size)| *size <= self.room);
             self.attempt = best.map(|(_, key, size)| Attempt::new(size, self.distrust.then_some(key)));
         }
         let Some(attempt) = &mut self.attempt else { return };
@@ -319,7 +339,9 @@ mod tests {
     }
 
     fn fetch() -> MetadataFetch {
-        MetadataFetch::new(InfoHash::new(Sha1::digest(metadata()).into()))
+        let mut fetch = MetadataFetch::new(InfoHash::new(Sha1::digest(metadata()).into()));
+        fetch.room = u32::MAX;
+        fetch
     }
 
     fn join(fetch: &mut MetadataFetch, now: Instant, slot: u32, size: u32) {
@@ -367,6 +389,30 @@ mod tests {
         assert_eq!(asked, [1, 1, 1, 2, 2]);
         assert_eq!(run(&mut fetch, now, |_| false), (Some(metadata()), vec![]));
         assert_eq!(fetch.poll_timeout(), None);
+    }
+
+    #[test]
+    fn nothing_is_fetched_before_there_is_room_for_it() {
+        let now = Instant::now();
+        let mut fetch = fetch();
+        fetch.set_room(now, SIZE - 1);
+        assert_eq!(fetch.bytes(), 0);
+        join(&mut fetch, now, 1, SIZE);
+        assert_eq!((fetch.bytes(), fetch.poll_action()), (SIZE, None));
+        fetch.set_room(now, SIZE);
+        assert_eq!(run(&mut fetch, now, |_| false).0, Some(metadata()));
+        assert_eq!(fetch.bytes(), 0);
+    }
+
+    #[test]
+    fn room_is_not_wanted_any_more_when_nobody_is_left_who_has_the_metadata() {
+        let now = Instant::now();
+        let mut fetch = fetch();
+        fetch.set_room(now, 0);
+        join(&mut fetch, now, 1, SIZE);
+        assert_eq!(fetch.bytes(), SIZE);
+        fetch.peer_left(now, key(1));
+        assert_eq!(fetch.bytes(), 0);
     }
 
     #[test]

@@ -30,10 +30,17 @@ pub enum CloseCause {
     /// them lost its file.
     #[error("the data to be sent was lost")]
     Lost(Vec<ReadWindow>),
+    /// It held more memory than any other connection while others waited for some.
+    #[error("it holds memory that others wait for")]
+    Memory,
 }
 
 /// Message bytes waiting for a peer beyond which nothing more is read from it: it asks faster than it listens.
 const MAX_QUEUED_MESSAGES: usize = 256 * 1024;
+
+/// ... while memory is scarce: one more answer, the longest there is, and the queue still takes no more than what is
+/// asked for before a read.
+const FEW_QUEUED_MESSAGES: usize = 48 * 1024;
 
 /// How far the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +61,13 @@ pub(super) struct Partial {
     pub(super) parsed: usize,
 }
 
+/// What the account of memory has of a connection, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) incoming: usize,
+    pub(super) outgoing: usize,
+}
+
 pub(super) struct Conn<T> {
     pub(super) stream: TcpStream,
     /// Later connections have larger ones.
@@ -72,6 +86,9 @@ pub(super) struct Conn<T> {
     pub(super) ready: bool,
     /// Input waits, here or in the kernel, until [`Conn::takes_input`].
     pub(super) held: bool,
+    /// Input waits for memory: see [`super::starved`].
+    pub(super) starved: bool,
+    pub(super) counted: Counted,
     /// The peer has closed its side, or an error waits: read on to the end.
     pub(super) ending: bool,
     /// The earliest deadline that stands in the heap.
@@ -89,8 +106,9 @@ impl<T> Conn<T> {
     }
 
     /// False while the peer has to wait: it does not take what it asked for, or its handshake is not answered yet.
-    pub(super) fn takes_input(&self) -> bool {
-        self.out.message_bytes() <= MAX_QUEUED_MESSAGES && !self.session.awaits_accept()
+    pub(super) fn takes_input(&self, tight: bool) -> bool {
+        let most = if tight { FEW_QUEUED_MESSAGES } else { MAX_QUEUED_MESSAGES };
+        self.out.message_bytes() <= most && !self.session.awaits_accept()
     }
 
     /// Writes once, as much as the kernel takes. Returns the payload bytes that left; windows that nobody else holds any

@@ -10,12 +10,12 @@ use mio::event::Event as Readiness;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::conn::{CloseCause, Partial, Phase};
+use super::conn::{CloseCause, Conn, Partial, Phase};
 use super::listener::{self, Accepted};
 use super::net::{HandedOut, Net};
 use super::timers::Deadline;
 use crate::proto::peer::Event;
-use crate::types::PeerKey;
+use crate::types::{Memory, MemoryClass, PeerKey};
 
 /// Token of the waker.
 const WAKER: Token = Token(usize::MAX);
@@ -29,6 +29,15 @@ const READ_BUDGET: usize = 1024 * 1024;
 /// Messages of one connection handed out before the others get their turn: small ones cost far more than their bytes,
 /// and what follows from them is carried out only after the last. Some milliseconds' worth; 64 MiB of blocks.
 const MESSAGE_BUDGET: usize = 4096;
+/// Bytes read from all connections together in one turn; whose turn does not come is read in the next one. Some
+/// milliseconds' worth.
+const TURN_READ_BUDGET: usize = 4 * 1024 * 1024;
+/// A message counts as so many bytes of it, beside its own: what follows from a small one takes as long as to read so
+/// much. So it is four floods of them per turn.
+const MESSAGE_COST: usize = 256;
+/// Payload bytes written to all connections together in one turn, roughly: what the kernel takes of a connection at once
+/// is written. Some milliseconds' worth.
+const TURN_WRITE_BUDGET: usize = 8 * 1024 * 1024;
 /// Memory for the beginning of a message that a connection keeps between bursts. A block fits.
 const KEPT_PARTIAL: usize = 32 * 1024;
 /// Size of the scratch buffer that all connections read into.
@@ -68,6 +77,8 @@ pub struct Reactor<T> {
     /// Listeners that used their accept budget up.
     crowded: Vec<usize>,
     scratch: Vec<u8>,
+    /// What is left of the turn's read budget.
+    to_read: usize,
     net: Net<T>,
 }
 
@@ -82,12 +93,21 @@ enum Resumed {
 }
 
 impl<T> Reactor<T> {
-    /// A loop without listeners and connections.
+    /// A loop without listeners and connections, whose memory has no limit.
+    ///
+    /// # Errors
+    /// If the system has no file descriptors left.
+    pub fn new() -> io::Result<Self> {
+        Self::with_memory(Memory::new(u64::MAX))
+    }
+
+    /// A loop whose connections share this account of memory with its handler.
     ///
     /// # Errors
     /// If the system has no file descriptors left.
     #[expect(clippy::disallowed_methods, reason = "the reactor is where the clock is read")]
-    pub fn new() -> io::Result<Self> {
+    pub fn with_memory(mut memory: Memory) -> io::Result<Self> {
+        memory.resize(MemoryClass::Incoming, 0, SCRATCH);
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let registry = poll.registry().try_clone()?;
@@ -99,7 +119,8 @@ impl<T> Reactor<T> {
             listeners: Vec::new(),
             crowded: Vec::new(),
             scratch: vec![0; SCRATCH],
-            net: Net::new(registry, Instant::now()),
+            to_read: TURN_READ_BUDGET,
+            net: Net::new(registry, Instant::now(), memory),
         })
     }
 
@@ -158,8 +179,13 @@ impl<T> Reactor<T> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             other => other?,
         }
-        self.net.now = Instant::now();
-        let mut woken = false;
+        let now = Instant::now();
+        self.net.turns.end(now);
+        self.net.turns.begin(now);
+        self.net.now = now;
+        self.to_read = TURN_READ_BUDGET;
+        let mut woken = std::mem::take(&mut self.net.again);
+        self.read_ready(handler);
         // Taken before the events, which add to it for the next turn.
         let crowded = std::mem::take(&mut self.crowded);
         // Taken out so that the handler may use the rest of the reactor; put back below.
@@ -175,12 +201,6 @@ impl<T> Reactor<T> {
         for index in crowded {
             self.accept(handler, index);
         }
-        for key in std::mem::take(&mut self.net.ready) {
-            if let Some(conn) = self.net.conn_mut(key) {
-                conn.ready = false;
-                self.read(handler, key);
-            }
-        }
         if woken {
             // Cleared before the handler looks: what comes while it does wakes again.
             self.woken.store(false, Ordering::Release);
@@ -188,15 +208,32 @@ impl<T> Reactor<T> {
         }
         self.fire(handler);
         self.flush(handler);
+        self.net.feed_starved();
         Ok(())
     }
 
-    fn wait(&self) -> Option<Duration> {
-        if !self.net.ready.is_empty() || !self.net.dirty.is_empty() || !self.crowded.is_empty() {
+    /// Reads those who have waited for this turn. Who has to wait on stays before those that only begin to.
+    fn read_ready<H: Handler<Data = T>>(&mut self, handler: &mut H) {
+        let mut waiting = std::mem::take(&mut self.net.ready).into_iter();
+        while self.to_read > 0
+            && let Some(key) = waiting.next()
+        {
+            if let Some(conn) = self.net.conn_mut(key) {
+                conn.ready = false;
+                self.read(handler, key);
+            }
+        }
+        let later = std::mem::take(&mut self.net.ready);
+        self.net.ready = waiting.chain(later).collect();
+    }
+
+    fn wait(&mut self) -> Option<Duration> {
+        if self.net.again || !self.net.ready.is_empty() || !self.net.dirty.is_empty() || !self.crowded.is_empty() {
             return Some(Duration::ZERO);
         }
         #[expect(clippy::disallowed_methods, reason = "the reactor is where the clock is read")]
         let now = Instant::now();
+        self.net.turns.end(now);
         self.net.timers.next().map(|at| at.saturating_duration_since(now))
     }
 
@@ -229,36 +266,51 @@ impl<T> Reactor<T> {
 
     /// Reads one connection until it has no more or its budget is used up, and hands every message out.
     fn read<H: Handler<Data = T>>(&mut self, handler: &mut H, key: PeerKey) {
+        if self.to_read == 0 {
+            return self.read_later(key);
+        }
         let mut messages = MESSAGE_BUDGET;
-        let mut filled = match self.resume(handler, key, &mut messages) {
+        self.read_some(handler, key, &mut messages);
+        self.to_read = self.to_read.saturating_sub((MESSAGE_BUDGET - messages) * MESSAGE_COST);
+    }
+
+    fn read_some<H: Handler<Data = T>>(&mut self, handler: &mut H, key: PeerKey, messages: &mut usize) {
+        let mut filled = match self.resume(handler, key, messages) {
             Ok(Resumed::ReadOn(filled)) => filled,
             Ok(Resumed::Stop) => return self.end_burst(handler, key, 0, None),
             Ok(Resumed::Gone) => return,
             Err(why) => return self.lose(handler, key, why),
         };
+        let Some(mut allowance) = self.net.read_allowance(key, filled) else {
+            return self.end_burst(handler, key, filled, None);
+        };
         let mut budget = READ_BUDGET;
         let mut ended = None;
         loop {
+            let tight = self.net.is_tight();
             let Some(conn) = self.net.conn_mut(key) else { return };
-            if !conn.takes_input() {
+            if !conn.takes_input(tight) {
                 conn.held = true; // Read on when `flush` finds that it does again.
                 break;
             }
             let room = self.scratch.get_mut(filled..).unwrap_or_default();
-            let wanted = room.len();
+            let wanted = room.len().min(allowance);
+            let room = room.get_mut(..wanted).unwrap_or_default();
             match conn.stream.read(room) {
                 Ok(0) => ended = Some(CloseCause::Eof),
                 Ok(n) => {
                     filled += n;
                     budget = budget.saturating_sub(n);
-                    match self.hand_out_scratch(handler, key, &mut filled, &mut messages) {
+                    self.to_read = self.to_read.saturating_sub(n);
+                    allowance = allowance.saturating_sub(n);
+                    match self.hand_out_scratch(handler, key, &mut filled, messages) {
                         Ok(true) => {}
                         Ok(false) => return,
                         Err(why) => ended = Some(why),
                     }
                     // A short read has emptied the socket: the next byte or the end brings a new event (epoll(7)).
-                    let more = n == wanted || messages == 0 || self.net.conn(key).is_some_and(|conn| conn.ending);
-                    if ended.is_none() && more && budget > 0 && messages > 0 {
+                    let more = n == wanted || *messages == 0 || self.net.conn(key).is_some_and(|conn| conn.ending);
+                    if ended.is_none() && more && budget > 0 && allowance > 0 && *messages > 0 {
                         continue;
                     }
                     if ended.is_none() && more {
@@ -304,13 +356,14 @@ impl<T> Reactor<T> {
         let filled = left.len();
         // The session has checked the length of the message against its limit.
         let room = out.need.max(filled) + SCRATCH / 2;
-        if self.scratch.len() < room {
-            self.scratch.resize(room, 0);
-        }
+        self.enlarge_scratch(room);
         if let Some(front) = self.scratch.get_mut(..filled) {
             front.copy_from_slice(left);
         }
-        if bytes.capacity() <= KEPT_PARTIAL {
+        if bytes.capacity() <= KEPT_PARTIAL
+            && !self.net.is_tight()
+            && let Some(conn) = self.net.conn_mut(key)
+        {
             bytes.clear();
             conn.partial.bytes = bytes;
         }
@@ -330,6 +383,7 @@ impl<T> Reactor<T> {
         }
         if let Some(conn) = self.net.conn_mut(key) {
             conn.partial.bytes.extend_from_slice(self.scratch.get(..filled).unwrap_or_default());
+            self.net.recount(key);
             handler.burst_end(&mut self.net, key);
         }
         // A listening peer's time-outs moved later, which the heap finds out by itself; only a session that was just
@@ -356,9 +410,17 @@ impl<T> Reactor<T> {
         }
         // The session has checked the length against its limit.
         if self.scratch.len() < need {
-            self.scratch.resize(need + SCRATCH / 2, 0);
+            self.enlarge_scratch(need + SCRATCH / 2);
         }
         Ok(true)
+    }
+
+    fn enlarge_scratch(&mut self, len: usize) {
+        let before = self.scratch.len();
+        if before < len {
+            self.scratch.resize(len, 0);
+            self.net.memory.resize(MemoryClass::Incoming, before, len);
+        }
     }
 
     fn read_later(&mut self, key: PeerKey) {
@@ -371,8 +433,10 @@ impl<T> Reactor<T> {
     }
 
     fn lose<H: Handler<Data = T>>(&mut self, handler: &mut H, key: PeerKey, why: CloseCause) {
-        if let Some(conn) = self.net.remove(key) {
-            handler.closed(&mut self.net, key, conn.addr, conn.data, why);
+        if let Some(Conn { addr, data, out, .. }) = self.net.remove(key) {
+            // Before the handler looks who needs the windows that it holds.
+            drop(out);
+            handler.closed(&mut self.net, key, addr, data, why);
         }
     }
 
@@ -409,6 +473,11 @@ impl<T> Reactor<T> {
                         self.lose(handler, key, why);
                     }
                 }
+                Deadline::Starved => {
+                    for key in self.net.greediest() {
+                        self.lose(handler, key, CloseCause::Memory);
+                    }
+                }
             }
         }
     }
@@ -417,7 +486,12 @@ impl<T> Reactor<T> {
     /// the next turn, which looks first what has come: requests that are seen while blocks are leaving find their pieces
     /// in memory in time.
     fn flush<H: Handler<Data = T>>(&mut self, handler: &mut H) {
-        for key in std::mem::take(&mut self.net.dirty) {
+        let mut written = 0;
+        let mut waiting = std::mem::take(&mut self.net.dirty).into_iter();
+        while written < TURN_WRITE_BUDGET
+            && let Some(key) = waiting.next()
+        {
+            let tight = self.net.is_tight();
             let Net { conns, spent, generations, .. } = &mut self.net;
             let Some(conn) = conns.get_mut(key.slot as usize) else { continue };
             if generations.get(key.slot as usize) != Some(&key.generation) {
@@ -425,15 +499,20 @@ impl<T> Reactor<T> {
             }
             let flushed = conn.flush(spent);
             conn.dirty = conn.wants_write();
-            let again = conn.held && conn.takes_input();
+            let again = conn.held && conn.takes_input(tight);
+            if tight {
+                conn.out.shrink();
+            }
             if conn.dirty {
                 self.net.dirty.push(key);
             }
+            self.net.recount(key);
             match flushed {
                 Ok(payload) => {
                     if again {
                         self.read_later(key);
                     }
+                    written += payload;
                     if payload > 0 {
                         handler.sent(&mut self.net, key, payload);
                     }
@@ -441,6 +520,9 @@ impl<T> Reactor<T> {
                 Err(why) => self.lose(handler, key, why),
             }
         }
+        // Whose turn did not come is first in the next one.
+        let later = std::mem::take(&mut self.net.dirty);
+        self.net.dirty = waiting.chain(later).collect();
     }
 }
 

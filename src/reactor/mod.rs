@@ -9,8 +9,11 @@ mod event_loop;
 mod listener;
 mod net;
 mod out_queue;
+mod starved;
 mod timers;
+mod turns;
 
 pub use conn::CloseCause;
 pub use event_loop::{Handler, Reactor};
 pub use net::Net;
+pub use turns::TurnStats;

@@ -9,12 +9,14 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use super::Handler;
-use super::conn::{CloseCause, Conn, Partial, Phase};
+use super::conn::{CloseCause, Conn, Counted, Partial, Phase};
 use super::out_queue::OutQueue;
+use super::starved::Starved;
 use super::timers::{Deadline, Timers};
+use super::turns::{TurnStats, Turns};
 use crate::proto::peer::{Command, Event, Session, SessionOptions, Step, WireError};
 use crate::storage::ReadWindow;
-use crate::types::{Block, Geometry, InfoHash, PeerKey};
+use crate::types::{Block, Geometry, InfoHash, Memory, PeerKey};
 
 /// How long a connection may take to be made. Taste: a SYN is sent again after 1, 3 and 7 seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,10 +46,16 @@ pub struct Net<T> {
     pub(super) ready: Vec<PeerKey>,
     /// Windows that were sent and that nobody else holds.
     pub(super) spent: Vec<ReadWindow>,
+    /// [`Net::call_again`] was called.
+    pub(super) again: bool,
+    /// Connections whose input waits for memory.
+    pub(super) starved: Starved,
+    pub(super) memory: Memory,
+    pub(super) turns: Turns,
 }
 
 impl<T> Net<T> {
-    pub(super) fn new(registry: Registry, now: Instant) -> Self {
+    pub(super) fn new(registry: Registry, now: Instant, memory: Memory) -> Self {
         Self {
             conns: Slab::new(),
             generations: Vec::new(),
@@ -58,7 +66,27 @@ impl<T> Net<T> {
             dirty: Vec::new(),
             ready: Vec::new(),
             spent: Vec::new(),
+            again: false,
+            starved: Starved::default(),
+            memory,
+            turns: Turns::new(now),
         }
+    }
+
+    /// The handler has more to do than one turn should take: [`Handler::woken`](super::Handler::woken) is called in the
+    /// next one.
+    pub fn call_again(&mut self) {
+        self.again = true;
+    }
+
+    /// The account of memory: connections count their part, the handler counts its own.
+    pub fn memory(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
+    /// How long the turns of the loop took, but for the present one.
+    pub fn turns(&mut self) -> TurnStats {
+        self.turns.stats(self.now)
     }
 
     /// The time at which this turn of the loop began.
@@ -132,6 +160,8 @@ impl<T> Net<T> {
             dirty: false,
             ready: false,
             held: false,
+            starved: false,
+            counted: Counted::default(),
             ending: false,
             armed: None,
             data,
@@ -154,10 +184,11 @@ impl<T> Net<T> {
         budget: &mut usize,
     ) -> Result<Option<HandedOut>, CloseCause> {
         let mut out = HandedOut::default();
+        let tight = self.is_tight();
         while *budget > 0 {
             let now = self.now;
             let Some(conn) = self.conn_mut(key) else { return Ok(None) };
-            if !conn.takes_input() {
+            if !conn.takes_input(tight) {
                 conn.held = true;
                 break;
             }
@@ -243,6 +274,7 @@ impl<T> Net<T> {
         self.conn_mut(key)?;
         let mut conn = self.conns.try_remove(key.slot as usize)?;
         let _ = self.registry.deregister(&mut conn.stream);
+        self.discount(conn.counted);
         if let Some(generation) = self.generations.get_mut(key.slot as usize) {
             *generation = generation.wrapping_add(1);
         }
@@ -359,6 +391,7 @@ impl<T> Net<T> {
                 conn.out.shrink();
                 conn.partial.bytes.shrink_to_fit();
             }
+            self.recount(key);
         }
         self.rearm(key);
         Ok(())

@@ -46,6 +46,11 @@ impl OutQueue {
         self.bytes.len() - self.sent
     }
 
+    /// Bytes of memory it takes, without what payloads lie in.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.segments.capacity() * size_of::<Segment>()
+    }
+
     /// Appends whatever `write` appends to the buffer.
     pub(super) fn append<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let before = self.bytes.len();

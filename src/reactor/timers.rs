@@ -18,6 +18,8 @@ pub(super) enum Deadline {
     Handler(u64),
     /// A listener that was paused after an error.
     Listener(usize),
+    /// Connections have been waiting for memory.
+    Starved,
 }
 
 #[derive(Default)]

@@ -106,6 +106,11 @@ impl Devices {
         table.folders.get(dir).or_else(|| table.devices.first().map(|(_, shared)| shared)).cloned()
     }
 
+    /// The threads of some device, if there is one.
+    pub(super) fn any(&self) -> Option<Arc<Shared>> {
+        self.inner.lock().devices.first().map(|(_, shared)| Arc::clone(shared))
+    }
+
     /// Ends all threads once what is queued is done. False if some disk holds one up for longer than `patience`; that
     /// thread is left to itself.
     pub(super) fn stop(mut self, patience: Duration) -> bool {

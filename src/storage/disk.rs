@@ -114,6 +114,16 @@ impl Disk {
         torrent.opened().ok()?.backend.ready_window(&torrent, piece)
     }
 
+    /// The buffers of windows shall have at most so many bytes together, idle ones included. Answers with the bytes that
+    /// are idle now. Never blocks: what is too much, a disk thread frees.
+    pub fn limit_buffers(&self, bytes: u64) -> u64 {
+        let (idle, too_many) = self.common.pool.limit(bytes);
+        if too_many && let Some(shared) = self.devices.any() {
+            shared.send(&shared.urgent, Task::Trim(self.common.pool.clone()));
+        }
+        idle
+    }
+
     /// The next answer, if there is one.
     #[must_use]
     pub fn try_recv(&self) -> Option<Done> {

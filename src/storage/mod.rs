@@ -23,6 +23,7 @@ mod hashing;
 pub mod inspect;
 mod job;
 mod layout;
+mod machine;
 mod mapping;
 mod ownership;
 mod piece_buffer;
@@ -49,6 +50,7 @@ pub use disk::Disk;
 pub use error::StorageError;
 pub use job::{BackendChoice, CheckMode, DiskOptions, Done, Ending, Job, Verified, Writing};
 pub use layout::{Layout, LayoutError, LayoutFile, Span};
+pub use machine::{default_memory_limit, default_piece_buffer, process_memory};
 #[cfg(test)]
 pub(crate) use mapping::test_window;
 pub use mapping::{ReadWindow, WriteWindow};

@@ -12,15 +12,19 @@ use crate::types::{PieceIndex, TorrentKey};
 type Key = (TorrentKey, PieceIndex);
 
 /// Windows in use, in bytes. What is being received is reserved and stays; what is kept for uploads goes when room is
-/// needed, least recently used first.
+/// needed, least recently used first. A buffer that is being sent stays until it is: letting go of it frees nothing.
 #[derive(Debug)]
 pub struct PieceBuffer {
     budget: u64,
     /// Bytes in windows that are being received or verified.
     reserved: u64,
+    /// Bytes in windows that are on their way into memory, for uploads.
+    coming: u64,
     /// Bytes in `reads`.
     cached: u64,
-    /// Bytes of those among them that were fetched ahead and not used yet.
+    /// ... and those of them that are in buffers and not in the pages of files.
+    buffered: u64,
+    /// ... and those that were fetched ahead and not used yet.
     unread: u64,
     reads: HashMap<Key, Entry>,
     /// Last use to key; uses are numbered, so the first entry is the least recently used.
@@ -35,22 +39,38 @@ struct Entry {
     unread: bool,
 }
 
+impl Entry {
+    fn is_free(&self) -> bool {
+        !(self.window.is_buffered() && self.window.is_shared())
+    }
+}
+
+/// Share of the budget that windows being received leave to others: one part in so many. Without it downloads could
+/// keep everything, and whoever asks us for a piece would wait for their end.
+const READ_SHARE: u64 = 4;
+
 impl PieceBuffer {
     /// An empty buffer of `budget` bytes.
     #[must_use]
     pub fn new(budget: u64) -> Self {
-        Self { budget, reserved: 0, cached: 0, unread: 0, reads: HashMap::new(), by_use: BTreeMap::new(), uses: 0 }
+        let (reads, by_use) = (HashMap::new(), BTreeMap::new());
+        Self { budget, reserved: 0, coming: 0, cached: 0, buffered: 0, unread: 0, reads, by_use, uses: 0 }
     }
 
-    /// Counts a window of `len` bytes that is about to be opened for receiving. False, and nothing counted, if the
-    /// windows being received already fill the budget; the first one is always granted, however large. Finished
-    /// pieces do not stand in the way: take them out with [`PieceBuffer::make_room`] after a grant.
+    /// From now on there are so many bytes. What is too much then goes with the next [`PieceBuffer::make_room`].
+    pub const fn set_budget(&mut self, budget: u64) {
+        self.budget = budget;
+    }
+
+    /// Counts a window of `len` bytes that is about to be opened for receiving. False, and nothing counted, if there is
+    /// no room for it; the first one is always granted, however large. Finished pieces that nobody is being sent do not
+    /// stand in the way: take them out with [`PieceBuffer::make_room`] after a grant.
     #[must_use]
-    pub const fn reserve_write(&mut self, len: u32) -> bool {
-        let grown = self.reserved.saturating_add(len as u64);
-        let granted = self.reserved == 0 || grown <= self.budget;
+    pub fn reserve_write(&mut self, len: u32) -> bool {
+        let most = self.write_budget();
+        let granted = self.reserved == 0 || (self.reserved + u64::from(len) <= most && self.has_room(len));
         if granted {
-            self.reserved = grown;
+            self.reserved = self.reserved.saturating_add(u64::from(len));
         }
         granted
     }
@@ -58,6 +78,36 @@ impl PieceBuffer {
     /// Takes back what [`PieceBuffer::reserve_write`] counted: the piece was given up, or became a finished one.
     pub const fn release_write(&mut self, len: u32) {
         self.reserved = self.reserved.saturating_sub(len as u64);
+    }
+
+    /// Counts a finished piece of `len` bytes that is about to be brought into memory, as
+    /// [`PieceBuffer::reserve_write`] does for others. One is always granted if no other one is in memory of our own.
+    #[must_use]
+    pub fn reserve_read(&mut self, len: u32) -> bool {
+        let none = || self.coming == 0 && self.staying() == 0;
+        let granted = self.has_room(len) || none();
+        if granted {
+            self.coming = self.coming.saturating_add(u64::from(len));
+        }
+        granted
+    }
+
+    /// Takes back what [`PieceBuffer::reserve_read`] counted: it is there, or cannot be had.
+    pub const fn release_read(&mut self, len: u32) {
+        self.coming = self.coming.saturating_sub(len as u64);
+    }
+
+    /// Would so many bytes more fit, if all windows went that can?
+    fn has_room(&self, len: u32) -> bool {
+        let wanted = self.reserved + self.coming + u64::from(len);
+        // Looking who stays costs more than a sum: only if it matters.
+        wanted + self.buffered <= self.budget || (wanted <= self.budget && wanted + self.staying() <= self.budget)
+    }
+
+    /// Bytes in finished pieces that cannot go, because they are being sent from memory of our own.
+    fn staying(&self) -> u64 {
+        let staying = self.reads.values().filter(|entry| !entry.is_free());
+        staying.map(|entry| u64::from(entry.window.len())).sum()
     }
 
     /// Keeps a finished piece for uploads and answers with those that had to go for it: the least recently used ones,
@@ -78,6 +128,7 @@ impl PieceBuffer {
         self.uses += 1;
         let len = u64::from(window.len());
         self.cached += len;
+        self.buffered += if window.is_buffered() { len } else { 0 };
         self.unread += if unread { len } else { 0 };
         self.by_use.insert(self.uses, key);
         self.reads.insert(key, Entry { window, last_use: self.uses, unread });
@@ -89,9 +140,13 @@ impl PieceBuffer {
     #[must_use]
     pub fn make_room(&mut self) -> Vec<ReadWindow> {
         let mut evicted = Vec::new();
+        let mut after = 0;
         while self.used() > self.budget {
-            let Some((_, key)) = self.by_use.first_key_value() else { break };
-            evicted.extend(self.take(*key));
+            let mut rest = self.by_use.range(after..);
+            let free = rest.find(|(_, key)| self.reads.get(key).is_none_or(Entry::is_free));
+            let Some((used, key)) = free.map(|(used, key)| (*used, *key)) else { break };
+            after = used + 1;
+            evicted.extend(self.take(key));
         }
         evicted
     }
@@ -126,7 +181,32 @@ impl PieceBuffer {
     /// Bytes counted: windows being received and finished pieces.
     #[must_use]
     pub const fn used(&self) -> u64 {
-        self.reserved + self.cached
+        self.reserved + self.coming + self.cached
+    }
+
+    /// Bytes that windows being received may have.
+    #[must_use]
+    pub const fn write_budget(&self) -> u64 {
+        self.budget.saturating_sub(self.budget / READ_SHARE)
+    }
+
+    /// Bytes in finished pieces that are on their way into memory.
+    #[must_use]
+    pub const fn coming(&self) -> u64 {
+        self.coming
+    }
+
+    /// Bytes in windows that are being received or verified.
+    #[must_use]
+    pub const fn receiving(&self) -> u64 {
+        self.reserved
+    }
+
+    /// Bytes of finished pieces that take memory of our own: those in buffers, and those on their way. Pages of files
+    /// are the system's, which takes them back when it wants.
+    #[must_use]
+    pub const fn serving(&self) -> u64 {
+        self.coming + self.buffered
     }
 
     /// Bytes of finished pieces that were fetched ahead and that nobody has used yet.
@@ -147,6 +227,7 @@ impl PieceBuffer {
         let len = u64::from(entry.window.len());
         self.cached = self.cached.saturating_sub(len);
         self.unread = self.unread.saturating_sub(if entry.unread { len } else { 0 });
+        self.buffered = self.buffered.saturating_sub(if entry.window.is_buffered() { len } else { 0 });
         Some(entry.window)
     }
 }
@@ -186,11 +267,11 @@ mod tests {
         assert!(buffer.insert_read(key(0), test_window(80)).is_empty());
         assert!(buffer.reserve_write(60));
         assert_eq!(lens(&buffer.make_room()), [80]);
-        assert!(!buffer.reserve_write(41), "the budget is for all");
-        assert!(buffer.reserve_write(40));
-        assert_eq!(lens(&buffer.insert_read(key(1), test_window(1))), [1], "no room left for it");
+        assert!(!buffer.reserve_write(16), "a quarter is for others");
+        assert!(buffer.reserve_write(15));
+        assert_eq!(lens(&buffer.insert_read(key(1), test_window(26))), [26], "no room left for it");
         buffer.release_write(60);
-        assert_eq!(buffer.used(), 40);
+        assert_eq!(buffer.used(), 15);
     }
 
     #[test]
@@ -220,6 +301,49 @@ mod tests {
         let mut buffer = PieceBuffer::new(100);
         assert!(buffer.insert_read(key(0), test_window(30)).is_empty());
         assert_eq!(lens(&buffer.insert_read(key(0), test_window(40))), [30]);
+        assert_eq!(buffer.used(), 40);
+    }
+
+    #[test]
+    fn a_buffer_that_is_being_sent_stays_and_counts() {
+        let mut buffer = PieceBuffer::new(100);
+        let sent = test_window(60);
+        assert!(buffer.insert_read(key(0), sent.clone()).is_empty());
+        assert!(buffer.insert_read(key(1), test_window(30)).is_empty());
+        assert!(!buffer.reserve_read(41), "the first one cannot go");
+        assert!(buffer.reserve_read(40));
+        assert_eq!(lens(&buffer.make_room()), [30]);
+        assert_eq!((buffer.serving(), buffer.used()), (100, 100));
+        buffer.release_read(40);
+        assert_eq!(lens(&buffer.insert_read(key(2), test_window(50))), [50]);
+        drop(sent);
+        assert!(buffer.reserve_write(75));
+        assert_eq!(lens(&buffer.make_room()), [60]);
+        assert_eq!((buffer.receiving(), buffer.serving()), (75, 0));
+    }
+
+    #[test]
+    fn one_piece_for_uploads_is_always_possible() {
+        let mut buffer = PieceBuffer::new(100);
+        assert!(buffer.reserve_write(1000));
+        assert!(buffer.reserve_read(1000));
+        assert!(!buffer.reserve_read(1));
+        buffer.release_read(1000);
+        let sent = test_window(1000);
+        assert!(buffer.insert_read(key(0), sent.clone()).is_empty());
+        assert!(!buffer.reserve_read(1000));
+        drop(sent);
+        assert!(buffer.reserve_read(1000), "the last one was sent and makes room");
+        assert_eq!(lens(&buffer.make_room()), [1000]);
+    }
+
+    #[test]
+    fn a_smaller_budget_takes_effect_with_the_next_look() {
+        let mut buffer = PieceBuffer::new(100);
+        assert!(buffer.insert_read(key(0), test_window(50)).is_empty());
+        assert!(buffer.insert_read(key(1), test_window(40)).is_empty());
+        buffer.set_budget(45);
+        assert_eq!(lens(&buffer.make_room()), [50]);
         assert_eq!(buffer.used(), 40);
     }
 }

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, select};
 use super::check::Check;
 use super::error::StorageError;
 use super::job::{Done, Ending};
-use super::mapping::{ReadWindow, WriteWindow};
+use super::mapping::{BufferPool, ReadWindow, WriteWindow};
 use super::reserve::Reservation;
 use super::sha1_pair::has_two_lanes;
 use super::torrent::Torrent;
@@ -26,6 +26,8 @@ pub(super) enum Task {
     Of(Arc<Torrent>, Work),
     Release(Vec<ReadWindow>),
     ReleaseWrite(WriteWindow),
+    /// There are too many idle buffers.
+    Trim(BufferPool),
 }
 
 /// A received piece whose hash is to be looked at.

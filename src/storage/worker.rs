@@ -58,6 +58,7 @@ pub(super) fn work(shared: &Shared, queues: &Queues) {
             Next::Task(Task::Of(torrent, work)) => shared.run(&torrent, work),
             Next::Task(Task::Release(windows)) => drop(windows),
             Next::Task(Task::ReleaseWrite(window)) => drop(window),
+            Next::Task(Task::Trim(pool)) => pool.trim(),
             Next::Verify(first, second) => shared.run_verify(first, second),
             Next::Check(check) => shared.run_check(&check, &mut reader),
             Next::Nothing => {}
@@ -95,9 +96,6 @@ impl Shared {
             }
             Work::Commit => {
                 let result = torrent.commit(resume, false);
-                if torrent.is_complete() {
-                    self.common.pool.shrink(); // If others are still downloading they get theirs anew.
-                }
                 self.answer(Done::Committed { torrent: key, result });
             }
             Work::Close(ending) => return self.close(torrent, ending),

@@ -46,6 +46,15 @@ impl Sample {
         Self::new(name, &[], |path| write_file(path, len, 1))
     }
 
+    /// A folder of so many files of one byte, with names that make a long description.
+    pub fn with_long_names(name: &str, files: usize) -> Self {
+        Self::new(name, &[], |path| {
+            for nth in 0..files {
+                write_file(&path.join(format!("{nth:0220}")), 1, nth as u64);
+            }
+        })
+    }
+
     /// A folder: nested folders, an empty file, Unicode names, files smaller than a piece and of several pieces.
     pub fn folder(trackers: &[String]) -> Self {
         Self::new("Ordner ünïcode 文件夹", trackers, |path| {

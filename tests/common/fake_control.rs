@@ -88,6 +88,9 @@ impl Control for FakeControl {
     fn torrent_statuses(&self) -> Result<TorrentStatuses> {
         Ok(TorrentStatuses { torrents: vec![status(FILM, "Film"), status(SONG, "Song")] })
     }
+    fn memory(&self) -> Result<Memory> {
+        Ok(Memory { limit: 100, used: 7, ..Memory::default() })
+    }
     fn torrent_status(&self, hash: InfoHash) -> Result<TorrentStatus> {
         Ok(status(&hash.to_string(), "Film"))
     }

@@ -104,11 +104,17 @@ fn serve(mut stream: TcpStream, metainfo: &Metainfo, answer: &Answer, answered: 
 
 /// A connection to somebody, made by hand: handshakes are done, nothing is read behind them.
 pub fn connect(address: SocketAddr, metainfo: &Metainfo) -> (TcpStream, Session) {
+    connect_as(*b"-XX0000-fakefakefake", address, metainfo)
+}
+
+/// As [`connect`], by this name; peers of one name are taken for one.
+pub fn connect_as(name: [u8; 20], address: SocketAddr, metainfo: &Metainfo) -> (TcpStream, Session) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut out = Vec::new();
     let now = Instant::now();
-    let mut session = Session::initiator(now, metainfo.info_hash, session_options(Some(metainfo)), &mut out);
+    let options = SessionOptions { peer_id: PeerId::new(name), ..session_options(Some(metainfo)) };
+    let mut session = Session::initiator(now, metainfo.info_hash, options, &mut out);
     stream.write_all(&out).unwrap();
     let (mut input, mut buffer) = (Vec::new(), [0; 4096]);
     // Until the peer's extended handshake is here: metadata may be asked for from then on.

@@ -96,10 +96,11 @@ impl Bt {
 
     /// `None` if there is no room for the piece; otherwise as [`Self::open_window`].
     fn open_if_room(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) -> Option<bool> {
+        self.count_windows(net);
         let Some(torrent) = self.torrents.get_mut(&key) else { return Some(false) };
         let Some(metainfo) = &torrent.metainfo else { return Some(false) };
         let (len, device) = (metainfo.info.geometry.piece_len(piece), torrent.device);
-        if !(self.room.grants(device, len, self.buffer.budget()) && self.buffer.reserve_write(len)) {
+        if !(self.room.grants(device, len, self.buffer.write_budget()) && self.buffer.reserve_write(len)) {
             return None;
         }
         self.room.take(device, len);
@@ -116,6 +117,8 @@ impl Bt {
                 false
             }
         };
+        self.window_made();
+        self.count_windows(net);
         let evicted = self.buffer.make_room();
         self.release(evicted);
         Some(opened)
@@ -159,6 +162,8 @@ impl Bt {
                 self.drain(net, key);
             }
         }
+        // The room may have become larger by what connections gave back.
+        self.open_waiting_windows(net);
         self.arm_room(net);
     }
 
@@ -278,7 +283,8 @@ impl Bt {
     /// Gives back all windows of the torrent and what waits for one.
     pub(super) fn drop_windows(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
         self.room.retain(|(torrent, _)| *torrent != key);
-        self.populating.retain(|(torrent, _), _| *torrent != key);
+        self.release_metadata(net, key);
+        self.drop_populating(key);
         let evicted = self.buffer.remove_torrent(key);
         self.release(evicted);
         let Some(torrent) = self.torrents.get_mut(&key) else { return };

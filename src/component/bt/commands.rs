@@ -38,6 +38,10 @@ impl Bt {
                 let have = self.torrent_of(info_hash).and_then(|torrent| torrent.have());
                 reply.send(have.ok_or(ControlError::UnknownTorrent(info_hash)));
             }
+            Event::QueryMemory { reply } => {
+                let usage = self.memory_usage(net);
+                reply.send(Ok(usage));
+            }
             Event::Announced(answer) => self.announced(net, &answer),
             Event::RecheckHandles => {
                 for key in self.torrents.keys().copied().collect::<Vec<_>>() {

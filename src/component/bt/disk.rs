@@ -40,8 +40,10 @@ impl Bt {
         self.mark_stale(net, key);
     }
 
-    pub(super) fn disk_answers(&mut self, net: &mut Net<Peer>) {
-        while let Some(done) = self.disk.try_recv() {
+    /// Handles what the disk threads did, as much as one turn should take. True if there may be more.
+    pub(super) fn disk_answers(&mut self, net: &mut Net<Peer>) -> bool {
+        for _ in 0..super::ANSWERS_PER_TURN {
+            let Some(done) = self.disk.try_recv() else { return false };
             match done {
                 Done::CheckProgress { torrent, checked, total } => {
                     if let Some(Phase::Opening { checked: c, total: t }) =
@@ -60,7 +62,7 @@ impl Bt {
                 Done::Populated { torrent, piece, result } => match result {
                     Ok(window) => self.populated(net, torrent, piece, window),
                     Err(error) => {
-                        self.populating.remove(&(torrent, piece));
+                        self.populated_not(torrent, piece);
                         self.storage_failed(net, torrent, &error);
                     }
                 },
@@ -72,6 +74,7 @@ impl Bt {
                 Done::Closed { torrent, result } => self.closed_torrent(net, torrent, result),
             }
         }
+        true
     }
 
     fn opened(&mut self, net: &mut Net<Peer>, key: TorrentKey, result: Result<Bitfield, StorageError>, hashed: u32) {

@@ -97,6 +97,7 @@ impl Bt {
                     self.drop_peer(net, peer, &format_args!("{reason:?}"));
                 }
                 Some(MetadataAction::Done(raw)) => return self.metadata_known(net, key, raw),
+                None if self.settle_metadata(net, key) => {}
                 None => break,
             }
         }
@@ -111,6 +112,7 @@ impl Bt {
     }
 
     fn metadata_known(&mut self, net: &mut Net<Peer>, key: TorrentKey, raw: Vec<u8>) {
+        self.release_metadata(net, key);
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
         let TorrentSource::Magnet(magnet) = &torrent.new.source else { return };
         let mut trackers: Vec<Vec<String>> = magnet.trackers.iter().map(|tracker| vec![tracker.clone()]).collect();

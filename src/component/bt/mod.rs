@@ -10,6 +10,7 @@ mod announce;
 mod commands;
 mod disk;
 mod door;
+mod memory;
 mod metadata;
 mod options;
 mod peers;
@@ -18,7 +19,7 @@ mod status;
 mod torrent;
 mod uploads;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use options::{BtOptions, Families};
 use self::peers::Peer;
 use self::room::Room;
 use self::torrent::Torrent;
+use self::uploads::Coming;
 use super::event::{Bus, Event, Part, Topic};
 use super::running::Running;
 use super::snapshot::{Contacts, Published, Torrents};
@@ -37,10 +39,13 @@ use crate::engine::TorrentOptions;
 use crate::proto::peer;
 use crate::reactor::{CloseCause, Handler, Net, Reactor};
 use crate::storage::{Disk, DiskOptions, PieceBuffer, StorageError};
-use crate::types::{InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
+use crate::types::{InfoHash, MIN_MEMORY_LIMIT, Memory, PeerId, PeerKey, PieceIndex, TorrentKey};
 
 /// Bus messages handled per turn of the loop, so that peers are not kept waiting by a flood of them.
 const MESSAGES_PER_TURN: usize = 256;
+
+/// Answers of disk threads handled per turn; thousands come at once when as many torrents are opened.
+const ANSWERS_PER_TURN: usize = 256;
 
 /// Commands that may wait for this thread.
 const INBOX: usize = 4096;
@@ -65,6 +70,12 @@ pub enum BtError {
     /// The resume database or the disk threads failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The limit for buffers is too small to work with.
+    #[error("a memory limit of {wanted} bytes is too small: at least {MIN_MEMORY_LIMIT} bytes are needed")]
+    MemoryLimit {
+        /// What was asked for.
+        wanted: u64,
+    },
     /// The system refused a poll or a thread.
     #[error("cannot start the network thread: {0}")]
     System(#[from] io::Error),
@@ -101,7 +112,10 @@ impl BtThread {
         contacts: Published<Contacts>,
         torrents: Published<Torrents>,
     ) -> Result<Self, BtError> {
-        let mut reactor = Reactor::new()?;
+        if options.memory_limit < MIN_MEMORY_LIMIT {
+            return Err(BtError::MemoryLimit { wanted: options.memory_limit });
+        }
+        let mut reactor = Reactor::with_memory(Memory::new(options.memory_limit))?;
         let port = listen(&mut reactor, &options)?;
         let wake = reactor.wake_hook();
         let disk = Disk::start(
@@ -228,9 +242,15 @@ pub(super) struct Bt {
     /// Who has, and who waits for, room in the piece buffer to receive pieces.
     room: Room,
     /// Pieces being brought into memory, and who waits for them.
-    populating: HashMap<(TorrentKey, PieceIndex), Vec<PeerKey>>,
+    populating: HashMap<(TorrentKey, PieceIndex), Coming>,
     /// Peers that asked for blocks since `pump_asking`.
     asking: Vec<PeerKey>,
+    /// Pieces among `populating` that wait for room in the piece buffer first.
+    waiting_reads: VecDeque<(TorrentKey, PieceIndex)>,
+    /// Torrents whose descriptions wait for memory.
+    waiting_metadata: Vec<TorrentKey>,
+    /// Memory of a description became free.
+    metadata_freed: bool,
     published: Published<Torrents>,
     contacts: Published<Contacts>,
     contact_hosts: door::ContactHosts,
@@ -247,7 +267,12 @@ pub(super) struct Bt {
     state_changed: bool,
     /// The timer for those who wait for room is armed.
     room_armed: bool,
-    more_messages: bool,
+    /// The timer for idle buffers is armed.
+    idle_armed: bool,
+    /// Nobody has needed one for a while.
+    idle_unwanted: bool,
+    /// A window was made since that timer was last looked at.
+    window_made: bool,
     /// Set when the thread is to end: at this time at the latest.
     stopping: Option<Instant>,
 }
@@ -283,6 +308,9 @@ impl Bt {
             room: Room::default(),
             populating: HashMap::new(),
             asking: Vec::new(),
+            waiting_reads: VecDeque::new(),
+            waiting_metadata: Vec::new(),
+            metadata_freed: false,
             published,
             contacts,
             contact_hosts: door::ContactHosts::default(),
@@ -293,7 +321,9 @@ impl Bt {
             shares_changed: false,
             state_changed: false,
             room_armed: false,
-            more_messages: false,
+            idle_armed: false,
+            idle_unwanted: false,
+            window_made: false,
             stopping: None,
             options,
         }
@@ -307,10 +337,6 @@ impl Bt {
             if let Err(error) = reactor.turn(&mut self) {
                 log::error!("the network thread cannot go on: {error}");
                 break;
-            }
-            if self.more_messages {
-                self.more_messages = false;
-                self.woken(reactor.net());
             }
         }
         self.disk.stop(DISK_PATIENCE);
@@ -351,24 +377,30 @@ impl Handler for Bt {
         let spent = net.take_spent();
         self.release(spent);
         self.pump_uploads(net, key);
+        self.populate_waiting(net);
     }
 
     fn closed(&mut self, net: &mut Net<Peer>, key: PeerKey, addr: SocketAddr, data: Peer, why: CloseCause) {
         self.peer_closed(net, key, addr, &data, &why);
+        self.settle_memory(net);
     }
 
     fn woken(&mut self, net: &mut Net<Peer>) {
         self.inbox.rearm();
-        self.disk_answers(net);
+        let more_answers = self.disk_answers(net);
+        self.settle_memory(net);
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(event) = self.inbox.try_recv() else { return };
+            let Some(event) = self.inbox.try_recv() else { break };
             self.command(net, event);
         }
-        self.more_messages = self.inbox.has_messages();
+        if more_answers || self.inbox.has_messages() {
+            net.call_again();
+        }
     }
 
     fn timer(&mut self, net: &mut Net<Peer>, id: u64) {
         self.deadline(net, id);
+        self.settle_memory(net);
     }
 }
 

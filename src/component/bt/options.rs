@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::engine::TorrentOptions;
-use crate::storage::BackendChoice;
+use crate::storage::{BackendChoice, default_memory_limit, default_piece_buffer};
 use crate::types::PeerId;
 
 /// Options of the BitTorrent thread and its disk threads.
@@ -18,8 +18,12 @@ pub struct BtOptions {
     pub port: u16,
     /// Tried first when `port` is 0: the port of the last run, so that contacts' lists stay true. 0 for none.
     pub last_port: u16,
-    /// Bytes of pieces that may be in memory at once, being received or served.
+    /// Bytes of pieces that may be in memory at once, being received or served; less if `memory_limit` leaves less. One
+    /// piece may always be, however large.
     pub piece_buffer: u64,
+    /// Bytes that all buffers may take together: pieces, what of a message has come, what waits to be sent, descriptions
+    /// on their way. At least [`MIN_MEMORY_LIMIT`](crate::types::MIN_MEMORY_LIMIT).
+    pub memory_limit: u64,
     /// How files are read and written.
     pub storage: BackendChoice,
     /// Threads that hash, sync and open files.
@@ -85,12 +89,14 @@ impl Default for Families {
 
 impl Default for BtOptions {
     fn default() -> Self {
+        let memory_limit = default_memory_limit();
         Self {
             bind: vec![IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8])],
             families: Families::default(),
             port: 0,
             last_port: 0,
-            piece_buffer: 64 * 1024 * 1024,
+            piece_buffer: default_piece_buffer(memory_limit),
+            memory_limit,
             storage: BackendChoice::Auto,
             disk_threads: std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)),
             state: None,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Bt;
 use super::actions::ROOM_TIMER;
+use super::memory::IDLE_TIMER;
 use super::peers::Peer;
 use super::torrent::{Closing, Phase, Torrent};
 use crate::component::event::Event;
@@ -47,6 +48,9 @@ impl Bt {
         }
         if id == ROOM_TIMER {
             return self.reclaim_room(net);
+        }
+        if id == IDLE_TIMER {
+            return self.free_idle_buffers();
         }
         let key = TorrentKey(id);
         let Some(torrent) = self.torrents.get_mut(&key) else { return };

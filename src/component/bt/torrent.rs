@@ -54,6 +54,8 @@ pub(super) struct Torrent {
     /// Peers that came while the files are looked at: their handshakes are answered when that is done.
     pub(super) early: Vec<(PeerKey, Handshake)>,
     pub(super) dialing: Dialing,
+    /// Bytes that the account of memory has for its description, which is on its way.
+    pub(super) metadata_bytes: u32,
     pub(super) announcer: Announcer,
     /// Since when there are verified pieces that the resume data does not know.
     pub(super) uncommitted_since: Option<Instant>,
@@ -130,6 +132,7 @@ impl Torrent {
             peers: HashSet::new(),
             early: Vec::new(),
             dialing: Dialing::default(),
+            metadata_bytes: 0,
             uncommitted_since: None,
             armed: None,
             warning: None,

@@ -26,6 +26,17 @@ const AHEAD_SHARE: u64 = 4;
 /// as long as it takes to map the next MiB.
 const LOOK_AHEAD: usize = 64;
 
+/// A piece on its way into memory.
+#[derive(Debug, Default)]
+pub(super) struct Coming {
+    /// Its bytes, which count from the moment it is asked for.
+    len: u32,
+    /// A disk thread was asked for it. False: it waits for room.
+    submitted: bool,
+    /// Who is to be served as soon as it is there.
+    waiters: Vec<PeerKey>,
+}
+
 impl Bt {
     /// Queues a block that a peer asked for. It moves on with all others of the same burst: see
     /// [`Self::pump_asking`].
@@ -108,35 +119,92 @@ impl Bt {
     /// Asks for the piece of the next request, which is not in memory.
     fn populate_for(&mut self, net: &mut Net<Peer>, key: PeerKey, torrent: TorrentKey) {
         let Some(block) = net.data(key).and_then(|peer| peer.uploads.front().copied()) else { return };
-        let waiters = self.populating.entry((torrent, block.piece())).or_insert_with(|| {
-            self.disk.submit(Job::Populate { torrent, piece: block.piece() });
-            Vec::new()
-        });
-        if !waiters.contains(&key) {
-            waiters.push(key);
+        let id = (torrent, block.piece());
+        if !self.populating.contains_key(&id) && !self.populate(net, id) {
+            // In the order in which they were asked for, as soon as there is room.
+            let Some(len) = self.piece_len(id) else { return };
+            self.waiting_reads.push_back(id);
+            self.populating.insert(id, Coming { len, submitted: false, waiters: Vec::new() });
+        }
+        if let Some(coming) = self.populating.get_mut(&id).filter(|coming| !coming.waiters.contains(&key)) {
+            coming.waiters.push(key);
         }
     }
 
     /// Asks for the pieces of the requests that wait, as far as the buffer allows: they shall be in memory when their
     /// turn comes.
     fn populate_ahead(&mut self, net: &mut Net<Peer>, key: PeerKey) {
-        let Some(peer) = net.data(key) else { return };
-        let Some(torrent) = peer.torrent else { return };
-        let metainfo = self.torrents.get(&torrent).and_then(|torrent| torrent.metainfo.as_ref());
-        let piece_length = metainfo.map_or(0, |metainfo| u64::from(metainfo.info.geometry.piece_length()));
         let most = self.buffer.budget() / AHEAD_SHARE;
         let mut last = None;
-        for block in peer.uploads.iter().take(LOOK_AHEAD) {
+        for nth in 0..LOOK_AHEAD {
+            let Some(peer) = net.data(key) else { return };
+            let (Some(torrent), Some(block)) = (peer.torrent, peer.uploads.get(nth)) else { return };
             let id = (torrent, block.piece());
             if last.replace(id) == Some(id) || self.buffer.holds(id) || self.populating.contains_key(&id) {
                 continue;
             }
-            let coming = self.populating.len() as u64 * piece_length;
-            if coming + self.buffer.unread() > most {
-                return;
+            let Some(len) = self.piece_len(id) else { return };
+            if self.buffer.coming() + self.buffer.unread() + u64::from(len) > most || !self.populate(net, id) {
+                return; // It is asked for again when its turn comes.
             }
-            self.disk.submit(Job::Populate { torrent, piece: block.piece() });
-            self.populating.insert(id, Vec::new());
+        }
+    }
+
+    /// Has a piece brought into memory. False if there is no room for it, or others wait for room already.
+    fn populate(&mut self, net: &mut Net<Peer>, id: (TorrentKey, PieceIndex)) -> bool {
+        let Some(len) = self.piece_len(id) else { return false };
+        self.count_windows(net);
+        if !self.waiting_reads.is_empty() || !self.buffer.reserve_read(len) {
+            return false;
+        }
+        self.window_made();
+        self.disk.submit(Job::Populate { torrent: id.0, piece: id.1 });
+        self.populating.insert(id, Coming { len, submitted: true, waiters: Vec::new() });
+        let evicted = self.buffer.make_room();
+        self.release(evicted);
+        self.count_windows(net);
+        true
+    }
+
+    fn piece_len(&self, (torrent, piece): (TorrentKey, PieceIndex)) -> Option<u32> {
+        let metainfo = self.torrents.get(&torrent)?.metainfo.as_ref()?;
+        Some(metainfo.info.geometry.piece_len(piece))
+    }
+
+    /// Brings pieces into memory that have waited for room, as far as there is some now.
+    pub(super) fn populate_waiting(&mut self, net: &mut Net<Peer>) {
+        if self.waiting_reads.is_empty() {
+            return;
+        }
+        while let Some((torrent, piece)) = self.waiting_reads.front().copied() {
+            if let Some(coming) = self.populating.get_mut(&(torrent, piece)) {
+                if !self.buffer.reserve_read(coming.len) {
+                    break;
+                }
+                coming.submitted = true;
+                self.window_made();
+                self.disk.submit(Job::Populate { torrent, piece });
+            }
+            self.waiting_reads.pop_front();
+        }
+        let evicted = self.buffer.make_room();
+        self.release(evicted);
+        self.count_windows(net);
+    }
+
+    /// Nobody waits for pieces of this torrent any more.
+    pub(super) fn drop_populating(&mut self, torrent: TorrentKey) {
+        self.waiting_reads.retain(|(waiting, _)| *waiting != torrent);
+        // What was asked of the disk threads is counted until their answer comes.
+        self.populating.retain(|(key, _), coming| *key != torrent || coming.submitted);
+        let left = self.populating.iter_mut().filter(|((key, _), _)| *key == torrent);
+        left.for_each(|(_, coming)| coming.waiters.clear());
+    }
+
+    /// A piece could not be brought into memory.
+    pub(super) fn populated_not(&mut self, torrent: TorrentKey, piece: PieceIndex) {
+        if let Some(coming) = self.populating.remove(&(torrent, piece)) {
+            self.buffer.release_read(coming.len);
         }
     }
 
@@ -147,10 +215,11 @@ impl Bt {
         piece: PieceIndex,
         window: ReadWindow,
     ) {
-        let waiters = self.populating.remove(&(torrent, piece)).unwrap_or_default();
+        let Coming { len, waiters, .. } = self.populating.remove(&(torrent, piece)).unwrap_or_default();
         for key in &waiters {
             self.pump_with(net, *key, Some((piece, &window)));
         }
+        self.buffer.release_read(len);
         let runs = self.torrents.get(&torrent).is_some_and(|torrent| torrent.engine().is_some());
         let evicted = match (runs, waiters.is_empty()) {
             (true, true) => self.buffer.insert_ahead((torrent, piece), window),

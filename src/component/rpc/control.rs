@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::types::InfoHash;
 
 use super::types::{
-    Account, Added, Contacts, DaemonStatus, Hashes, Peers, ShareJob, ShareList, ShareProgress, Shares, TorrentStatus,
-    TorrentStatuses, Torrents,
+    Account, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareJob, ShareList, ShareProgress, Shares,
+    TorrentStatus, TorrentStatuses, Torrents,
 };
 
 /// How long an implementation should wait for another thread's answer before it gives up with [`ErrorCode::Busy`].
@@ -198,6 +198,8 @@ pub trait Control: Send + Sync {
     }
     /// `Api.status`.
     fn status(&self) -> Result<DaemonStatus, ControlError>;
+    /// `Api.memory`.
+    fn memory(&self) -> Result<Memory, ControlError>;
     /// `Api.exit`: begins to stop and returns at once; the answer is still sent.
     fn exit(&self) -> Result<(), ControlError>;
 

@@ -17,8 +17,8 @@ use crate::bus::{Clock, Reply, SystemClock};
 use crate::component::ask::ask;
 use crate::component::event::{self, Bus, Event, TorrentControl};
 use crate::component::rpc::types::{
-    Account, Added, Contacts, DaemonStatus, Hashes, Peers, ShareJob, ShareList, ShareProgress, Shares, TorrentStatus,
-    TorrentStatuses, Torrents,
+    Account, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareJob, ShareList, ShareProgress, Shares,
+    TorrentStatus, TorrentStatuses, Torrents,
 };
 use crate::component::rpc::{AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, NewAccount};
 use crate::component::snapshot::{self, Published};
@@ -145,6 +145,10 @@ impl Control for DaemonControl {
             upload_rate: sum(|status| status.upload_rate.0),
             problems,
         })
+    }
+
+    fn memory(&self) -> Result<Memory, ControlError> {
+        Ok(convert::memory(&self.ask("the network thread", |reply| Event::QueryMemory { reply })?))
     }
 
     fn exit(&self) -> Result<(), ControlError> {

@@ -105,6 +105,25 @@ fn speaker(addr: SocketAddr, numbers: std::ops::Range<u16>) -> TcpStream {
 }
 
 #[test]
+fn a_turn_reads_a_bounded_amount_and_everybody_gets_a_turn() {
+    const PEERS: usize = 12;
+    const NUMBERS: u16 = 20_000;
+    let mut reactor = Reactor::new().unwrap();
+    let addr = reactor.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let _streams: Vec<_> = (0..PEERS).map(|_| speaker(addr, 0..NUMBERS)).collect();
+    let mut ear = Ear::default();
+    let mut heard = std::collections::HashMap::new();
+    while heard.values().sum::<usize>() < PEERS * usize::from(NUMBERS) {
+        reactor.turn(&mut ear).unwrap();
+        let portion: usize = ear.heard.values().map(Vec::len).sum();
+        // Who begins within the budget goes on to its own.
+        assert!(portion <= TURN_READ_BUDGET / MESSAGE_COST + MESSAGE_BUDGET, "{portion} in one turn");
+        ear.heard.drain().for_each(|(key, numbers)| *heard.entry(key).or_insert(0) += numbers.len());
+    }
+    assert!(heard.len() == PEERS && heard.values().all(|numbers| *numbers == usize::from(NUMBERS)));
+}
+
+#[test]
 fn a_flood_of_small_messages_is_taken_in_portions_and_others_are_heard_meanwhile() {
     const FLOOD: u16 = 60_000;
     let mut reactor = Reactor::new().unwrap();

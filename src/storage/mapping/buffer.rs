@@ -10,8 +10,18 @@ use memmap2::{MmapOptions, MmapRaw};
 const IDLE_LIMIT: usize = 8 * 1024 * 1024;
 
 /// Buffers that wait to be used again; shared by all torrents and threads. The lock is held for a push or a pop.
-#[derive(Clone, Default)]
-pub(in crate::storage) struct BufferPool(Arc<Mutex<Vec<MmapRaw>>>);
+#[derive(Clone)]
+pub(in crate::storage) struct BufferPool(Arc<Mutex<Pool>>);
+
+struct Pool {
+    idle: Vec<MmapRaw>,
+    /// Bytes in `idle`.
+    idle_bytes: usize,
+    /// Bytes in buffers that are out.
+    in_use: usize,
+    /// Nothing is kept that would make both together more than this.
+    limit: usize,
+}
 
 /// Anonymous memory of at least the length asked for; goes back to its pool when dropped.
 pub(super) struct Buffer {
@@ -20,34 +30,85 @@ pub(super) struct Buffer {
     pool: BufferPool,
 }
 
+impl Default for BufferPool {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Pool { idle: Vec::new(), idle_bytes: 0, in_use: 0, limit: usize::MAX })))
+    }
+}
+
 impl BufferPool {
     /// Memory for `len` bytes, resident. What is in it is left over from earlier use: the caller overwrites it.
     pub(super) fn take(&self, len: usize) -> io::Result<Buffer> {
-        match self.take_idle(len) {
-            Some(buffer) => Ok(buffer),
-            None => {
-                let map = MmapOptions::new().len(len).populate().map_anon()?.into();
-                Ok(Buffer { map: Some(map), pool: self.clone() })
+        let (idle, surplus) = {
+            let mut pool = self.lock();
+            let idle = pool.take_idle(len);
+            if idle.is_none() {
+                pool.in_use += len;
             }
-        }
+            (idle, pool.surplus())
+        };
+        drop(surplus); // Unmapping is slow; not under the lock.
+        let map = match idle {
+            Some(map) => map,
+            None => {
+                let map = MmapOptions::new().len(len).populate().map_anon();
+                map.inspect_err(|_| self.lock().in_use -= len)?.into()
+            }
+        };
+        Ok(Buffer { map: Some(map), pool: self.clone() })
     }
 
     /// The same, if there is such memory that nobody uses: takes no time then.
     pub(super) fn take_idle(&self, len: usize) -> Option<Buffer> {
-        let mut idle = self.idle();
-        // Up to twice the length: a short last piece may use a full buffer, a small torrent not a huge one.
-        let at = idle.iter().position(|map| (len..=len.saturating_mul(2)).contains(&map.len()))?;
-        Some(Buffer { map: Some(idle.swap_remove(at)), pool: self.clone() })
+        let map = self.lock().take_idle(len)?;
+        Some(Buffer { map: Some(map), pool: self.clone() })
     }
 
-    /// Gives back what nobody uses.
-    pub(in crate::storage) fn shrink(&self) {
-        let idle = std::mem::take(&mut *self.idle());
-        drop(idle); // Unmapping is slow; not under the lock.
+    /// Buffers in use and idle ones together shall have at most so many bytes, if need be without any idle ones. Frees
+    /// nothing: true says that [`BufferPool::trim`] has to. Also answers with the bytes that are idle now.
+    pub(in crate::storage) fn limit(&self, bytes: u64) -> (u64, bool) {
+        let mut pool = self.lock();
+        pool.limit = usize::try_from(bytes).unwrap_or(usize::MAX);
+        (pool.idle_bytes as u64, pool.idle_bytes > pool.room())
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<MmapRaw>> {
+    /// Frees the idle buffers that there is no room for.
+    pub(in crate::storage) fn trim(&self) {
+        let surplus = self.lock().surplus();
+        drop(surplus);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    /// An idle buffer for `len` bytes: up to twice the length, so that a short last piece may use a full buffer and a
+    /// small torrent not a huge one.
+    fn take_idle(&mut self, len: usize) -> Option<MmapRaw> {
+        let fits = |map: &MmapRaw| (len..=len.saturating_mul(2)).contains(&map.len());
+        let at = self.idle.iter().position(fits)?;
+        let map = self.idle.swap_remove(at);
+        self.idle_bytes -= map.len();
+        self.in_use += map.len();
+        Some(map)
+    }
+
+    /// Bytes that may be idle.
+    fn room(&self) -> usize {
+        self.limit.saturating_sub(self.in_use).min(IDLE_LIMIT)
+    }
+
+    /// Takes out idle buffers that there is no room for any more.
+    fn surplus(&mut self) -> Vec<MmapRaw> {
+        let mut surplus = Vec::new();
+        while self.idle_bytes > self.room() {
+            let Some(map) = self.idle.pop() else { break };
+            self.idle_bytes -= map.len();
+            surplus.push(map);
+        }
+        surplus
     }
 }
 
@@ -61,14 +122,14 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(map) = self.map.take() else { return };
-        let mut idle = self.pool.idle();
-        let kept: usize = idle.iter().map(MmapRaw::len).sum();
-        if kept.saturating_add(map.len()) <= IDLE_LIMIT {
-            idle.push(map);
-        } else {
-            drop(idle); // Unmapping is slow; not under the lock.
-            drop(map);
-        }
+        let surplus = {
+            let mut pool = self.pool.lock();
+            pool.in_use -= map.len();
+            pool.idle_bytes += map.len();
+            pool.idle.push(map);
+            pool.surplus()
+        };
+        drop(surplus); // Unmapping is slow; not under the lock.
     }
 }
 
@@ -82,7 +143,7 @@ mod tests {
         let first = pool.take(100_000).unwrap().as_ptr();
         assert_eq!(pool.take(80_000).unwrap().as_ptr(), first);
         assert_ne!(pool.take(1000).unwrap().as_ptr(), first);
-        assert_eq!(pool.0.lock().unwrap().len(), 2);
+        assert_eq!(pool.lock().idle.len(), 2);
     }
 
     #[test]
@@ -91,7 +152,8 @@ mod tests {
         assert!(pool.take_idle(1000).is_none());
         drop(pool.take(1000).unwrap());
         assert!(pool.take_idle(1000).is_some());
-        pool.shrink();
+        assert_eq!(pool.limit(0), (1000, true));
+        pool.trim();
         assert!(pool.take_idle(1000).is_none());
     }
 
@@ -100,6 +162,25 @@ mod tests {
         let pool = BufferPool::default();
         let all: Vec<Buffer> = (0..6).map(|_| pool.take(IDLE_LIMIT / 4).unwrap()).collect();
         drop(all);
-        assert_eq!(pool.0.lock().unwrap().len(), 4);
+        assert_eq!(pool.lock().idle.len(), 4);
+    }
+
+    #[test]
+    fn idle_memory_gives_way_to_what_is_in_use() {
+        let pool = BufferPool::default();
+        let [first, second] = [0, 1].map(|_| pool.take(1000).unwrap());
+        drop(first);
+        assert_eq!(pool.limit(2000), (1000, false));
+        drop(second);
+        assert_eq!(pool.limit(2000), (2000, false));
+        // A buffer of another size is needed: those that wait have to go for it.
+        let large = pool.take(900_000).unwrap();
+        assert_eq!(pool.limit(2000), (0, false));
+        drop(large);
+        assert_eq!(pool.lock().in_use, 0);
+        drop(pool.take(1500).unwrap());
+        assert_eq!(pool.limit(1499), (1500, true));
+        pool.trim();
+        assert_eq!(pool.limit(1499), (0, false));
     }
 }

@@ -345,6 +345,18 @@ impl ReadWindow {
         self.0.still_there()
     }
 
+    /// True if the piece is in memory of our own, and not in the pages of its files.
+    #[must_use]
+    pub fn is_buffered(&self) -> bool {
+        self.0.segments.iter().any(|segment| matches!(segment.memory, Memory::Buffer(_)))
+    }
+
+    /// True if somebody else has the same window.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// True if both are the same window, not only the same piece.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

@@ -115,6 +115,14 @@ pub static METHODS: &[Method] = &[
         run: |control, _| done(control.exit()),
     },
     Method {
+        name: "Api.memory",
+        doc: "What memory is used for, in bytes by class, against the limit for all of it; and how long the turns of the network thread take, which is how long peers may have to wait.",
+        params: &[],
+        result: "{limit, used, highest, classes: [{name, now, highest, limit}], mapped, resident, anonymous, reactor_turns, reactor_longest_turn_ms, reactor_longest_turn_last_minute_ms}",
+        scope: Scope::View,
+        run: |control, _| value(control.memory()),
+    },
+    Method {
         name: "Api.status",
         doc: "The daemon as a whole: version, folders, port, addresses, account, rates, problems.",
         params: &[],
