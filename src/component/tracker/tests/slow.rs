@@ -56,6 +56,7 @@ fn stopping_joins_the_threads_of_trackers_that_hang_at_any_point() {
     stop_and_count(pool, &replies);
 }
 
+#[cfg(feature = "https")]
 #[test]
 fn a_tls_handshake_that_hangs_is_broken_off() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
