@@ -23,6 +23,8 @@ mod process;
 mod report;
 mod rows;
 mod run;
+#[path = "../../tests/common/small_machine.rs"]
+mod small_machine;
 mod strace;
 mod trouble;
 
@@ -57,7 +59,7 @@ struct Arguments {
     /// Clients to measure beside bitween, by the beginning of their names: "libtorrent-2.1,aria2"
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     clients: Vec<String>,
-    /// GiB of the download row; the others follow: recheck twice, seeding at most 1, a client to itself the same
+    /// GiB of the download row; the others follow: recheck twice, seeding at most 1, most others the same
     #[arg(long, value_name = "GiB", default_value_t = 1.0)]
     size: f64,
     /// How long a seeding client is measured, in seconds

@@ -3,6 +3,8 @@
 //! Children count too. Memory is `RssAnon`: what a mapped file or shared memory holds in addition is the system's to take
 //! back, and clients differ only in whether it is called theirs.
 
+pub mod api;
+
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;

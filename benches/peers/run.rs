@@ -67,6 +67,10 @@ pub fn run(lab: &Lab, turns: &[Turn<'_>], report: &mut Report, page: &Path) -> R
             } else {
                 turn.row.run(lab, data.path(), *client)
             };
+            if outcome.is_err() {
+                // Ctrl-C ends the clients, too, which is no failure of theirs.
+                lab.check()?;
+            }
             let cell = Cell::from(outcome)?;
             eprintln!("{}", cell.in_short(turn.row.metrics()));
             if let (Some(series), Cell::Without(_)) = (series, &cell) {

@@ -16,6 +16,9 @@ use crate::trouble::Trouble;
 /// What the daemon prints when it takes calls and connections.
 const READY: &str = "ready: API ";
 
+/// Its configuration, in the home folder.
+const CONFIG: &str = "config.toml";
+
 /// How often the daemon is asked how far it is.
 const ASK: Duration = Duration::from_millis(10);
 
@@ -36,10 +39,30 @@ pub struct Bitween {
 }
 
 /// A daemon that is ready.
-struct Daemon {
-    process: Process,
-    api: String,
-    port: u16,
+pub struct Daemon {
+    /// Its process.
+    pub process: Process,
+    /// Where it takes calls.
+    pub api: String,
+    /// Where it takes connections from peers.
+    pub port: u16,
+}
+
+impl Daemon {
+    /// Waits until its only torrent seeds.
+    pub fn wait_until_seeding(&self, lab: &Lab, limit: Duration) -> Result<(), Trouble> {
+        lab.wait("bitween to be complete", limit, ASK, || {
+            self.process.must_run()?;
+            Ok(all_seed(&self.api, 1)?.then_some(()))
+        })
+    }
+
+    /// The longest that its network thread was busy at a stretch, in milliseconds; not finite for a bitween that does not
+    /// tell.
+    pub fn longest_turn(&self) -> f64 {
+        let memory = call(&self.api, "Api.memory", &json!({})).unwrap_or_default();
+        memory["reactor_longest_turn_ms"].as_f64().unwrap_or(f64::NAN)
+    }
 }
 
 impl Bitween {
@@ -66,22 +89,27 @@ impl Bitween {
 
     fn launch_daemon(&self, home: &Path) -> Result<(Process, u16), Trouble> {
         let port = free_port()?;
-        let config = home.join("config.toml");
+        std::fs::create_dir_all(home)?;
+        // A port chosen before stays the same, as a user's would.
+        if !home.join(CONFIG).exists() {
+            let limits =
+                ["max_connections", "max_peers", "upload_slots"].map(|key| format!("{key} = {CONNECTION_LIMIT}\n"));
+            self.write_config(home, port, &limits.concat())?;
+        }
+        Ok((self.launch(home, &["daemon", "--port", "0", "--config"], &[&home.join(CONFIG)])?, port))
+    }
+
+    /// Writes the configuration in `home`; `more` are lines about BitTorrent.
+    fn write_config(&self, home: &Path, port: u16, more: &str) -> Result<(), Trouble> {
         // Its log tells when a download is complete.
         let (storage, level) = match self.storage {
             Storage::Command => ("auto", "warn"),
             Storage::Daemon(storage) => (storage, "info"),
         };
         let text = format!(
-            "[log]\nlevel = '{level}'\n[bittorrent]\nbind = ['127.0.0.1']\nport = {port}\nmax_connections = {CONNECTION_LIMIT}\n\
-             max_peers = {CONNECTION_LIMIT}\nupload_slots = {CONNECTION_LIMIT}\nstorage = '{storage}'\n"
+            "[log]\nlevel = '{level}'\n[bittorrent]\nbind = ['127.0.0.1']\nport = {port}\nstorage = '{storage}'\n{more}"
         );
-        std::fs::create_dir_all(home)?;
-        // A port chosen before stays the same, as a user's would.
-        if !config.exists() {
-            std::fs::write(&config, text)?;
-        }
-        Ok((self.launch(home, &["daemon", "--port", "0", "--config"], &[&config])?, port))
+        Ok(std::fs::write(home.join(CONFIG), text)?)
     }
 
     fn daemon(&self, lab: &Lab, home: &Path) -> Result<Daemon, Trouble> {
@@ -91,10 +119,17 @@ impl Bitween {
         let port = port.parse().map_err(Trouble::failed)?;
         Ok(Daemon { api: format!("{api}/api"), port, process })
     }
+
+    /// Starts a daemon whose limits are its defaults, and waits until it is ready.
+    pub fn default_daemon(&self, lab: &Lab, home: &Path) -> Result<Daemon, Trouble> {
+        std::fs::create_dir_all(home)?;
+        self.write_config(home, free_port()?, "")?;
+        self.daemon(lab, home)
+    }
 }
 
-/// A torrent whose data lies in `dir`, or is to lie there.
-fn add(api: &str, torrent: &Path, dir: &Path, peer: Option<u16>) -> Result<(), Trouble> {
+/// Adds a torrent whose data lies in `dir`, or is to lie there.
+pub fn add(api: &str, torrent: &Path, dir: &Path, peer: Option<u16>) -> Result<(), Trouble> {
     let bytes = base64::engine::general_purpose::STANDARD.encode(std::fs::read(torrent)?);
     let peers: Vec<String> = peer.into_iter().map(|port| format!("127.0.0.1:{port}")).collect();
     call(api, "bt.add_torrent", &json!({"torrent": bytes, "save_path": dir, "peers": peers})).map(drop)
@@ -123,13 +158,18 @@ impl Client for Bitween {
         version_of(command)
     }
 
+    fn program(&self) -> Option<&Path> {
+        (self.storage == Storage::Command).then_some(&self.program)
+    }
+
     fn remarks(&self) -> &'static [&'static str] {
         if self.storage != Storage::Command {
             return &["`storage` is set to that, and the daemon downloads."];
         }
         &[
             "`bitween download` and `bitween verify` as they come; seeding, idle and many-torrent rows with `bitween daemon` \
-             without an account, `max_connections`, `max_peers` and `upload_slots` raised to 2000 (defaults 400, 60 and 8).",
+             without an account, `max_connections`, `max_peers` and `upload_slots` raised to 2000 (defaults 400, 60 and 8), which they are \
+             not in the rows on small machines and slow disks.",
         ]
     }
 

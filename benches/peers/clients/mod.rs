@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use aria2::Aria2;
-pub use bitween::Bitween;
+pub use bitween::{Bitween, Daemon, add};
+pub use control::call;
 pub use libtorrent::Libtorrent;
 pub use memory::{Memory, SEED_FROM_MEMORY, seed_from_memory};
 pub use rqbit::Rqbit;
@@ -162,6 +163,11 @@ pub trait Client {
     /// Starts with this collection. Done when all torrents seed.
     fn serve_all(&self, _lab: &Lab, _collection: &Collection) -> Result<Running, Trouble> {
         NOTHING
+    }
+
+    /// The program to start inside a box; `None` for a client that is not measured in one.
+    fn program(&self) -> Option<&Path> {
+        None
     }
 
     /// Starts without a torrent. Done when it runs.

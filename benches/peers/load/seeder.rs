@@ -48,7 +48,12 @@ impl Seeder {
 
     /// Connects to a client, which is how every client can be reached on the loopback interface.
     pub fn connect(&self, client: SocketAddr) -> Result<(), Trouble> {
-        let socket = socket_from(0)?;
+        self.connect_from(0, client)
+    }
+
+    /// As one of several peers, each with an address of its own.
+    pub fn connect_from(&self, nth: usize, client: SocketAddr) -> Result<(), Trouble> {
+        let socket = socket_from(nth)?;
         socket.connect_timeout(&client.into(), SOCKET_LIMIT)?;
         let shared = Arc::clone(&self.shared);
         let stream: TcpStream = socket.into();

@@ -60,6 +60,11 @@ const AIMS: &[Aim] = &[
     aim("start", "ms until running", Goal::AtMost(10.0)),
     aim("calls-download", "system calls per GiB", Goal::TimesBest(2.0)),
     aim("calls-seed", "system calls per GiB", Goal::TimesBest(2.0)),
+    aim("box-memory", "inside/outside", Goal::AtLeast(0.5)),
+    aim("box-files", "inside/outside", Goal::AtLeast(0.5)),
+    aim("slow-disk", "with/without the slow disk", Goal::AtLeast(0.9)),
+    aim("slow-disk", "ms API answer, 99th percentile", Goal::AtMost(50.0)),
+    aim("slow-disk", "ms longest turn", Goal::AtMost(20.0)),
     aim("grow-torrents-10000", "s until all seed", Goal::AtMost(2.0)),
 ];
 

@@ -194,9 +194,9 @@ impl Report {
     fn how(&self, page: &mut String) {
         page.push_str(
             "## How it was measured\n\n\
-             All: loopback interface, data and downloads in memory (tmpfs), plain TCP; no DHT, peer exchange, local discovery or\n\
-             port mapping. Memory is what is anonymous (`RssAnon`), at its peak; CPU counts all threads and children. Every client has\n\
-             its defaults but for what is said here:\n\n",
+             All: loopback interface, data and downloads in memory (tmpfs) unless the row speaks of a disk, plain TCP; no DHT, peer\n\
+             exchange, local discovery or port mapping. Memory is what is anonymous (`RssAnon`), at its peak; CPU counts all threads and\n\
+             children. Every client has its defaults but for what is said here:\n\n",
         );
         for client in &self.clients {
             let _ = writeln!(page, "- **{}**: {}. {}", client.name, client.version, client.remarks);

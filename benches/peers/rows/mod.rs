@@ -1,5 +1,6 @@
 //! The rows of the table: what is done with each client, and which numbers come out.
 
+mod boxes;
 mod calls;
 mod download;
 mod growth;
@@ -8,6 +9,7 @@ mod many;
 mod pair;
 mod recheck;
 mod seed;
+mod slow_disk;
 mod start;
 
 use std::path::Path;
@@ -58,6 +60,10 @@ pub const BUSIEST: Metric = Metric { title: "busiest thread %", digits: 0, more_
 pub const OTHER_BUSIEST: Metric = Metric { title: "other side's busiest thread %", digits: 0, more_is_better: None };
 /// The kernel's part of the CPU time.
 pub const KERNEL: Metric = Metric { title: "kernel's % of CPU", digits: 0, more_is_better: None };
+/// How long the API takes to answer while the client works.
+const ANSWER: Metric = Metric { title: "ms API answer, 99th percentile", digits: 1, more_is_better: Some(false) };
+/// The longest that a client's network thread served nobody else.
+const TURN: Metric = Metric { title: "ms longest turn", digits: 1, more_is_better: Some(false) };
 /// CPU time while nothing happens.
 const IDLE_CPU: Metric = Metric { title: "idle CPU s/minute", digits: 3, more_is_better: Some(false) };
 
@@ -126,6 +132,9 @@ pub fn all() -> Vec<Box<dyn Row>> {
     rows.push(Box::new(start::Start));
     rows.push(Box::new(calls::DownloadCalls));
     rows.push(Box::new(calls::SeedCalls));
+    rows.push(Box::new(boxes::SmallBox::memory()));
+    rows.push(Box::new(boxes::SmallBox::files()));
+    rows.push(Box::new(slow_disk::SlowDiskRow));
     rows.extend(growth::all());
     rows
 }
