@@ -78,34 +78,29 @@ pub fn run(transfer: &Transfer<'_>) -> Result<(), CliError> {
         TorrentSource::Metainfo(metainfo) if transfer.seed_only => NewTorrent::seed(metainfo, dir),
         source => NewTorrent::download(source, dir),
     };
-    if let Some(hint) = nobody_to_ask(&new.source, transfer.net) {
-        progress.say(&hint);
-    }
+    let lonely = !transfer.seed_only && nobody_to_ask(&new.source, transfer.net);
     let (peers, trackers) = (transfer.net.peer.clone(), transfer.net.tracker.clone());
     let info_hash =
         engine.add(NewTorrent { peers, trackers, ..new }).map_err(|error| CliError::failed(error.to_string()))?;
-    let outcome = watch(&engine, info_hash, transfer, &events, &progress, &interrupt);
+    let outcome = watch(&engine, info_hash, (transfer, lonely), &events, &progress, &interrupt);
     progress.finish();
     engine.stop();
     outcome
 }
 
-/// What to say when there is nobody to ask: waiting for others to come in vain looks like a fault.
-fn nobody_to_ask(source: &TorrentSource, net: &NetArgs) -> Option<String> {
+/// No tracker and no peer is known: waiting for others to come in vain looks like a fault.
+fn nobody_to_ask(source: &TorrentSource, net: &NetArgs) -> bool {
     let (trackers, peers) = match source {
         TorrentSource::Metainfo(metainfo) => (metainfo.trackers.iter().map(Vec::len).sum(), 0),
         TorrentSource::Magnet(magnet) => (magnet.trackers.len(), magnet.peers.len()),
     };
-    (trackers + peers + net.tracker.len() + net.peer.len() == 0).then(|| {
-        "no tracker and no peer is known: waiting for others to connect; name one with --tracker URL or --peer IP:PORT"
-            .to_owned()
-    })
+    trackers + peers + net.tracker.len() + net.peer.len() == 0
 }
 
 fn watch(
     engine: &Engine,
     info_hash: InfoHash,
-    transfer: &Transfer<'_>,
+    (transfer, mut lonely): (&Transfer<'_>, bool),
     events: &crate::bus::Subscriber<Event>,
     progress: &Progress,
     interrupt: &Interrupt,
@@ -140,6 +135,12 @@ fn watch(
         let Some(status) = status else { continue };
         if transfer.seed_only && status.state == TorrentState::Seeding && !status.is_complete() {
             return Err(incomplete(&status));
+        }
+        if matches!(status.state, TorrentState::Downloading | TorrentState::Metadata) && std::mem::take(&mut lonely) {
+            progress.say(
+                "no tracker and no peer is known: waiting for others to connect; \
+                 name one with --tracker URL or --peer IP:PORT",
+            );
         }
         show(progress, &status);
     }

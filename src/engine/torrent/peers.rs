@@ -162,6 +162,11 @@ impl Torrent {
         }
     }
 
+    /// How many peers are served, or could be at once.
+    fn served(&self) -> usize {
+        self.peers.values().filter(|peer| peer.peer_interested && !peer.am_choking).count()
+    }
+
     /// Lets interested peers into slots that nobody uses, who waits longest first.
     pub(super) fn fill_slots(&mut self, now: Instant) {
         let interested = self.peers.iter().filter(|(_, peer)| peer.peer_interested);
@@ -269,6 +274,9 @@ impl Torrent {
         peer.peer_interested = interested;
         if peer.am_choking {
             peer.turn_since = now;
+        } else if interested && self.served() > self.options.upload_slots {
+            // It kept its unchoke while it wanted nothing, and others have its slot now.
+            self.choke(now, key);
         }
         self.fill_slots(now);
     }
