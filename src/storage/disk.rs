@@ -69,6 +69,8 @@ impl Disk {
     pub fn submit(&self, job: Job) {
         match job {
             Job::Release(windows) => self.release(windows),
+            // Memory of our own needs no disk, and must not wait for one that hangs.
+            Job::ReleaseWrite(window) if window.is_buffered() => drop(window),
             Job::ReleaseWrite(window) => match self.devices.near(window.dir()) {
                 Some(shared) => shared.send(&shared.urgent, Task::ReleaseWrite(window)),
                 None => drop(window),
@@ -148,7 +150,7 @@ impl Disk {
     /// Each window goes to the threads of its files' device.
     fn release(&self, windows: Vec<ReadWindow>) {
         let mut by_device: Vec<(Arc<Shared>, Vec<ReadWindow>)> = Vec::new();
-        for window in windows {
+        for window in windows.into_iter().filter(|window| !window.is_buffered()) {
             let Some(shared) = self.devices.near(window.dir()) else { continue };
             match by_device.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &shared)) {
                 Some((_, windows)) => windows.push(window),

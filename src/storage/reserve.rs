@@ -30,6 +30,9 @@ pub(super) struct Reservation {
 impl Reservation {
     /// Reserves a slice. Answers with what is left to do.
     pub(super) fn go_on(self, torrent: &Torrent, resume: Option<&ResumeDb>) -> Result<Option<Self>, StorageError> {
+        if torrent.opened().is_ok() && torrent.is_complete() {
+            return Ok(None);
+        }
         let files = torrent.place.layout.files();
         let mut left = SLICE;
         let mut at = self;

@@ -126,6 +126,19 @@ impl Bt {
 
     /// Room in the piece buffer became free: open what waited for it.
     pub(super) fn open_waiting_windows(&mut self, net: &mut Net<Peer>) {
+        // A window that is opened may make its torrent close another one, and that makes room again: after this one, not
+        // inside it, or the stack would be as deep as pieces wait.
+        self.room_freed = true;
+        if std::mem::replace(&mut self.opening, true) {
+            return;
+        }
+        while std::mem::take(&mut self.room_freed) {
+            self.open_as_room_allows(net);
+        }
+        self.opening = false;
+    }
+
+    fn open_as_room_allows(&mut self, net: &mut Net<Peer>) {
         for device in self.room.wanted() {
             while let Some((key, piece)) = self.room.next(device) {
                 match self.open_if_room(net, key, piece) {

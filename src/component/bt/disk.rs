@@ -54,6 +54,8 @@ impl Bt {
                     self.mark_stale(net, torrent);
                 }
                 Done::Opened { torrent, result, hashed } => self.opened(net, torrent, result, hashed),
+                // It only was to be done ahead of time.
+                Done::NotReserved { error, .. } if error.is_shortage() => log::debug!("no space is reserved: {error}"),
                 Done::NotReserved { torrent, error } => self.storage_failed(net, torrent, &error),
                 Done::WindowOpened { torrent, piece, result } => self.window_opened(net, torrent, piece, result),
                 Done::Verified { torrent, piece, result, digests } => {
@@ -66,15 +68,30 @@ impl Bt {
                         self.storage_failed(net, torrent, &error);
                     }
                 },
-                Done::Probed { torrent, result } | Done::Committed { torrent, result } => {
+                Done::Probed { torrent, result } => {
                     if let Err(error) = result {
                         self.storage_failed(net, torrent, &error);
+                    }
+                }
+                Done::Committed { torrent, result } => {
+                    if let Err(error) = result {
+                        self.commit_failed(net, torrent, &error);
                     }
                 }
                 Done::Closed { torrent, result } => self.closed_torrent(net, torrent, result),
             }
         }
         true
+    }
+
+    /// What was not synced may be lost, and the system says so only once: a later sync of the same file succeeds. So nothing
+    /// more is committed, and whoever resumes the torrent has everything hashed.
+    fn commit_failed(&mut self, net: &mut Net<Peer>, key: TorrentKey, error: &StorageError) {
+        if let Some(torrent) = self.torrents.get_mut(&key).filter(|_| !matches!(error, StorageError::NotOpen)) {
+            torrent.uncommitted_since = None;
+            torrent.suspect = true;
+        }
+        self.storage_failed(net, key, error);
     }
 
     fn opened(&mut self, net: &mut Net<Peer>, key: TorrentKey, result: Result<Bitfield, StorageError>, hashed: u32) {
@@ -117,6 +134,9 @@ impl Bt {
             torrent.add_candidates(now, &[addr], source);
         }
         let early = std::mem::take(&mut torrent.early);
+        if !(torrent.peers.is_empty() && early.is_empty()) {
+            torrent.rouse(now);
+        }
         for peer in torrent.peers.clone() {
             self.join_after_metadata(net, peer, key);
         }

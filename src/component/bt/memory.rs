@@ -30,6 +30,9 @@ impl Bt {
             net.arm(IDLE_TIMER, net.now() + IDLE_AFTER);
         }
         self.populate_waiting(net);
+        if !self.room.is_enough() {
+            self.open_waiting_windows(net);
+        }
         if std::mem::take(&mut self.metadata_freed) {
             for key in std::mem::take(&mut self.waiting_metadata) {
                 self.drain(net, key);

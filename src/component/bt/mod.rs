@@ -19,7 +19,7 @@ mod status;
 mod torrent;
 mod uploads;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -245,8 +245,6 @@ pub(super) struct Bt {
     populating: HashMap<(TorrentKey, PieceIndex), Coming>,
     /// Peers that asked for blocks since `pump_asking`.
     asking: Vec<PeerKey>,
-    /// Pieces among `populating` that wait for room in the piece buffer first.
-    waiting_reads: VecDeque<(TorrentKey, PieceIndex)>,
     /// Torrents whose descriptions wait for memory.
     waiting_metadata: Vec<TorrentKey>,
     /// Memory of a description became free.
@@ -267,6 +265,10 @@ pub(super) struct Bt {
     state_changed: bool,
     /// The timer for those who wait for room is armed.
     room_armed: bool,
+    /// Waiting windows are being opened.
+    opening: bool,
+    /// Room has become free since those who wait were looked at.
+    room_freed: bool,
     /// The timer for idle buffers is armed.
     idle_armed: bool,
     /// Nobody has needed one for a while.
@@ -308,7 +310,6 @@ impl Bt {
             room: Room::default(),
             populating: HashMap::new(),
             asking: Vec::new(),
-            waiting_reads: VecDeque::new(),
             waiting_metadata: Vec::new(),
             metadata_freed: false,
             published,
@@ -321,6 +322,8 @@ impl Bt {
             shares_changed: false,
             state_changed: false,
             room_armed: false,
+            opening: false,
+            room_freed: false,
             idle_armed: false,
             idle_unwanted: false,
             window_made: false,

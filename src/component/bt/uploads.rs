@@ -31,6 +31,8 @@ const LOOK_AHEAD: usize = 64;
 pub(super) struct Coming {
     /// Its bytes, which count from the moment it is asked for.
     len: u32,
+    /// The disk it comes from.
+    device: usize,
     /// A disk thread was asked for it. False: it waits for room.
     submitted: bool,
     /// Who is to be served as soon as it is there.
@@ -122,9 +124,9 @@ impl Bt {
         let id = (torrent, block.piece());
         if !self.populating.contains_key(&id) && !self.populate(net, id) {
             // In the order in which they were asked for, as soon as there is room.
-            let Some(len) = self.piece_len(id) else { return };
-            self.waiting_reads.push_back(id);
-            self.populating.insert(id, Coming { len, submitted: false, waiters: Vec::new() });
+            let Some((len, device)) = self.piece_of(id) else { return };
+            self.room.wait_to_read(device, id);
+            self.populating.insert(id, Coming { len, device, submitted: false, waiters: Vec::new() });
         }
         if let Some(coming) = self.populating.get_mut(&id).filter(|coming| !coming.waiters.contains(&key)) {
             coming.waiters.push(key);
@@ -143,7 +145,7 @@ impl Bt {
             if last.replace(id) == Some(id) || self.buffer.holds(id) || self.populating.contains_key(&id) {
                 continue;
             }
-            let Some(len) = self.piece_len(id) else { return };
+            let Some((len, _)) = self.piece_of(id) else { return };
             if self.buffer.coming() + self.buffer.unread() + u64::from(len) > most || !self.populate(net, id) {
                 return; // It is asked for again when its turn comes.
             }
@@ -152,40 +154,53 @@ impl Bt {
 
     /// Has a piece brought into memory. False if there is no room for it, or others wait for room already.
     fn populate(&mut self, net: &mut Net<Peer>, id: (TorrentKey, PieceIndex)) -> bool {
-        let Some(len) = self.piece_len(id) else { return false };
+        let Some((len, device)) = self.piece_of(id) else { return false };
         self.count_windows(net);
-        if !self.waiting_reads.is_empty() || !self.buffer.reserve_read(len) {
+        if self.room.first_read(device).is_some() || !self.submit_read(id, len, device) {
             return false;
         }
-        self.window_made();
-        self.disk.submit(Job::Populate { torrent: id.0, piece: id.1 });
-        self.populating.insert(id, Coming { len, submitted: true, waiters: Vec::new() });
+        self.populating.insert(id, Coming { len, device, submitted: true, waiters: Vec::new() });
         let evicted = self.buffer.make_room();
         self.release(evicted);
         self.count_windows(net);
         true
     }
 
-    fn piece_len(&self, (torrent, piece): (TorrentKey, PieceIndex)) -> Option<u32> {
-        let metainfo = self.torrents.get(&torrent)?.metainfo.as_ref()?;
-        Some(metainfo.info.geometry.piece_len(piece))
+    /// Asks the disk for a piece if there is room for it: a disk that is slow, or hangs, may not have all of it.
+    fn submit_read(&mut self, (torrent, piece): (TorrentKey, PieceIndex), len: u32, device: usize) -> bool {
+        if !(self.room.grants_read(device, len, self.buffer.budget()) && self.buffer.reserve_read(len)) {
+            return false;
+        }
+        self.room.take_read(device, len);
+        self.window_made();
+        self.disk.submit(Job::Populate { torrent, piece });
+        true
+    }
+
+    /// Length of a piece, and the disk that it lies on.
+    fn piece_of(&self, (torrent, piece): (TorrentKey, PieceIndex)) -> Option<(u32, usize)> {
+        let torrent = self.torrents.get(&torrent)?;
+        Some((torrent.metainfo.as_ref()?.info.geometry.piece_len(piece), torrent.device))
     }
 
     /// Brings pieces into memory that have waited for room, as far as there is some now.
     pub(super) fn populate_waiting(&mut self, net: &mut Net<Peer>) {
-        if self.waiting_reads.is_empty() {
+        let wanted = self.room.wanted_reads();
+        if wanted.is_empty() {
             return;
         }
-        while let Some((torrent, piece)) = self.waiting_reads.front().copied() {
-            if let Some(coming) = self.populating.get_mut(&(torrent, piece)) {
-                if !self.buffer.reserve_read(coming.len) {
-                    break;
+        for device in wanted {
+            while let Some(id) = self.room.first_read(device) {
+                if let Some(len) = self.populating.get(&id).map(|coming| coming.len) {
+                    if !self.submit_read(id, len, device) {
+                        break;
+                    }
+                    if let Some(coming) = self.populating.get_mut(&id) {
+                        coming.submitted = true;
+                    }
                 }
-                coming.submitted = true;
-                self.window_made();
-                self.disk.submit(Job::Populate { torrent, piece });
+                self.room.drop_read(device);
             }
-            self.waiting_reads.pop_front();
         }
         let evicted = self.buffer.make_room();
         self.release(evicted);
@@ -194,7 +209,7 @@ impl Bt {
 
     /// Nobody waits for pieces of this torrent any more.
     pub(super) fn drop_populating(&mut self, torrent: TorrentKey) {
-        self.waiting_reads.retain(|(waiting, _)| *waiting != torrent);
+        self.room.retain_reads(|(waiting, _)| *waiting != torrent);
         // What was asked of the disk threads is counted until their answer comes.
         self.populating.retain(|(key, _), coming| *key != torrent || coming.submitted);
         let left = self.populating.iter_mut().filter(|((key, _), _)| *key == torrent);
@@ -203,9 +218,8 @@ impl Bt {
 
     /// A piece could not be brought into memory.
     pub(super) fn populated_not(&mut self, torrent: TorrentKey, piece: PieceIndex) {
-        if let Some(coming) = self.populating.remove(&(torrent, piece)) {
-            self.buffer.release_read(coming.len);
-        }
+        let coming = self.populating.remove(&(torrent, piece));
+        self.read_ended(coming.as_ref());
     }
 
     pub(super) fn populated(
@@ -215,11 +229,12 @@ impl Bt {
         piece: PieceIndex,
         window: ReadWindow,
     ) {
-        let Coming { len, waiters, .. } = self.populating.remove(&(torrent, piece)).unwrap_or_default();
-        for key in &waiters {
+        let coming = self.populating.remove(&(torrent, piece));
+        let waiters = coming.as_ref().map_or(&[][..], |coming| &coming.waiters);
+        for key in waiters {
             self.pump_with(net, *key, Some((piece, &window)));
         }
-        self.buffer.release_read(len);
+        self.read_ended(coming.as_ref());
         let runs = self.torrents.get(&torrent).is_some_and(|torrent| torrent.engine().is_some());
         let evicted = match (runs, waiters.is_empty()) {
             (true, true) => self.buffer.insert_ahead((torrent, piece), window),
@@ -227,6 +242,14 @@ impl Bt {
             (false, _) => vec![window],
         };
         self.release(evicted);
+    }
+
+    /// A piece is not on its way any more.
+    fn read_ended(&mut self, coming: Option<&Coming>) {
+        if let Some(coming) = coming.filter(|coming| coming.submitted) {
+            self.buffer.release_read(coming.len);
+            self.room.give_back_read(coming.device, coming.len);
+        }
     }
 
     /// Windows are unmapped on a disk thread: that takes a lock which a disk may hold.

@@ -21,6 +21,8 @@ struct Pool {
     in_use: usize,
     /// Nothing is kept that would make both together more than this.
     limit: usize,
+    /// Somebody was told to trim and has not yet.
+    trimming: bool,
 }
 
 /// Anonymous memory of at least the length asked for; goes back to its pool when dropped.
@@ -32,7 +34,13 @@ pub(super) struct Buffer {
 
 impl Default for BufferPool {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Pool { idle: Vec::new(), idle_bytes: 0, in_use: 0, limit: usize::MAX })))
+        Self(Arc::new(Mutex::new(Pool {
+            idle: Vec::new(),
+            idle_bytes: 0,
+            in_use: 0,
+            limit: usize::MAX,
+            trimming: false,
+        })))
     }
 }
 
@@ -69,13 +77,19 @@ impl BufferPool {
     pub(in crate::storage) fn limit(&self, bytes: u64) -> (u64, bool) {
         let mut pool = self.lock();
         pool.limit = usize::try_from(bytes).unwrap_or(usize::MAX);
-        (pool.idle_bytes as u64, pool.idle_bytes > pool.room())
+        let trim = pool.idle_bytes > pool.room() && !pool.trimming;
+        pool.trimming |= trim;
+        (pool.idle_bytes as u64, trim)
     }
 
     /// Frees the idle buffers that there is no room for.
     pub(in crate::storage) fn trim(&self) {
-        let surplus = self.lock().surplus();
-        drop(surplus);
+        let surplus = {
+            let mut pool = self.lock();
+            pool.trimming = false;
+            pool.surplus()
+        };
+        drop(surplus); // Unmapping is slow; not under the lock.
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {
