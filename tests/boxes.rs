@@ -4,7 +4,7 @@
 //! amounts are small so that the suite stays quick; `cargo bench --bench peers -- --row box --row slow` runs the full size
 //! and tells the times, which no test asserts.
 
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "xmpp"))]
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod common;
