@@ -106,9 +106,11 @@ impl Devices {
         table.folders.get(dir).or_else(|| table.devices.first().map(|(_, shared)| shared)).cloned()
     }
 
-    /// The threads of some device, if there is one.
-    pub(super) fn any(&self) -> Option<Arc<Shared>> {
-        self.inner.lock().devices.first().map(|(_, shared)| Arc::clone(shared))
+    /// The threads with the least to do: for memory of our own, which needs no disk and must not wait for one that hangs.
+    pub(super) fn idlest(&self) -> Option<Arc<Shared>> {
+        let table = self.inner.lock();
+        let idlest = table.devices.iter().min_by_key(|(_, shared)| shared.urgent.len());
+        idlest.map(|(_, shared)| Arc::clone(shared))
     }
 
     /// Ends all threads once what is queued is done. False if some disk holds one up for longer than `patience`; that

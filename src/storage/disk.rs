@@ -1,6 +1,7 @@
 //! The handle through which the reactor thread talks to the disk threads.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -69,9 +70,7 @@ impl Disk {
     pub fn submit(&self, job: Job) {
         match job {
             Job::Release(windows) => self.release(windows),
-            // Memory of our own needs no disk, and must not wait for one that hangs.
-            Job::ReleaseWrite(window) if window.is_buffered() => drop(window),
-            Job::ReleaseWrite(window) => match self.devices.near(window.dir()) {
+            Job::ReleaseWrite(window) => match self.home_of(window.is_buffered(), window.dir()) {
                 Some(shared) => shared.send(&shared.urgent, Task::ReleaseWrite(window)),
                 None => drop(window),
             },
@@ -120,7 +119,7 @@ impl Disk {
     /// are idle now. Never blocks: what is too much, a disk thread frees.
     pub fn limit_buffers(&self, bytes: u64) -> u64 {
         let (idle, too_many) = self.common.pool.limit(bytes);
-        if too_many && let Some(shared) = self.devices.any() {
+        if too_many && let Some(shared) = self.devices.idlest() {
             shared.send(&shared.urgent, Task::Trim(self.common.pool.clone()));
         }
         idle
@@ -147,11 +146,16 @@ impl Disk {
         }
     }
 
-    /// Each window goes to the threads of its files' device.
+    /// Who unmaps a window: the threads of its files' device, unless it is memory of our own.
+    fn home_of(&self, buffered: bool, dir: &Path) -> Option<Arc<Shared>> {
+        if buffered { self.devices.idlest() } else { self.devices.near(dir) }
+    }
+
+    /// Unmapping is slow: not here.
     fn release(&self, windows: Vec<ReadWindow>) {
         let mut by_device: Vec<(Arc<Shared>, Vec<ReadWindow>)> = Vec::new();
-        for window in windows.into_iter().filter(|window| !window.is_buffered()) {
-            let Some(shared) = self.devices.near(window.dir()) else { continue };
+        for window in windows {
+            let Some(shared) = self.home_of(window.is_buffered(), window.dir()) else { continue };
             match by_device.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &shared)) {
                 Some((_, windows)) => windows.push(window),
                 None => by_device.push((shared, vec![window])),
