@@ -6,12 +6,13 @@
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, MAIN_DB};
 
 use super::error::StorageError;
 
@@ -26,6 +27,10 @@ const PRIVATE: u32 = 0o600;
 
 /// What SQLite keeps beside a file.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+
+/// Where a file says who may write and read it (SQLite's file format, 1.3.3), and what it says there in WAL mode.
+const FORMAT_VERSIONS: Range<usize> = 18..20;
+const FORMAT_WAL: u8 = 2;
 
 /// A kind of database.
 #[derive(Debug)]
@@ -68,15 +73,11 @@ impl Kind {
     /// Makes the file under another name first, so that nobody ever sees a half-made one.
     fn make(&self, path: &Path) -> Result<(), StorageError> {
         let failed = |error| StorageError::io(path, "create", error);
+        let image = self.image().map_err(|error| self.sort(path, "create", error))?;
         let fresh = beside(path, &format!(".new-{}", std::process::id()));
         let _ = fs::remove_file(&fresh);
-        OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&fresh).map_err(failed)?;
-        let filled = Connection::open(&fresh).and_then(|connection| {
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.execute_batch(self.schema)?;
-            connection.close().map_err(|(_, error)| error)
-        });
-        let named = filled.map_err(|error| self.sort(path, "create", error)).and_then(|()| {
+        let written = write_private(&fresh, &image).map_err(failed);
+        let named = written.and_then(|()| {
             for companion in COMPANIONS {
                 // Left behind by a file that was moved away: it would be taken for a part of the new one.
                 let _ = fs::rename(beside(path, companion), beside(path, &format!("{companion}.old")));
@@ -93,6 +94,18 @@ impl Kind {
         named
     }
 
+    /// What a new file has in it. Made in memory: SQLite would sync a file on the disk ten times on the way, and most of
+    /// a first start was that.
+    fn image(&self) -> rusqlite::Result<Vec<u8>> {
+        let mut connection = Connection::open_in_memory()?;
+        connection.execute_batch(self.schema)?;
+        let mut image = connection.serialize(MAIN_DB)?.to_vec();
+        if let Some(versions) = image.get_mut(FORMAT_VERSIONS) {
+            versions.fill(FORMAT_WAL);
+        }
+        Ok(image)
+    }
+
     /// Tells a damaged file from a disk or a lock that says no.
     pub(super) fn sort(&self, path: &Path, action: &'static str, source: rusqlite::Error) -> StorageError {
         match source.sqlite_error_code() {
@@ -107,6 +120,13 @@ impl Kind {
         let reason = lines.collect::<Vec<_>>().join("; ");
         StorageError::StateDamaged { path: path.to_path_buf(), what: self.what, reason }
     }
+}
+
+/// Writes a new file that only its owner can read, and syncs it.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Closes a file of an earlier version to everybody else. It may be another user's to do so.
@@ -153,6 +173,20 @@ mod tests {
             // As an earlier version left it.
             fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_new_file_is_sound_and_in_wal_mode_from_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data.sqlite");
+        KIND.make(&path).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(mode(&path), 0o600);
+        let connection = Connection::open(&path).unwrap();
+        let ask = |what: &str| -> String { connection.query_row(what, [], |row| row.get(0)).unwrap() };
+        assert_eq!(ask("PRAGMA journal_mode"), "wal");
+        assert_eq!(ask("PRAGMA integrity_check"), "ok");
+        assert_eq!(ask("SELECT CAST(count(*) AS TEXT) FROM t"), "0");
     }
 
     #[test]
