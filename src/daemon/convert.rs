@@ -10,7 +10,7 @@ use crate::engine::PeerStats;
 use crate::proto::metainfo::Metainfo;
 use crate::share::Hit;
 use crate::storage::process_memory;
-use crate::types::Address;
+use crate::types::{Address, gather};
 
 /// `Api.memory`.
 pub(super) fn memory(usage: &MemoryUsage) -> types::Memory {
@@ -102,7 +102,7 @@ pub(super) fn torrent_status(status: &TorrentStatus) -> types::TorrentStatus {
 /// All torrents, by name, so that the order stays the same from call to call.
 pub(super) fn sorted(torrents: &Torrents) -> Vec<&TorrentStatus> {
     let mut list: Vec<&TorrentStatus> = torrents.list.values().map(AsRef::as_ref).collect();
-    list.sort_by(|a, b| (&a.name, a.info_hash).cmp(&(&b.name, b.info_hash)));
+    list.sort_unstable_by(|a, b| (&a.name, a.info_hash).cmp(&(&b.name, b.info_hash)));
     list
 }
 
@@ -148,14 +148,14 @@ pub(super) fn shares(contacts: &Contacts) -> types::Shares {
             let hash = share.info_hash.to_string();
             (hash.clone(), types::Share { hash, name: share.name.clone(), size: share.size, files: Vec::new() })
         };
-        let shares = resource.shares().map(entry).collect();
+        let shares = gather(resource.shares().map(entry));
         types::ResourceShares { ip_v4, ip_v6, shares, online: resource.is_available() }
     };
     let by_resource = |contact: &crate::share::Contact| -> BTreeMap<String, types::ResourceShares> {
-        contact.resources().map(|(name, known)| (name.to_owned(), resource(known))).collect()
+        gather(contact.resources().map(|(name, known)| (name.to_owned(), resource(known))))
     };
     types::Shares {
-        shares: contacts.shares.iter().map(|(jid, contact)| (jid.to_owned(), by_resource(contact))).collect(),
+        shares: gather(contacts.shares.iter().map(|(jid, contact)| (jid.to_owned(), by_resource(contact)))),
     }
 }
 
@@ -163,7 +163,7 @@ pub(super) fn shares(contacts: &Contacts) -> types::Shares {
 pub(super) fn hashes(contacts: &Contacts) -> types::Hashes {
     let known = contacts.shares.hashes().into_iter();
     types::Hashes {
-        hashes: known.map(|(hash, sockets)| (hash.to_string(), sockets.into_iter().map(pair).collect())).collect(),
+        hashes: gather(known.map(|(hash, sockets)| (hash.to_string(), sockets.into_iter().map(pair).collect()))),
     }
 }
 
@@ -218,7 +218,7 @@ pub(super) fn contacts(contacts: &Contacts) -> types::Contacts {
             list.push(types::Contact { jid: jid.clone(), subscription, asks: true, ..types::Contact::default() });
         }
     }
-    list.sort_by(|a, b| a.jid.cmp(&b.jid));
+    list.sort_unstable_by(|a, b| a.jid.cmp(&b.jid));
     types::Contacts { contacts: list }
 }
 

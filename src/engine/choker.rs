@@ -71,7 +71,7 @@ impl Choker {
         }
         // Snubbed last; who gives nothing is ordered by chance, not by key.
         rng.shuffle(applicants);
-        applicants.sort_by_key(|peer| (peer.snubbed, Reverse(peer.gives), !peer.unchoked));
+        applicants.sort_unstable_by_key(|peer| (peer.snubbed, Reverse(peer.gives), !peer.unchoked));
         let (best, rest) = applicants.split_at(slots.saturating_sub(1).min(applicants.len()));
         let mut served: Vec<PeerKey> = best.iter().map(|peer| peer.key).collect();
         if served.len() < slots {
@@ -108,10 +108,10 @@ impl Choker {
 
 /// Those whose turn is not over keep their slots; then who has waited longest; then those whose turn is over.
 fn by_turns(now: Instant, applicants: &mut [Applicant], slots: usize) -> Vec<PeerKey> {
-    applicants.sort_by_key(|peer| match (peer.unchoked, turn_is_over(now, peer)) {
-        (true, false) => (0, peer.since),
-        (false, _) => (1, peer.since),
-        (true, true) => (2, peer.since),
+    applicants.sort_unstable_by_key(|peer| match (peer.unchoked, turn_is_over(now, peer)) {
+        (true, false) => (0, peer.since, peer.key),
+        (false, _) => (1, peer.since, peer.key),
+        (true, true) => (2, peer.since, peer.key),
     });
     applicants.iter().take(slots).map(|peer| peer.key).collect()
 }

@@ -157,7 +157,7 @@ impl ContactShares {
                 sources.extend(filter.usable(resource.addresses()).into_iter().take(portion));
             }
         }
-        sources.sort_by_key(|socket| (socket.is_ipv4(), *socket));
+        sources.sort_unstable_by_key(|socket| (socket.is_ipv4(), *socket));
         sources.dedup();
         sources.truncate(MAX_SOURCES);
         sources

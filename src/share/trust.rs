@@ -115,8 +115,9 @@ impl AddressFilter {
                 usable.push(socket);
             }
         }
-        usable.sort_by_key(SocketAddr::is_ipv4);
-        usable
+        let (mut sorted, v4): (Vec<_>, Vec<_>) = usable.into_iter().partition(SocketAddr::is_ipv6);
+        sorted.extend(v4);
+        sorted
     }
 
     fn check_v4(&self, ip: Ipv4Addr) -> Result<(), Refusal> {

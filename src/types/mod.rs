@@ -3,6 +3,7 @@
 //! Standard library only; no I/O, no clock, no thread. Everything above may import from here.
 
 mod bitfield;
+mod gather;
 mod geometry;
 mod hash;
 mod host;
@@ -15,6 +16,7 @@ mod rate;
 mod share;
 
 pub use bitfield::{Bitfield, BitfieldError};
+pub use gather::gather;
 pub use geometry::{BLOCK_LEN, Block, Geometry, GeometryError, MAX_PIECE_LENGTH, PieceIndex};
 pub use hash::{HashParseError, InfoHash, InfoHashV2, PieceHash};
 pub use host::Host;

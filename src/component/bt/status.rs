@@ -103,7 +103,7 @@ impl Bt {
     pub(super) fn publish_shares(&mut self) {
         self.shares_changed = false;
         let mut shares: Vec<Share> = self.torrents.values().filter_map(|torrent| torrent.share()).collect();
-        shares.sort();
+        shares.sort_unstable();
         let shares: Arc<[Share]> = shares.into();
         let old = self.published.read();
         if old.shares == shares {

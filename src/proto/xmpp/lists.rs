@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use minidom::Element;
 
 use super::shares::{ListPart, SHARES_NODE, parse_list, payloads};
-use crate::types::{Announcement, MAX_RESOURCES_PER_CONTACT, MAX_SHARES_PER_CONTACT, Share};
+use crate::types::{Announcement, MAX_RESOURCES_PER_CONTACT, MAX_SHARES_PER_CONTACT, Share, gather};
 
 /// Revisions of one list that are put together at the same time: the old and the new one.
 const MAX_BUILDS: usize = 2;
@@ -164,7 +164,7 @@ impl Build {
     }
 
     fn ids(&self) -> BTreeSet<String> {
-        self.parts.values().map(|(id, _)| id.clone()).collect()
+        gather(self.parts.values().map(|(id, _)| id.clone()))
     }
 
     fn into_shares(self) -> (Vec<Share>, bool) {

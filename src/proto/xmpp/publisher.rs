@@ -16,6 +16,7 @@ use super::node_setup::{Setup, Step as SetupStep, Verdict};
 use super::pep;
 use super::stanza::Failure;
 use super::xml::to_bytes;
+use crate::types::gather;
 
 /// Changes are gathered this long before they are published.
 const GATHER: Duration = Duration::from_millis(150);
@@ -153,7 +154,7 @@ impl Lane {
     /// These own items stand on the node; from now on it may be published.
     pub fn fetched(&mut self, now: Instant, items: impl IntoIterator<Item = (String, Digest)>) {
         self.fetched = true;
-        self.server = items.into_iter().collect();
+        self.server = gather(items);
         self.plan(now, GATHER);
     }
 

@@ -10,7 +10,7 @@ use jid::BareJid;
 use minidom::Element;
 
 use super::xml::{Build, element, ns};
-use crate::types::display_name;
+use crate::types::{display_name, gather};
 
 /// Contacts kept; what a server sends beyond them is left out.
 const MAX_ITEMS: usize = 10_000;
@@ -104,7 +104,7 @@ impl Roster {
         let items = items.filter(|child| child.is("item", ns::ROSTER)).take(MAX_ITEMS);
         let contacts =
             items.filter_map(|item| Contact::parse(item)?.ok()).map(|contact| (contact.jid.clone(), contact));
-        self.contacts = contacts.collect();
+        self.contacts = gather(contacts);
         self.settle_pending();
     }
 
@@ -160,7 +160,7 @@ impl Roster {
     /// All accounts whose announcements count.
     #[must_use]
     pub fn seen(&self) -> BTreeSet<BareJid> {
-        self.contacts().filter(|contact| contact.is_seen()).map(|contact| contact.jid.clone()).collect()
+        gather(self.contacts().filter(|contact| contact.is_seen()).map(|contact| contact.jid.clone()))
     }
 
     /// All contacts, ordered by JID.

@@ -13,7 +13,7 @@ use minidom::Element;
 use super::stanza::resource_name;
 use super::xml::{Build, element, to_bytes};
 use crate::types::{
-    MAX_ADDRESSES_PER_RESOURCE, MAX_RESOURCES_PER_CONTACT, MAX_SHARES_PER_CONTACT, ResourceEntry, Share,
+    MAX_ADDRESSES_PER_RESOURCE, MAX_RESOURCES_PER_CONTACT, MAX_SHARES_PER_CONTACT, ResourceEntry, Share, gather,
 };
 
 /// The node, which is also the namespace of everything in its items.
@@ -74,7 +74,7 @@ pub fn build(entries: &[ResourceEntry]) -> Element {
 pub fn merge<'a>(others: impl Iterator<Item = &'a ResourceEntry>, own: &'a ResourceEntry) -> Vec<ResourceEntry> {
     let others = others.filter(|entry| entry.resource != own.resource);
     let useful = others.chain([own]).filter(|entry| !entry.shares.is_empty() && !entry.addresses.is_empty());
-    let sorted: BTreeMap<&str, &ResourceEntry> = useful.map(|entry| (entry.resource.as_str(), entry)).collect();
+    let sorted: BTreeMap<&str, &ResourceEntry> = gather(useful.map(|entry| (entry.resource.as_str(), entry)));
     sorted.into_values().map(canonical).collect()
 }
 

@@ -15,7 +15,7 @@ use super::pep::{Happening, Item};
 use super::shares::{parse_endpoint, payloads};
 use super::shares_original;
 use super::stanza::Failure;
-use crate::types::{Announcement, Endpoint};
+use crate::types::{Announcement, Endpoint, gather};
 
 /// Fetches open at the same time.
 const MAX_OPEN: usize = 8;
@@ -191,7 +191,7 @@ impl Watch {
 impl Account {
     fn original(&mut self, item: Option<&Item<'_>>) -> Announcement {
         let list = shares_original::parse(item.and_then(|item| item.payload));
-        self.originals = list.entries.iter().map(|entry| entry.resource.clone()).collect();
+        self.originals = gather(list.entries.iter().map(|entry| entry.resource.clone()));
         Announcement::Account { entries: list.entries, truncated: list.truncated }
     }
 
@@ -216,7 +216,7 @@ impl Account {
 
     fn replace_endpoints(&mut self, items: &[Item<'_>]) -> Vec<Announcement> {
         let named = items.iter().flat_map(|item| payloads(Node::Endpoint.name(), item.payload));
-        let present: BTreeSet<&str> = named.map(|(resource, _)| resource).collect();
+        let present: BTreeSet<&str> = gather(named.map(|(resource, _)| resource));
         let gone: Vec<String> =
             self.endpoints.keys().filter(|known| !present.contains(known.as_str())).cloned().collect();
         let mut announcements = Vec::new();

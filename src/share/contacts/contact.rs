@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::types::{
     Address, AddressKind, Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN, MAX_NAME_LEN,
-    MAX_RESOURCES_PER_CONTACT, ResourceEntry, Share, display_name,
+    MAX_RESOURCES_PER_CONTACT, ResourceEntry, Share, display_name, gather,
 };
 
 type ShareTable = BTreeMap<InfoHash, Share>;
@@ -230,7 +230,7 @@ fn bounded_shares(shares: Vec<Share>, room: usize) -> ShareTable {
         let name = display_name(&share.name, MAX_NAME_LEN);
         (share.info_hash, Share { name, ..share })
     };
-    shares.into_iter().take(room).map(fit).collect()
+    gather(shares.into_iter().take(room).map(fit))
 }
 
 fn bounded_endpoint(mut endpoint: Endpoint) -> Endpoint {

@@ -4,14 +4,13 @@ use serde_json::{Value, json};
 
 use super::super::control::ErrorCode;
 use super::{METHODS, Method};
+use crate::types::gather;
 
 /// Describes all methods.
 #[must_use]
 pub fn document() -> Value {
-    let errors: serde_json::Map<String, Value> = ErrorCode::ALL
-        .into_iter()
-        .map(|code| (format!("{code:?}"), json!({"code": code.number(), "message": code.meaning()})))
-        .collect();
+    let entry = |code: ErrorCode| (format!("{code:?}"), json!({"code": code.number(), "message": code.meaning()}));
+    let errors: serde_json::Map<String, Value> = gather(ErrorCode::ALL.into_iter().map(entry));
     json!({
         "openrpc": "1.3.2",
         "info": {

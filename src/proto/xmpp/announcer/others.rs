@@ -14,7 +14,7 @@ use super::Node;
 use crate::proto::xmpp::pep::Item;
 use crate::proto::xmpp::shares;
 use crate::proto::xmpp::shares_original as original;
-use crate::types::{MAX_RESOURCES_PER_CONTACT, ResourceEntry};
+use crate::types::{MAX_RESOURCES_PER_CONTACT, ResourceEntry, gather};
 
 /// A resource that was not there for this many seconds will not come back: a month, so that nobody's holidays count.
 const GONE_AFTER_SECS: u64 = 30 * 24 * 60 * 60;
@@ -46,7 +46,7 @@ impl Others {
     pub(super) fn learn(&mut self, own: &str, node: Node, item: Item<'_>) {
         if node == Node::Original {
             let entries = original::parse(item.payload).entries.into_iter().filter(|entry| entry.resource != own);
-            self.entries = entries.map(|entry| (entry.resource.clone(), entry)).collect();
+            self.entries = gather(entries.map(|entry| (entry.resource.clone(), entry)));
             return;
         }
         let merged = item.id == shares::MERGED_ID;
@@ -91,10 +91,10 @@ impl Others {
         online: &BTreeSet<String>,
     ) -> Option<Vec<(Node, String)>> {
         let known: BTreeSet<String> =
-            self.entries.keys().chain(self.payloads.keys().map(|(_, resource)| resource)).cloned().collect();
+            gather(self.entries.keys().chain(self.payloads.keys().map(|(_, resource)| resource)).cloned());
         self.missed.retain(|resource, _| known.contains(resource) && !online.contains(resource));
         let ghosts: BTreeSet<String> =
-            known.into_iter().filter(|name| !online.contains(name) && self.is_gone(now, today, name)).collect();
+            gather(known.into_iter().filter(|name| !online.contains(name) && self.is_gone(now, today, name)));
         if ghosts.is_empty() {
             return None;
         }
