@@ -8,7 +8,7 @@ use crate::component::event;
 use crate::component::rpc::ServerOptions;
 use crate::config::{self, Config, ConfigError, Secret, StorageChoice, TlsMode};
 use crate::proto::http::Limits;
-use crate::storage::{BackendChoice, default_piece_buffer};
+use crate::storage::{BackendChoice, default_file_windows, default_piece_buffer};
 
 use super::remembered;
 
@@ -30,6 +30,7 @@ pub(super) fn bittorrent(config: &Config) -> BtOptions {
         last_port: remembered::last_port(&config.data_dir),
         memory_limit,
         piece_buffer: section.piece_buffer.map_or_else(|| default_piece_buffer(memory_limit), |size| size.0),
+        file_windows: default_file_windows(memory_limit),
         storage: match section.storage {
             StorageChoice::Auto => BackendChoice::Auto,
             StorageChoice::Mapped => BackendChoice::Mapped,

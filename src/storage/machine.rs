@@ -14,6 +14,13 @@ const MAX_DEFAULT_LIMIT: u64 = 256 << 20;
 const DEFAULT_PIECE_BUFFER: u64 = 64 << 20;
 /// ... but at most this share of the limit: one in so many.
 const PIECE_BUFFER_SHARE: u64 = 2;
+/// Share of the machine's memory that finished pieces may take that are mappings of their files: one in so many. On a
+/// small machine it is what the piece buffer gets; the more of the page cache is held, the less can be read ahead.
+const FILE_WINDOWS_SHARE: u64 = 8;
+/// ... but at most so many times the limit for all buffers, for whoever lowers that wants little used.
+const FILE_WINDOWS_OF_LIMIT: u64 = 4;
+/// ... and at most so much. Page tables take a part in 512 of it.
+const MAX_FILE_WINDOWS: u64 = if cfg!(target_pointer_width = "64") { 1 << 30 } else { 256 << 20 };
 
 /// Memory for all buffers together if nobody says otherwise: a quarter of the machine's, at most 256 MiB.
 #[must_use]
@@ -26,6 +33,19 @@ pub fn default_memory_limit() -> u64 {
 #[must_use]
 pub fn default_piece_buffer(memory_limit: u64) -> u64 {
     DEFAULT_PIECE_BUFFER.min(memory_limit / PIECE_BUFFER_SHARE)
+}
+
+/// Bytes that windows over files may have together, which peers are served from, given the limit for all buffers: an
+/// eighth of the machine's memory, at most 1 GiB and four times that limit.
+#[must_use]
+pub fn default_file_windows(memory_limit: u64) -> u64 {
+    let machine = machine_memory(Path::new("/")).unwrap_or(u64::MAX);
+    file_windows(machine, memory_limit)
+}
+
+fn file_windows(machine: u64, memory_limit: u64) -> u64 {
+    let of_limit = memory_limit.saturating_mul(FILE_WINDOWS_OF_LIMIT);
+    (machine / FILE_WINDOWS_SHARE).min(of_limit).min(MAX_FILE_WINDOWS)
 }
 
 /// What this process has of the machine's memory, in bytes, as the kernel counts it: all of it, and the part that is in
@@ -119,6 +139,9 @@ mod tests {
         assert!((MIN_MEMORY_LIMIT..=MAX_DEFAULT_LIMIT).contains(&default_memory_limit()));
         assert_eq!(default_piece_buffer(16 << 20), 8 << 20);
         assert_eq!(default_piece_buffer(256 << 20), 64 << 20);
+        assert_eq!(file_windows(64 << 20, 16 << 20), 8 << 20);
+        assert_eq!(file_windows(u64::MAX, 16 << 20), 64 << 20);
+        assert_eq!(file_windows(u64::MAX, u64::MAX), MAX_FILE_WINDOWS);
     }
 
     #[test]

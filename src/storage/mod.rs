@@ -50,7 +50,7 @@ pub use disk::Disk;
 pub use error::StorageError;
 pub use job::{BackendChoice, CheckMode, DiskOptions, Done, Ending, Job, Verified, Writing};
 pub use layout::{Layout, LayoutError, LayoutFile, Span};
-pub use machine::{default_memory_limit, default_piece_buffer, process_memory};
+pub use machine::{default_file_windows, default_memory_limit, default_piece_buffer, process_memory};
 #[cfg(test)]
 pub(crate) use mapping::test_window;
 pub use mapping::{ReadWindow, WriteWindow};

@@ -1,4 +1,8 @@
-//! The reactor's account of the windows it holds: bytes against one budget, finished pieces least recently used first.
+//! The reactor's account of the windows it holds: bytes against a budget, finished pieces least recently used first.
+//!
+//! There are two budgets. One is for memory of our own: what is being received, and finished pieces in buffers. The other
+//! is for finished pieces that are mappings of their files. Those take no memory that the system could not have back at
+//! any time, but to make and to unmap one costs more than to send what is in it: so there may be many more of them.
 //!
 //! Pure bookkeeping on the reactor thread. It maps and unmaps nothing: windows that have to go are handed back to the
 //! caller, who sends them to a disk thread ([`Job::Release`](super::Job::Release)).
@@ -16,20 +20,30 @@ type Key = (TorrentKey, PieceIndex);
 #[derive(Debug)]
 pub struct PieceBuffer {
     budget: u64,
+    /// The same for windows that are pages of files.
+    mapped_budget: u64,
     /// Bytes in windows that are being received or verified.
     reserved: u64,
     /// Bytes in windows that are on their way into memory, for uploads.
     coming: u64,
-    /// Bytes in `reads`.
-    cached: u64,
-    /// ... and those of them that are in buffers and not in the pages of files.
-    buffered: u64,
-    /// ... and those that were fetched ahead and not used yet.
-    unread: u64,
     reads: HashMap<Key, Entry>,
+    /// Those of `reads` that are in buffers.
+    buffered: Kept,
+    /// Those of `reads` that are pages of files.
+    mapped: Kept,
+    /// Bytes in those of `reads` that were fetched ahead and not used yet.
+    unread: u64,
+    uses: u64,
+    /// The last use before [`PieceBuffer::take_unused`] was called.
+    marked: u64,
+}
+
+/// Finished pieces of one kind.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: u64,
     /// Last use to key; uses are numbered, so the first entry is the least recently used.
     by_use: BTreeMap<u64, Key>,
-    uses: u64,
 }
 
 #[derive(Debug)]
@@ -50,14 +64,24 @@ impl Entry {
 const READ_SHARE: u64 = 4;
 
 impl PieceBuffer {
-    /// An empty buffer of `budget` bytes.
+    /// An empty buffer of `budget` bytes, and `mapped_budget` bytes for windows that are pages of files.
     #[must_use]
-    pub fn new(budget: u64) -> Self {
-        let (reads, by_use) = (HashMap::new(), BTreeMap::new());
-        Self { budget, reserved: 0, coming: 0, cached: 0, buffered: 0, unread: 0, reads, by_use, uses: 0 }
+    pub fn new(budget: u64, mapped_budget: u64) -> Self {
+        Self {
+            budget,
+            mapped_budget,
+            reserved: 0,
+            coming: 0,
+            reads: HashMap::new(),
+            buffered: Kept::default(),
+            mapped: Kept::default(),
+            unread: 0,
+            uses: 0,
+            marked: 0,
+        }
     }
 
-    /// From now on there are so many bytes. What is too much then goes with the next [`PieceBuffer::make_room`].
+    /// From now on there are so many bytes of memory. What is too much then goes with the next [`PieceBuffer::make_room`].
     pub const fn set_budget(&mut self, budget: u64) {
         self.budget = budget;
     }
@@ -101,12 +125,13 @@ impl PieceBuffer {
     fn has_room(&self, len: u32) -> bool {
         let wanted = self.reserved + self.coming + u64::from(len);
         // Looking who stays costs more than a sum: only if it matters.
-        wanted + self.buffered <= self.budget || (wanted <= self.budget && wanted + self.staying() <= self.budget)
+        wanted + self.buffered.bytes <= self.budget || (wanted <= self.budget && wanted + self.staying() <= self.budget)
     }
 
     /// Bytes in finished pieces that cannot go, because they are being sent from memory of our own.
     fn staying(&self) -> u64 {
-        let staying = self.reads.values().filter(|entry| !entry.is_free());
+        let buffered = self.buffered.by_use.values().filter_map(|key| self.reads.get(key));
+        let staying = buffered.filter(|entry| !entry.is_free());
         staying.map(|entry| u64::from(entry.window.len())).sum()
     }
 
@@ -126,23 +151,28 @@ impl PieceBuffer {
     fn insert(&mut self, key: Key, window: ReadWindow, unread: bool) -> Vec<ReadWindow> {
         let mut evicted: Vec<ReadWindow> = self.take(key).into_iter().collect();
         self.uses += 1;
-        let len = u64::from(window.len());
-        self.cached += len;
-        self.buffered += if window.is_buffered() { len } else { 0 };
+        let (last_use, len) = (self.uses, u64::from(window.len()));
+        let kept = self.kept(&window);
+        kept.bytes += len;
+        kept.by_use.insert(last_use, key);
         self.unread += if unread { len } else { 0 };
-        self.by_use.insert(self.uses, key);
-        self.reads.insert(key, Entry { window, last_use: self.uses, unread });
+        self.reads.insert(key, Entry { window, last_use, unread });
         evicted.extend(self.make_room());
         evicted
     }
 
-    /// Takes out finished pieces, least recently used first, until everything fits the budget again.
+    /// Takes out finished pieces, least recently used first, until everything fits the budgets again.
     #[must_use]
     pub fn make_room(&mut self) -> Vec<ReadWindow> {
         let mut evicted = Vec::new();
+        while self.mapped.bytes > self.mapped_budget
+            && let Some((_, key)) = self.mapped.by_use.first_key_value()
+        {
+            evicted.extend(self.take(*key));
+        }
         let mut after = 0;
         while self.used() > self.budget {
-            let mut rest = self.by_use.range(after..);
+            let mut rest = self.buffered.by_use.range(after..);
             let free = rest.find(|(_, key)| self.reads.get(key).is_none_or(Entry::is_free));
             let Some((used, key)) = free.map(|(used, key)| (*used, *key)) else { break };
             after = used + 1;
@@ -151,13 +181,22 @@ impl PieceBuffer {
         evicted
     }
 
+    /// Takes out the windows over files that were not used since the last call.
+    #[must_use]
+    pub fn take_unused(&mut self) -> Vec<ReadWindow> {
+        let unused: Vec<Key> = self.mapped.by_use.range(..=self.marked).map(|(_, key)| *key).collect();
+        self.marked = self.uses;
+        unused.into_iter().filter_map(|key| self.take(key)).collect()
+    }
+
     /// A finished piece, if it is still here; this counts as a use.
     #[must_use]
     pub fn read(&mut self, key: (TorrentKey, PieceIndex)) -> Option<ReadWindow> {
         let entry = self.reads.get_mut(&key)?;
         self.uses += 1;
-        self.by_use.remove(&entry.last_use);
-        self.by_use.insert(self.uses, key);
+        let kept = if entry.window.is_buffered() { &mut self.buffered } else { &mut self.mapped };
+        kept.by_use.remove(&entry.last_use);
+        kept.by_use.insert(self.uses, key);
         entry.last_use = self.uses;
         if std::mem::take(&mut entry.unread) {
             self.unread = self.unread.saturating_sub(u64::from(entry.window.len()));
@@ -178,10 +217,16 @@ impl PieceBuffer {
         keys.into_iter().filter_map(|key| self.take(key)).collect()
     }
 
-    /// Bytes counted: windows being received and finished pieces.
+    /// Bytes of memory of our own: windows being received, and finished pieces on their way and in buffers.
     #[must_use]
     pub const fn used(&self) -> u64 {
-        self.reserved + self.coming + self.cached
+        self.reserved + self.serving()
+    }
+
+    /// Bytes of finished pieces that are pages of files.
+    #[must_use]
+    pub const fn mapped(&self) -> u64 {
+        self.mapped.bytes
     }
 
     /// Bytes that windows being received may have.
@@ -206,7 +251,7 @@ impl PieceBuffer {
     /// are the system's, which takes them back when it wants.
     #[must_use]
     pub const fn serving(&self) -> u64 {
-        self.coming + self.buffered
+        self.coming + self.buffered.bytes
     }
 
     /// Bytes of finished pieces that were fetched ahead and that nobody has used yet.
@@ -223,18 +268,23 @@ impl PieceBuffer {
 
     fn take(&mut self, key: Key) -> Option<ReadWindow> {
         let entry = self.reads.remove(&key)?;
-        self.by_use.remove(&entry.last_use);
         let len = u64::from(entry.window.len());
-        self.cached = self.cached.saturating_sub(len);
+        let kept = self.kept(&entry.window);
+        kept.by_use.remove(&entry.last_use);
+        kept.bytes = kept.bytes.saturating_sub(len);
         self.unread = self.unread.saturating_sub(if entry.unread { len } else { 0 });
-        self.buffered = self.buffered.saturating_sub(if entry.window.is_buffered() { len } else { 0 });
         Some(entry.window)
+    }
+
+    /// Where a window belongs.
+    fn kept(&mut self, window: &ReadWindow) -> &mut Kept {
+        if window.is_buffered() { &mut self.buffered } else { &mut self.mapped }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::mapping::test_window;
+    use super::super::mapping::{test_mapped_window, test_window};
     use super::*;
     use crate::types::Geometry;
 
@@ -248,7 +298,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_piece_goes_first() {
-        let mut buffer = PieceBuffer::new(100);
+        let mut buffer = PieceBuffer::new(100, 0);
         assert!(buffer.insert_read(key(0), test_window(30)).is_empty());
         assert!(buffer.insert_read(key(1), test_window(31)).is_empty());
         assert!(buffer.insert_read(key(2), test_window(32)).is_empty());
@@ -258,12 +308,12 @@ mod tests {
         assert!(buffer.read(key(1)).is_none());
         assert_eq!(lens(&buffer.remove_torrent(TorrentKey(1))).len(), 2);
         assert_eq!(buffer.used(), 0);
-        assert!(buffer.by_use.is_empty());
+        assert!(buffer.buffered.by_use.is_empty());
     }
 
     #[test]
     fn what_is_being_received_pushes_finished_pieces_out() {
-        let mut buffer = PieceBuffer::new(100);
+        let mut buffer = PieceBuffer::new(100, 0);
         assert!(buffer.insert_read(key(0), test_window(80)).is_empty());
         assert!(buffer.reserve_write(60));
         assert_eq!(lens(&buffer.make_room()), [80]);
@@ -276,7 +326,7 @@ mod tests {
 
     #[test]
     fn one_piece_larger_than_the_budget_is_always_possible() {
-        let mut buffer = PieceBuffer::new(100);
+        let mut buffer = PieceBuffer::new(100, 0);
         assert!(buffer.reserve_write(1000));
         assert!(!buffer.reserve_write(1));
         buffer.release_write(1000);
@@ -285,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_was_fetched_ahead_counts_until_it_is_used_or_goes() {
-        let mut buffer = PieceBuffer::new(100);
+        let mut buffer = PieceBuffer::new(100, 0);
         assert!(buffer.insert_ahead(key(0), test_window(30)).is_empty());
         assert!(buffer.insert_ahead(key(1), test_window(31)).is_empty());
         assert!(buffer.insert_read(key(2), test_window(32)).is_empty());
@@ -298,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_piece_inserted_twice_counts_once() {
-        let mut buffer = PieceBuffer::new(100);
+        let mut buffer = PieceBuffer::new(100, 0);
         assert!(buffer.insert_read(key(0), test_window(30)).is_empty());
         assert_eq!(lens(&buffer.insert_read(key(0), test_window(40))), [30]);
         assert_eq!(buffer.used(), 40);
@@ -306,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_is_being_sent_stays_and_counts() {
-        let mut buffer = PieceBuffer::new(100);
+        let mut buffer = PieceBuffer::new(100, 0);
         let sent = test_window(60);
         assert!(buffer.insert_read(key(0), sent.clone()).is_empty());
         assert!(buffer.insert_read(key(1), test_window(30)).is_empty());
@@ -324,7 +374,7 @@ mod tests {
 
     #[test]
     fn one_piece_for_uploads_is_always_possible() {
-        let mut buffer = PieceBuffer::new(100);
+        let mut buffer = PieceBuffer::new(100, 0);
         assert!(buffer.reserve_write(1000));
         assert!(buffer.reserve_read(1000));
         assert!(!buffer.reserve_read(1));
@@ -338,8 +388,40 @@ mod tests {
     }
 
     #[test]
+    fn windows_over_files_have_a_budget_of_their_own() {
+        let mut buffer = PieceBuffer::new(100, 1000);
+        for piece in 0..3 {
+            assert!(buffer.insert_read(key(piece), test_mapped_window(300 + piece)).is_empty());
+        }
+        assert_eq!((buffer.used(), buffer.mapped()), (0, 903));
+        assert!(buffer.reserve_write(75) && buffer.reserve_read(25));
+        assert!(buffer.make_room().is_empty(), "they take no memory that others could have");
+        buffer.release_read(25);
+        assert!(buffer.insert_read(key(3), test_window(25)).is_empty());
+        assert!(buffer.read(key(0)).is_some());
+        assert_eq!(lens(&buffer.insert_read(key(4), test_mapped_window(100))), [301]);
+        assert_eq!((buffer.used(), buffer.mapped()), (100, 702));
+        assert_eq!(buffer.remove_torrent(TorrentKey(1)).len(), 4);
+        assert_eq!((buffer.used(), buffer.mapped()), (75, 0));
+    }
+
+    #[test]
+    fn windows_over_files_go_when_nobody_uses_them() {
+        let mut buffer = PieceBuffer::new(100, 1000);
+        assert!(buffer.insert_read(key(0), test_mapped_window(30)).is_empty());
+        assert!(buffer.insert_ahead(key(1), test_mapped_window(31)).is_empty());
+        assert!(buffer.insert_read(key(2), test_window(32)).is_empty());
+        assert!(buffer.take_unused().is_empty(), "all are new");
+        assert!(buffer.read(key(0)).is_some());
+        assert_eq!(lens(&buffer.take_unused()), [31]);
+        assert_eq!(buffer.unread(), 0);
+        assert_eq!(lens(&buffer.take_unused()), [30]);
+        assert!(buffer.take_unused().is_empty() && buffer.holds(key(2)), "to read it again would cost more");
+    }
+
+    #[test]
     fn a_smaller_budget_takes_effect_with_the_next_look() {
-        let mut buffer = PieceBuffer::new(100);
+        let mut buffer = PieceBuffer::new(100, 0);
         assert!(buffer.insert_read(key(0), test_window(50)).is_empty());
         assert!(buffer.insert_read(key(1), test_window(40)).is_empty());
         buffer.set_budget(45);

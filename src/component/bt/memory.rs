@@ -10,7 +10,9 @@ use crate::component::snapshot::{ClassUsage, MemoryUsage};
 use crate::reactor::Net;
 use crate::types::{MemoryClass, TorrentKey};
 
-/// How long buffers of windows wait to be used again when no piece is being received.
+/// How long buffers of windows wait to be used again when no piece is being received, and windows over files (or twice
+/// as long) when nobody asks for their pieces. What was used so lately, the kernel hardly takes out of memory, and a
+/// page that it took this thread would wait for.
 const IDLE_AFTER: Duration = Duration::from_secs(5);
 
 /// Number of that deadline.
@@ -20,12 +22,13 @@ impl Bt {
     /// Brings the account up to date with the windows, and lets those go on that wait for memory.
     pub(super) fn settle_memory(&mut self, net: &mut Net<Peer>) {
         self.count_windows(net);
-        let used = self.buffer.receiving() + self.buffer.serving();
+        let used = self.buffer.used();
         let limit = if self.idle_unwanted { used } else { self.buffer.budget() };
         // A buffer may be idle already that counts as received until the disk thread's answer is read.
         let idle = self.disk.limit_buffers(limit).min(limit.saturating_sub(used));
         net.memory().set(MemoryClass::Idle, idle);
-        if idle > 0 && !self.idle_armed && !self.idle_unwanted {
+        let unused = self.buffer.mapped() > 0 || (idle > 0 && !self.idle_unwanted);
+        if unused && !self.idle_armed {
             self.idle_armed = true;
             net.arm(IDLE_TIMER, net.now() + IDLE_AFTER);
         }
@@ -54,10 +57,12 @@ impl Bt {
         self.idle_unwanted = false;
     }
 
-    /// No window was made for a while: nobody needs buffers soon.
-    pub(super) fn free_idle_buffers(&mut self) {
+    /// If no window was made for a while nobody needs buffers soon; and windows over files that nobody needed go.
+    pub(super) fn free_idle(&mut self) {
         self.idle_armed = false;
         self.idle_unwanted = !std::mem::take(&mut self.window_made);
+        let unused = self.buffer.take_unused();
+        self.release(unused);
     }
 
     /// Sees to it that the description that is on its way is counted, or waits until there is memory for it. True if the
@@ -110,7 +115,7 @@ impl Bt {
             limit: memory.limit(),
             total: memory.total(),
             classes: classes.into(),
-            file_windows: self.buffer.used().saturating_sub(self.buffer.receiving() + self.buffer.serving()),
+            file_windows: self.buffer.mapped(),
             turns,
         }
     }

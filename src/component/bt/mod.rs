@@ -297,7 +297,7 @@ impl Bt {
         let peer_id = PeerId::ours(random);
         Self {
             limits: Arc::new(options.of_torrent(peer_id)),
-            buffer: PieceBuffer::new(options.piece_buffer),
+            buffer: PieceBuffer::new(options.piece_buffer, options.file_windows),
             port,
             peer_id,
             tracker_key: fastrand::u32(..),

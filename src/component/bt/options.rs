@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::engine::TorrentOptions;
-use crate::storage::{BackendChoice, default_memory_limit, default_piece_buffer};
+use crate::storage::{BackendChoice, default_file_windows, default_memory_limit, default_piece_buffer};
 use crate::types::PeerId;
 
 /// Options of the BitTorrent thread and its disk threads.
@@ -21,6 +21,9 @@ pub struct BtOptions {
     /// Bytes of pieces that may be in memory at once, being received or served; less if `memory_limit` leaves less. One
     /// piece may always be, however large.
     pub piece_buffer: u64,
+    /// Bytes of finished pieces that may be mapped from their files, to be served: pages that the system takes back when
+    /// it needs them, which `piece_buffer` and `memory_limit` do not count.
+    pub file_windows: u64,
     /// Bytes that all buffers may take together: pieces, what of a message has come, what waits to be sent, descriptions
     /// on their way. At least [`MIN_MEMORY_LIMIT`](crate::types::MIN_MEMORY_LIMIT).
     pub memory_limit: u64,
@@ -96,6 +99,7 @@ impl Default for BtOptions {
             port: 0,
             last_port: 0,
             piece_buffer: default_piece_buffer(memory_limit),
+            file_windows: default_file_windows(memory_limit),
             memory_limit,
             storage: BackendChoice::Auto,
             disk_threads: std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)),

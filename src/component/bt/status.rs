@@ -50,7 +50,7 @@ impl Bt {
             return self.reclaim_room(net);
         }
         if id == IDLE_TIMER {
-            return self.free_idle_buffers();
+            return self.free_idle();
         }
         let key = TorrentKey(id);
         let Some(torrent) = self.torrents.get_mut(&key) else { return };

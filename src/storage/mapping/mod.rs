@@ -10,7 +10,7 @@ mod guard;
 mod window;
 
 pub(super) use buffer::BufferPool;
-#[cfg(test)]
-pub(crate) use window::test_window;
 pub(super) use window::{MapError, Segment};
 pub use window::{ReadWindow, WriteWindow};
+#[cfg(test)]
+pub(crate) use window::{test_mapped_window, test_window};

@@ -413,8 +413,22 @@ fn page_size() -> usize {
 /// A window of `len` bytes that belongs to no torrent.
 #[cfg(test)]
 pub(crate) fn test_window(len: u32) -> ReadWindow {
+    WriteWindow::buffered(&BufferPool::default(), &test_place(), len, std::iter::empty()).unwrap().into_read()
+}
+
+/// The same over a file.
+#[cfg(test)]
+pub(crate) fn test_mapped_window(len: u32) -> ReadWindow {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(len.into()).unwrap();
+    let span = Span { file: 0, offset: 0, begin: 0, len, pad: false };
+    let Ok(segment) = Segment::map(&file, &span, false) else { panic!("cannot map {len} bytes") };
+    WriteWindow::mapped(&test_place(), vec![segment]).into_read()
+}
+
+#[cfg(test)]
+fn test_place() -> Arc<Place> {
     let geometry = crate::types::Geometry::new(0, 1).unwrap();
     let layout = crate::storage::Layout::new(geometry, Vec::new()).unwrap();
-    let place = Arc::new(Place { dir: PathBuf::new().into(), layout: Arc::new(layout) });
-    WriteWindow::buffered(&BufferPool::default(), &place, len, std::iter::empty()).unwrap().into_read()
+    Arc::new(Place { dir: PathBuf::new().into(), layout: Arc::new(layout) })
 }
