@@ -33,7 +33,7 @@ use common::wait_for;
 const SOON: Duration = Duration::from_secs(20);
 
 fn with_limit(memory_limit: u64) -> BtOptions {
-    BtOptions { memory_limit, piece_buffer: memory_limit, ..BtOptions::default() }
+    BtOptions { memory_limit, piece_buffer: memory_limit, file_windows: memory_limit, ..BtOptions::default() }
 }
 
 fn usage_of(memory: &MemoryUsage, class: MemoryClass) -> Usage {
@@ -149,6 +149,25 @@ fn buffers_that_are_being_sent_to_many_stay_within_the_limit() {
         reader.join().unwrap();
     }
     assert_within_limit(&seeder);
+}
+
+/// Pages of files are no memory of ours: more of them may be mapped than the limit allows of buffers, and none for ever.
+#[test]
+fn windows_over_files_have_a_limit_of_their_own_and_go_when_nobody_asks() {
+    let sample = Sample::file(24 << 20, &[]).in_pieces_of(1 << 20);
+    let options = BtOptions {
+        storage: BackendChoice::Mapped,
+        upload_slots: 40,
+        file_windows: 16 << 20,
+        ..with_limit(MIN_MEMORY_LIMIT)
+    };
+    let seeder = Node::with(options);
+    seeder.seed(&sample.metainfo, &sample.dir);
+    for piece in 0..24 {
+        read_blocks(ask(seeder.address(), &sample.metainfo, piece), 64);
+    }
+    assert_eq!(assert_within_limit(&seeder).file_windows, 16 << 20);
+    wait_for("they are unmapped", SOON, || (seeder.engine.memory().unwrap().file_windows == 0).then_some(()));
 }
 
 /// Asks for all blocks of one piece.
