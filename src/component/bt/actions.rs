@@ -82,11 +82,13 @@ impl Bt {
 
     /// Opens the window of a piece, now or when there is room. True if that is done already, and the torrent has to be
     /// drained.
-    fn open_window(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) -> bool {
-        match self.open_if_room(net, key, piece) {
+    pub(super) fn open_window(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) -> bool {
+        let device = self.torrents.get(&key).map_or(0, |torrent| torrent.device);
+        // Behind those that wait, or small pieces would keep a large one from ever having room.
+        let opened = if self.room.is_wanted(device) { None } else { self.open_if_room(net, key, piece) };
+        match opened {
             Some(opened) => opened,
             None => {
-                let device = self.torrents.get(&key).map_or(0, |torrent| torrent.device);
                 self.room.wait(device, (key, piece));
                 self.arm_room(net);
                 false
@@ -154,7 +156,7 @@ impl Bt {
     }
 
     /// Sees to it that somebody looks whether those who have room in the piece buffer make use of it.
-    fn arm_room(&mut self, net: &mut Net<Peer>) {
+    pub(super) fn arm_room(&mut self, net: &mut Net<Peer>) {
         if !self.room_armed {
             self.room_armed = true;
             net.arm(ROOM_TIMER, net.now() + ROOM_EVERY);
@@ -165,7 +167,11 @@ impl Bt {
     /// all gone could hold the whole buffer for ever.
     pub(super) fn reclaim_room(&mut self, net: &mut Net<Peer>) {
         self.room_armed = false;
+        self.room.look();
         if self.room.is_enough() {
+            if !self.room.wanted_reads().is_empty() {
+                self.arm_room(net);
+            }
             return;
         }
         let now = net.now();

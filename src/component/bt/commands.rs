@@ -57,7 +57,7 @@ impl Bt {
     fn add_torrent(&mut self, net: &mut Net<Peer>, new: Arc<NewTorrent>) -> Result<InfoHash, ControlError> {
         let info_hash = new.source.info_hash();
         if self.stopping.is_some() {
-            return Err(ControlError::Refused("bitween is stopping".to_owned()));
+            return Err(stopping());
         }
         if self.by_hash.contains_key(&info_hash) {
             return Err(ControlError::AlreadyHere(info_hash));
@@ -210,9 +210,22 @@ impl Bt {
         self.stale.extend(self.torrents.keys());
         self.publish_status(net.now());
         for key in self.torrents.keys().copied().collect::<Vec<_>>() {
-            self.close_torrent(net, key, Closing::Stop, Ending::Clean);
+            let Some(torrent) = self.torrents.get_mut(&key) else { continue };
+            match torrent.closing.take() {
+                None => self.close_torrent(net, key, Closing::Stop, Ending::Clean),
+                // Being closed already: nothing is opened again, but a removal is carried through.
+                Some(Closing::Reopen(_, reply)) => {
+                    torrent.closing = Some(Closing::Stop);
+                    reply.send(Err(stopping()));
+                }
+                closing => torrent.closing = closing,
+            }
         }
     }
+}
+
+fn stopping() -> ControlError {
+    ControlError::Refused("bitween is stopping".to_owned())
 }
 
 fn busy() -> ControlError {

@@ -408,22 +408,4 @@ impl Handler for Bt {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_of_another_machine_is_left_out_or_named_once() {
-        // TEST-NET-1 (RFC 5737) is nobody's.
-        let foreign = IpAddr::from([192, 0, 2, 1]);
-        let bind = |bind| BtOptions { bind, ..BtOptions::default() };
-        let mut reactor = Reactor::new().unwrap();
-        assert!(listen(&mut reactor, &bind(vec![foreign, [127, 0, 0, 1].into()])).unwrap() > 0);
-        let error = listen(&mut Reactor::new().unwrap(), &bind(vec![foreign])).unwrap_err().to_string();
-        assert!(
-            error.starts_with("cannot listen on port 0 of 192.0.2.1: ") && error.contains("no address of"),
-            "{error}"
-        );
-        let (port, missing) = listen_on(&mut reactor, &[foreign, [127, 0, 0, 1].into()], 0).unwrap();
-        assert!(port > 0 && missing.len() == 1);
-    }
-}
+mod tests;

@@ -126,6 +126,7 @@ impl Bt {
             // In the order in which they were asked for, as soon as there is room.
             let Some((len, device)) = self.piece_of(id) else { return };
             self.room.wait_to_read(device, id);
+            self.arm_room(net);
             self.populating.insert(id, Coming { len, device, submitted: false, waiters: Vec::new() });
         }
         if let Some(coming) = self.populating.get_mut(&id).filter(|coming| !coming.waiters.contains(&key)) {
