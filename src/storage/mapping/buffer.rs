@@ -1,9 +1,12 @@
 //! Anonymous memory for pieces, used again and again: a fresh page costs more than the copy into it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use memmap2::{MmapOptions, MmapRaw};
+
+use super::window::page_size;
 
 /// Bytes that are kept mapped while nobody uses them. Measured: enough for the pieces between two threads, small beside
 /// a piece buffer.
@@ -14,7 +17,8 @@ const IDLE_LIMIT: usize = 8 * 1024 * 1024;
 pub(in crate::storage) struct BufferPool(Arc<Mutex<Pool>>);
 
 struct Pool {
-    idle: Vec<MmapRaw>,
+    /// Those that have waited longest first.
+    idle: VecDeque<MmapRaw>,
     /// Bytes in `idle`.
     idle_bytes: usize,
     /// Bytes in buffers that are out.
@@ -35,7 +39,7 @@ pub(super) struct Buffer {
 impl Default for BufferPool {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Pool {
-            idle: Vec::new(),
+            idle: VecDeque::new(),
             idle_bytes: 0,
             in_use: 0,
             limit: usize::MAX,
@@ -98,12 +102,12 @@ impl BufferPool {
 }
 
 impl Pool {
-    /// An idle buffer for `len` bytes: up to twice the length, so that a short last piece may use a full buffer and a
-    /// small torrent not a huge one.
+    /// An idle buffer for `len` bytes that has not one page more: pieces are counted with their length.
     fn take_idle(&mut self, len: usize) -> Option<MmapRaw> {
-        let fits = |map: &MmapRaw| (len..=len.saturating_mul(2)).contains(&map.len());
-        let at = self.idle.iter().position(fits)?;
-        let map = self.idle.swap_remove(at);
+        let fits = |map: &MmapRaw| map.len() >= len && map.len().div_ceil(page_size()) == len.div_ceil(page_size());
+        // The one that was used last is most likely in the processor's cache.
+        let at = self.idle.iter().rposition(fits)?;
+        let map = self.idle.remove(at)?;
         self.idle_bytes -= map.len();
         self.in_use += map.len();
         Some(map)
@@ -114,11 +118,12 @@ impl Pool {
         self.limit.saturating_sub(self.in_use).min(IDLE_LIMIT)
     }
 
-    /// Takes out idle buffers that there is no room for any more.
+    /// Takes out idle buffers that there is no room for any more. Those of a length that is in use come back soonest, so it
+    /// is the others that go.
     fn surplus(&mut self) -> Vec<MmapRaw> {
         let mut surplus = Vec::new();
         while self.idle_bytes > self.room() {
-            let Some(map) = self.idle.pop() else { break };
+            let Some(map) = self.idle.pop_front() else { break };
             self.idle_bytes -= map.len();
             surplus.push(map);
         }
@@ -140,7 +145,7 @@ impl Drop for Buffer {
             let mut pool = self.pool.lock();
             pool.in_use -= map.len();
             pool.idle_bytes += map.len();
-            pool.idle.push(map);
+            pool.idle.push_back(map);
             pool.surplus()
         };
         drop(surplus); // Unmapping is slow; not under the lock.
@@ -155,9 +160,25 @@ mod tests {
     fn a_buffer_is_used_again_if_it_fits() {
         let pool = BufferPool::default();
         let first = pool.take(100_000).unwrap().as_ptr();
-        assert_eq!(pool.take(80_000).unwrap().as_ptr(), first);
+        assert_eq!(pool.take(99_000).unwrap().as_ptr(), first);
         assert_ne!(pool.take(1000).unwrap().as_ptr(), first);
         assert_eq!(pool.lock().idle.len(), 2);
+    }
+
+    #[test]
+    fn a_buffer_takes_no_more_than_is_counted_for_its_piece() {
+        let pool = BufferPool::default();
+        drop(pool.take(200_000).unwrap());
+        let _short = pool.take(120_000).unwrap();
+        assert!(pool.lock().in_use <= 120_000 + page_size());
+    }
+
+    #[test]
+    fn buffers_of_a_length_that_nobody_needs_any_more_go_first() {
+        let pool = BufferPool::default();
+        drop(pool.take(IDLE_LIMIT).unwrap());
+        drop(pool.take(100_000).unwrap());
+        assert!(pool.take_idle(IDLE_LIMIT).is_none() && pool.take_idle(100_000).is_some());
     }
 
     #[test]

@@ -404,7 +404,7 @@ impl fmt::Debug for ReadWindow {
 }
 
 /// Bytes in a page of memory.
-fn page_size() -> usize {
+pub(super) fn page_size() -> usize {
     // SAFETY: only asks; has no preconditions.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(size).unwrap_or(4096).max(1)
