@@ -257,7 +257,7 @@ impl Check {
         let geometry = self.torrent.place.layout.geometry();
         let run = usize::try_from(SLICE / u64::from(geometry.piece_length())).unwrap_or(1).max(1);
         if stopping || self.torrent.closing.load(Ordering::Relaxed) {
-            self.found().failure.get_or_insert(StorageError::NotOpen);
+            self.fail(StorageError::NotOpen);
         }
         if self.found().failure.is_some() {
             return self.leave();
@@ -272,6 +272,11 @@ impl Check {
         }
         let checked = self.found().checked;
         Slice::More(self.ticks.try_recv().ok().map(|_| (checked, self.total())))
+    }
+
+    /// Ends the check with an error, unless there is one already.
+    pub(super) fn fail(&self, error: StorageError) {
+        self.found().failure.get_or_insert(error);
     }
 
     fn leave(&self) -> Slice {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
 
-use super::backend::{Mapped, Mixed, Positional};
+use super::backend::{Backend, Mapped, Mixed, Positional};
 use super::claims::Claims;
 use super::devices::{Devices, Home};
 use super::error::StorageError;
@@ -45,15 +45,26 @@ impl Disk {
     /// # Errors
     /// [`StorageError`] if the resume data is damaged or cannot be opened, or no thread can be started.
     pub fn start(options: &DiskOptions, wake: Arc<dyn Fn() + Send + Sync>) -> Result<Self, StorageError> {
-        let resume = options.state.as_deref().map(ResumeDb::open).transpose()?;
         let pool = BufferPool::default();
+        let positional = Arc::new(Positional::new(pool.clone()));
+        Self::start_with(options, wake, pool, positional)
+    }
+
+    /// As [`Disk::start`]; tests have their own positional back end.
+    pub(super) fn start_with(
+        options: &DiskOptions,
+        wake: Arc<dyn Fn() + Send + Sync>,
+        pool: BufferPool,
+        positional: Arc<dyn Backend>,
+    ) -> Result<Self, StorageError> {
+        let resume = options.state.as_deref().map(ResumeDb::open).transpose()?;
         let (done, answers) = unbounded();
         let common = Arc::new(Common {
             resume,
             choice: options.backend,
             mapped: Arc::new(Mapped::new(pool.clone())),
             mixed: Arc::new(Mixed::new(pool.clone())),
-            positional: Arc::new(Positional::new(pool.clone())),
+            positional,
             pool,
             files: Arc::new(FileCache::new()),
             claims: Claims::default(),

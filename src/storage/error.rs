@@ -176,6 +176,9 @@ pub enum StorageError {
         /// Bytes in the window.
         window: u32,
     },
+    /// Whatever a disk thread did for the torrent, it ended in a panic: a fault of this program.
+    #[error("an internal error; what it was stands in the log")]
+    Panicked,
     /// A job came for a torrent that is not open, or for one that cannot be written.
     #[error("the torrent is not open for this")]
     NotOpen,

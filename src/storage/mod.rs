@@ -9,6 +9,7 @@
 //! may copy and nobody can write through.
 
 mod backend;
+mod backlog;
 mod check;
 mod claims;
 pub mod create;

@@ -39,6 +39,14 @@ pub(super) struct Verify {
     pub(super) digests: bool,
 }
 
+impl Verify {
+    /// The answer if nothing came of it.
+    pub(super) fn failed(&self) -> (Arc<Torrent>, Done) {
+        let (torrent, result) = (self.torrent.key, Err(StorageError::Panicked));
+        (Arc::clone(&self.torrent), Done::Verified { torrent, piece: self.piece, result, digests: Vec::new() })
+    }
+}
+
 pub(super) enum Work {
     Open,
     OpenWindow(PieceIndex),
@@ -49,27 +57,30 @@ pub(super) enum Work {
     /// What an open leaves to be done behind the download.
     Reserve(Reservation),
     Commit,
+    /// More was written than a sync should have to wait for.
+    Sync,
     Close(Ending),
 }
 
 impl Work {
     pub(super) const fn is_slow(&self) -> bool {
-        matches!(
-            self,
-            Self::Open | Self::Conclude(_) | Self::Reserve(_) | Self::Probe(_) | Self::Commit | Self::Close(_)
-        )
+        !matches!(self, Self::OpenWindow(_) | Self::Populate(_))
     }
 
     /// The answer for a torrent that is not open.
-    pub(super) fn refused(self, torrent: TorrentKey) -> Done {
-        let error = StorageError::NotOpen;
-        match self {
+    pub(super) fn refused(&self, torrent: TorrentKey) -> Done {
+        self.failed(torrent, StorageError::NotOpen)
+    }
+
+    /// The answer if it could not be done.
+    pub(super) fn failed(&self, torrent: TorrentKey, error: StorageError) -> Done {
+        match *self {
             Self::Open | Self::Conclude(_) => Done::Opened { torrent, result: Err(error), hashed: 0 },
             Self::Reserve(_) => Done::NotReserved { torrent, error },
             Self::OpenWindow(piece) => Done::WindowOpened { torrent, piece, result: Err(error) },
             Self::Populate(piece) => Done::Populated { torrent, piece, result: Err(error) },
             Self::Probe(_) => Done::Probed { torrent, result: Err(error) },
-            Self::Commit => Done::Committed { torrent, result: Err(error) },
+            Self::Commit | Self::Sync => Done::Committed { torrent, result: Err(error) },
             Self::Close(_) => Done::Closed { torrent, result: Err(error) },
         }
     }

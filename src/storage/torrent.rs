@@ -7,8 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use super::backend::Backend;
+use super::backlog::Backlog;
 use super::error::StorageError;
 use super::files::{self, Access, FileCache, FileStamp};
 use super::job::{CheckMode, Ending, Writing};
@@ -36,6 +38,8 @@ pub(super) struct Torrent {
     pub(super) files: Arc<FileCache>,
     /// A close was submitted: a check need not go on.
     pub(super) closing: AtomicBool,
+    /// The account of its device, once that is known.
+    pub(super) backlog: OnceLock<Arc<Backlog>>,
     /// Set when an open succeeded.
     pub(super) opened: OnceLock<Opened>,
     /// Set when the files turned out to be the torrent's own: its folder as the resume data names it.
@@ -69,6 +73,16 @@ struct Written {
     unsynced: HashMap<usize, u64>,
     /// Pieces written so far.
     writes: u64,
+    /// Their bytes.
+    bytes: u64,
+    /// So many of those do not wait to be synced any more.
+    bytes_synced: u64,
+}
+
+impl Written {
+    fn new(have: Bitfield, unsynced: HashMap<usize, u64>) -> Self {
+        Self { have, unsynced, writes: 0, bytes: 0, bytes_synced: 0 }
+    }
 }
 
 /// What this torrent's row in the resume data says.
@@ -99,10 +113,11 @@ impl Torrent {
             keep_gone: mode.1 == Writing::Restore,
             files,
             closing: AtomicBool::new(false),
+            backlog: OnceLock::new(),
             opened: OnceLock::new(),
             owned: OnceLock::new(),
             jobs: Mutex::default(),
-            written: Mutex::new(Written { have: Bitfield::empty(0), unsynced: HashMap::new(), writes: 0 }),
+            written: Mutex::new(Written::new(Bitfield::empty(0), HashMap::new())),
             row: Mutex::default(),
         }
     }
@@ -179,12 +194,40 @@ impl Torrent {
 
     /// Notes a verified piece that is in its files, which must be synced before it is committed.
     pub(super) fn wrote(&self, piece: PieceIndex) {
+        let len = u64::from(self.place.layout.geometry().piece_len(piece));
         let mut written = lock(&self.written);
         written.writes += 1;
+        written.bytes += len;
         written.have.insert(piece);
         let number = written.writes;
         let spans = self.place.layout.spans(piece).filter(|span| !span.pad);
         written.unsynced.extend(spans.map(|span| (span.file, number)));
+        drop(written);
+        if let Some(backlog) = self.backlog.get() {
+            backlog.wrote(len);
+        }
+    }
+
+    /// Syncs what was written, so that the next commit has little to wait for.
+    pub(super) fn sync_early(&self) -> Result<(), StorageError> {
+        self.sync_written(false).map(drop)
+    }
+
+    /// Nobody will sync what was written.
+    pub(super) fn forget_unsynced(&self) {
+        let bytes = lock(&self.written).bytes;
+        self.bytes_synced(bytes, None);
+    }
+
+    /// The first so many bytes that were written do not wait to be synced any more.
+    fn bytes_synced(&self, bytes: u64, since: Option<Instant>) {
+        let mut written = lock(&self.written);
+        let fewer = bytes.saturating_sub(written.bytes_synced);
+        written.bytes_synced += fewer;
+        drop(written);
+        if let Some(backlog) = self.backlog.get() {
+            backlog.synced(fewer, since.map(|since| since.elapsed()));
+        }
     }
 
     /// Syncs what was written, then remembers it. `clean`: nothing is written after this, so that the next open need
@@ -221,10 +264,14 @@ impl Torrent {
     }
 
     /// Syncs what was written. Answers with the pieces that are safe now, and the number of writes they took.
+    #[expect(clippy::disallowed_methods, reason = "how long a disk takes is real time")]
     fn sync_written(&self, stamps: bool) -> Result<(Bitfield, u64), StorageError> {
         // A copy: a second commit meanwhile must not believe that these are synced already.
-        let Written { have, unsynced, writes } = lock(&self.written).clone();
-        self.sync(unsynced.keys().copied().collect(), stamps)?;
+        let Written { have, unsynced, writes, bytes, .. } = lock(&self.written).clone();
+        let start = Instant::now();
+        let synced = self.sync(unsynced.keys().copied().collect(), stamps);
+        self.bytes_synced(bytes, synced.is_ok().then_some(start));
+        synced?;
         lock(&self.written).unsynced.retain(|file, write| unsynced.get(file) != Some(write));
         Ok((have, writes))
     }
@@ -236,7 +283,7 @@ impl Torrent {
         let is_new = |piece: PieceIndex| have.contains(piece) && !synced.is_some_and(|synced| synced.contains(piece));
         let files = layout.files().iter().enumerate().filter(|(_, file)| !file.pad).map(|(index, _)| index);
         let unsynced = files.filter(|index| layout.pieces_of(*index).any(is_new)).map(|index| (index, 0)).collect();
-        *lock(&self.written) = Written { have, unsynced, writes: 0 };
+        *lock(&self.written) = Written::new(have, unsynced);
         lock(&self.row).clean = true;
         let _ = self.opened.set(opened);
     }

@@ -1,11 +1,13 @@
 //! A disk thread's life: what is done with each job.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 
 use super::backend::{self, Backend};
+use super::backlog::{Backlog, Urge};
 use super::check::{self, Check, Outcome, Slice};
 use super::claims::Claims;
 use super::error::StorageError;
@@ -42,6 +44,8 @@ pub(super) struct Shared {
     pub(super) common: Arc<Common>,
     /// Tells this device from the others.
     pub(super) device: usize,
+    /// What was written to it.
+    pub(super) backlog: Arc<Backlog>,
     pub(super) urgent: Sender<Task>,
     /// Calls to the pieces in `verifies`.
     pub(super) verify: Sender<()>,
@@ -55,27 +59,53 @@ pub(super) fn work(shared: &Shared, queues: &Queues) {
     let mut reader = PieceReader::default();
     loop {
         match queues.next(&shared.verifies) {
-            Next::Task(Task::Of(torrent, work)) => shared.run(&torrent, work),
+            Next::Task(Task::Of(torrent, work)) => shared.try_run(&torrent, work),
             Next::Task(Task::Release(windows)) => drop(windows),
             Next::Task(Task::ReleaseWrite(window)) => drop(window),
             Next::Task(Task::Trim(pool)) => pool.trim(),
             Next::Verify(first, second) => shared.run_verify(first, second),
-            Next::Check(check) => shared.run_check(&check, &mut reader),
+            Next::Check(check) => {
+                let run = |reader: &mut PieceReader| shared.run_check(&check, reader);
+                if !is_through(|| run(&mut reader)) {
+                    check.fail(StorageError::Panicked);
+                    run(&mut reader);
+                }
+            }
             Next::Nothing => {}
             Next::Stop => return,
         }
     }
 }
 
+/// False if it panics. Whoever waits for the answer has to be told, and the thread is needed.
+fn is_through(work: impl FnOnce()) -> bool {
+    let through = catch_unwind(AssertUnwindSafe(work)).is_ok();
+    if !through {
+        log::error!("a disk thread panicked; it goes on");
+    }
+    through
+}
+
 impl Shared {
+    fn try_run(&self, torrent: &Arc<Torrent>, work: Work) {
+        let failed = work.failed(torrent.key, StorageError::Panicked);
+        if !is_through(|| self.run(torrent, work)) {
+            self.answer(failed);
+            self.job_ends(torrent);
+        }
+    }
+
     fn run(&self, torrent: &Arc<Torrent>, work: Work) {
         let key = torrent.key;
         let resume = self.common.resume.as_ref();
         match work {
-            Work::Open => match check::begin(torrent, resume, &self.common.claims, self.common.workers) {
-                Ok(check) => return self.start_check(check), // The job ends with the check.
-                Err(error) => self.open_failed(torrent, error, 0),
-            },
+            Work::Open => {
+                let _ = torrent.backlog.set(Arc::clone(&self.backlog));
+                match check::begin(torrent, resume, &self.common.claims, self.common.workers) {
+                    Ok(check) => return self.start_check(check), // The job ends with the check.
+                    Err(error) => self.open_failed(torrent, error, 0),
+                }
+            }
             Work::Conclude(check) => self.conclude(torrent, &check),
             Work::Reserve(reservation) => {
                 if !self.reserve(torrent, reservation) {
@@ -98,9 +128,29 @@ impl Shared {
                 let result = torrent.commit(resume, false);
                 self.answer(Done::Committed { torrent: key, result });
             }
+            Work::Sync => self.sync_early(torrent),
             Work::Close(ending) => return self.close(torrent, ending),
         }
         self.job_ends(torrent);
+    }
+
+    /// Sees to it that not more waits to be synced than a moment's worth.
+    fn bound_backlog(&self, torrent: &Arc<Torrent>) {
+        match self.backlog.urge() {
+            Urge::Later => {}
+            Urge::Soon => {
+                torrent.job_begins();
+                self.send(&self.slow, Task::Of(Arc::clone(torrent), Work::Sync));
+            }
+            Urge::Now => self.sync_early(torrent),
+        }
+    }
+
+    fn sync_early(&self, torrent: &Torrent) {
+        let result = torrent.sync_early();
+        if result.is_err() {
+            self.answer(Done::Committed { torrent: torrent.key, result });
+        }
     }
 
     fn open_window(&self, torrent: &Torrent, piece: PieceIndex) -> Result<WriteWindow, StorageError> {
@@ -113,16 +163,19 @@ impl Shared {
     }
 
     fn run_verify(&self, first: Verify, second: Option<Verify>) {
-        let ended = match second {
+        let named = [Some(&first), second.as_ref()].map(|verify| verify.map(Verify::failed));
+        let mut ended = [None, None];
+        let through = is_through(|| match second {
             None => {
                 let hash = hash_window(&first.window);
-                [Some(self.end_verify(first, hash)), None]
+                ended = [Some(self.end_verify(first, hash)), None];
             }
             Some(second) => {
                 let [hash, second_hash] = hash_windows([&first.window, &second.window]);
-                [Some(self.end_verify(first, hash)), Some(self.end_verify(second, second_hash))]
+                ended = [Some(self.end_verify(first, hash)), Some(self.end_verify(second, second_hash))];
             }
-        };
+        });
+        let ended = if through { ended } else { named };
         // Both, and then one wake-up.
         let torrents = ended.map(|ended| {
             ended.map(|(torrent, done)| {
@@ -131,7 +184,11 @@ impl Shared {
             })
         });
         (self.common.wake)();
-        torrents.iter().flatten().for_each(|torrent| self.job_ends(torrent));
+        // Behind the answer, which is not to wait for the disk.
+        for torrent in torrents.iter().flatten() {
+            self.bound_backlog(torrent);
+            self.job_ends(torrent);
+        }
     }
 
     fn end_verify(&self, verify: Verify, hash: Result<PieceHash, StorageError>) -> (Arc<Torrent>, Done) {
@@ -257,6 +314,7 @@ impl Shared {
             Ending::Clean | Ending::Broken => Ok(()),
             Ending::Delete => self.delete(torrent),
         };
+        torrent.forget_unsynced();
         self.common.files.forget(torrent.key);
         self.common.claims.release(torrent.key);
         self.answer(Done::Closed { torrent: torrent.key, result });

@@ -3,10 +3,15 @@
 use std::fs::File;
 use std::process::Command;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
+use crate::storage::backend::{Backend, Positional};
 use crate::storage::files::{self, FileCache, Space};
 use crate::storage::layout::Place;
+use crate::storage::mapping::BufferPool;
 use crate::storage::reserve::Reservation;
+use crate::storage::torrent::Torrent as Opened;
 
 #[test]
 fn a_file_cut_short_under_its_windows_is_an_error_of_the_torrent() {
@@ -185,7 +190,7 @@ fn a_disk_that_fills_up_behind_the_open_is_an_error_before_its_last_byte_is_take
     let mode = (CheckMode::TrustResume, Writing::Repair);
     let (hashes, files) = (Arc::clone(&torrent.hashes), Arc::new(FileCache::new()));
     files::make(&place, &[None], Space::Later, &|| false).unwrap();
-    let opened = crate::storage::torrent::Torrent::new(KEY, InfoHash::new([1; 20]), place, hashes, mode, files);
+    let opened = Opened::new(KEY, InfoHash::new([1; 20]), place, hashes, mode, files);
     fs::write(torrent.root.path().join("filler"), vec![1; 2 << 20]).unwrap();
     let refused = Reservation::default().go_on(&opened, None);
     let named =
@@ -193,4 +198,65 @@ fn a_disk_that_fills_up_behind_the_open_is_an_error_before_its_last_byte_is_take
     assert!(named, "{refused:?}");
     let free = rustix::fs::statvfs(&disk).map(|disk| disk.f_bavail * disk.f_frsize).unwrap();
     assert!(free >= 1 << 20, "{free}");
+}
+
+/// Panics so many times when it is to store a piece.
+struct Panics(Positional, AtomicUsize);
+
+impl Backend for Panics {
+    fn open_window(&self, torrent: &Opened, piece: PieceIndex) -> Result<WriteWindow, StorageError> {
+        self.0.open_window(torrent, piece)
+    }
+
+    fn store(
+        &self,
+        torrent: &Opened,
+        piece: PieceIndex,
+        window: WriteWindow,
+    ) -> Result<Option<ReadWindow>, StorageError> {
+        let left = self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(left.is_err(), "as the test wants it");
+        self.0.store(torrent, piece, window)
+    }
+
+    fn keeps_received(&self) -> bool {
+        true
+    }
+
+    fn populate(&self, torrent: &Opened, piece: PieceIndex) -> Result<ReadWindow, StorageError> {
+        self.0.populate(torrent, piece)
+    }
+}
+
+#[test]
+fn a_panic_over_a_piece_is_answered_and_costs_no_thread() {
+    let torrent = Torrent::single(16_384, 16 * 16_384);
+    let (wake, woken) = unbounded();
+    let options = DiskOptions { threads: 2, backend: BackendChoice::Positional, state: None };
+    let pool = BufferPool::default();
+    let backend = Arc::new(Panics(Positional::new(pool.clone()), AtomicUsize::new(4)));
+    let wake = Arc::new(move || wake.send(()).unwrap_or_default());
+    let disk = Disk::start_with(&options, wake, pool, backend).unwrap();
+    let running = Running { disk, woken };
+    assert_eq!(running.download(&torrent).count_ones(), 0);
+    // More than there are threads.
+    for piece in 0..4 {
+        let piece = torrent.piece(piece);
+        let mut window = running.open_window(piece).unwrap();
+        window.write_at(0, torrent.bytes(piece)).unwrap();
+        let result = running.verify(piece, window, false).0;
+        assert!(matches!(result, Err(StorageError::Panicked)), "{result:?}");
+    }
+    // All at once, so that both threads are called.
+    let windows = torrent.layout.geometry().pieces().map(|piece| (piece, running.open_window(piece).unwrap()));
+    for (piece, mut window) in windows.collect::<Vec<_>>() {
+        window.write_at(0, torrent.bytes(piece)).unwrap();
+        running.disk.submit(Job::Verify { torrent: KEY, piece, window, digests: false });
+    }
+    for _ in 0..16 {
+        let done = running.next();
+        assert!(matches!(done, Done::Verified { result: Ok(Verified::Good(_)), .. }), "{done:?}");
+    }
+    torrent.assert_files();
+    running.close(Ending::Clean).unwrap();
 }
