@@ -36,6 +36,11 @@ fn with_limit(memory_limit: u64) -> BtOptions {
     BtOptions { memory_limit, piece_buffer: memory_limit, file_windows: memory_limit, ..BtOptions::default() }
 }
 
+/// The same, for tests in which one peer after the other has to be closed: each time somebody has waited for so long.
+fn impatient_with_limit(memory_limit: u64) -> BtOptions {
+    BtOptions { memory_patience: Duration::from_millis(300), ..with_limit(memory_limit) }
+}
+
 fn usage_of(memory: &MemoryUsage, class: MemoryClass) -> Usage {
     memory.classes.iter().find(|of| of.class == class).unwrap().usage
 }
@@ -82,7 +87,8 @@ fn begin_block(address: SocketAddr, metainfo: &Metainfo, bytes: usize) -> TcpStr
 #[test]
 fn many_peers_with_half_a_message_each_do_not_take_more_than_the_limit_nor_stop_a_download() {
     let sample = Sample::file(24 << 20, &[]).in_pieces_of(256 << 10);
-    let (seeder, leecher) = (Node::with(with_limit(MIN_MEMORY_LIMIT)), Node::with(with_limit(MIN_MEMORY_LIMIT)));
+    let seeder = Node::with(with_limit(MIN_MEMORY_LIMIT));
+    let leecher = Node::with(impatient_with_limit(MIN_MEMORY_LIMIT));
     let empty = when_empty(&leecher);
     let info_hash = seeder.seed(&sample.metainfo, &sample.dir);
     leecher.download(&sample.metainfo, &[]);
@@ -124,7 +130,8 @@ fn several_downloads_and_uploads_share_the_smallest_limit() {
             }
         }
         for node in leechers.iter().chain([&seeder]) {
-            assert_within_limit(node);
+            let memory = assert_within_limit(node);
+            assert!(usage_of(&memory, MemoryClass::Peers).highest > 0, "{memory:?}");
             for sample in &samples {
                 node.engine.remove(sample.metainfo.info_hash, false).unwrap();
             }
@@ -170,7 +177,26 @@ fn windows_over_files_have_a_limit_of_their_own_and_go_when_nobody_asks() {
     wait_for("they are unmapped", SOON, || (seeder.engine.memory().unwrap().file_windows == 0).then_some(()));
 }
 
-/// Asks for all blocks of one piece.
+/// The same with pieces that are a quarter of the limit each, and far more peers than fit.
+#[test]
+fn large_pieces_that_many_read_slowly_stay_within_the_limit() {
+    let sample = Sample::file(96 << 20, &[]).in_pieces_of(4 << 20);
+    let options = BtOptions { storage: BackendChoice::Positional, upload_slots: 64, ..with_limit(16 << 20) };
+    let options = BtOptions { max_peers: 64, ..options };
+    let seeder = Node::with(options);
+    seeder.seed(&sample.metainfo, &sample.dir);
+    let streams: Vec<_> = (0..48).map(|nth| ask(seeder.address(), &sample.metainfo, nth % 24)).collect();
+    wait_for("pieces are in memory", SOON, || {
+        (usage_of(&seeder.engine.memory().unwrap(), MemoryClass::Serving).now >= 8 << 20).then_some(())
+    });
+    let readers: Vec<_> = streams.into_iter().map(|stream| thread::spawn(move || read_blocks(stream, 64))).collect();
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    assert_within_limit(&seeder);
+}
+
+/// Asks for the first MiB of one piece.
 fn ask(address: SocketAddr, metainfo: &Metainfo, piece: u32) -> TcpStream {
     let (mut stream, mut session) = connect(address, metainfo);
     let geometry = metainfo.info.geometry;
@@ -266,7 +292,7 @@ fn turns_are_counted() {
 #[test]
 fn who_asks_without_listening_is_closed_when_others_need_the_memory() {
     let sample = Sample::file(30 << 20, &[]).in_pieces_of(16 << 10);
-    let seeder = Node::with(with_limit(MIN_MEMORY_LIMIT));
+    let seeder = Node::with(impatient_with_limit(MIN_MEMORY_LIMIT));
     let empty = when_empty(&seeder);
     let info_hash = seeder.seed(&sample.metainfo, &sample.dir);
     let deaf: Vec<_> = (0..12).map(|_| flood(seeder.address(), &sample.metainfo)).collect();

@@ -29,6 +29,7 @@ pub(super) fn bittorrent(config: &Config) -> BtOptions {
         port: section.port,
         last_port: remembered::last_port(&config.data_dir),
         memory_limit,
+        memory_patience: defaults.memory_patience,
         piece_buffer: section.piece_buffer.map_or_else(|| default_piece_buffer(memory_limit), |size| size.0),
         file_windows: default_file_windows(memory_limit),
         storage: match section.storage {

@@ -124,6 +124,11 @@ impl<T> Reactor<T> {
         })
     }
 
+    /// How long connections wait for memory before those that hold most of it are closed.
+    pub const fn set_memory_patience(&mut self, patience: Duration) {
+        self.net.starved.patience = patience;
+    }
+
     /// A function for other threads that makes the loop call [`Handler::woken`] soon. Several calls may lead to one.
     #[must_use]
     pub fn wake_hook(&self) -> Arc<dyn Fn() + Send + Sync> {

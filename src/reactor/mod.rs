@@ -16,4 +16,5 @@ mod turns;
 pub use conn::CloseCause;
 pub use event_loop::{Handler, Reactor};
 pub use net::Net;
+pub use starved::MEMORY_PATIENCE;
 pub use turns::TurnStats;

@@ -17,8 +17,8 @@ use super::net::Net;
 use super::timers::Deadline;
 use crate::types::{MemoryClass, PeerKey};
 
-/// How long others wait before whoever holds most memory is closed. Taste: a block at 3 KiB/s.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long others wait before whoever holds most memory is closed, if nobody says otherwise. Taste: a block at 3 KiB/s.
+pub const MEMORY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Room beyond which nothing is thrifty: what one connection's turn may bring.
 const PLENTY: u64 = 1024 * 1024;
@@ -30,13 +30,21 @@ const LONG_MESSAGE: usize = 256 * 1024;
 const ANSWERS: usize = 128 * 1024;
 
 /// Who waits for memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Starved {
     /// In the order of their coming. May hold connections that are gone.
     queue: VecDeque<PeerKey>,
     /// Since when nobody of them was read.
     since: Option<Instant>,
     armed: bool,
+    /// How long they wait before somebody is closed.
+    pub(super) patience: Duration,
+}
+
+impl Default for Starved {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), since: None, armed: false, patience: MEMORY_PATIENCE }
+    }
 }
 
 impl<T> Conn<T> {
@@ -140,7 +148,7 @@ impl<T> Net<T> {
     fn arm_starved(&mut self) {
         if let (Some(since), false) = (self.starved.since, self.starved.armed) {
             self.starved.armed = true;
-            self.timers.arm(since + PATIENCE, Deadline::Starved);
+            self.timers.arm(since + self.starved.patience, Deadline::Starved);
         }
     }
 
@@ -149,7 +157,7 @@ impl<T> Net<T> {
     pub(super) fn greediest(&mut self) -> Vec<PeerKey> {
         self.starved.armed = false;
         let (now, Some(since)) = (self.now, self.starved.since) else { return Vec::new() };
-        let patient = now < since + PATIENCE;
+        let patient = now < since + self.starved.patience;
         if !patient {
             self.starved.since = Some(now);
         }

@@ -4,7 +4,8 @@
 //! of its group first, and says afterwards how large the buffer is. Three groups share the limit so that none can bring
 //! the others to a stand: windows wait for messages, and reading waits for windows, so each must always have something
 //! that the other cannot take. *Messages* (what of a message has come, what waits to be sent) always have a reserve.
-//! *Windows* and *metadata* always have room for one, however large; those wait that come on top.
+//! *Windows* and *metadata* always have room for one, however large; those wait that come on top. *Peers* take what they
+//! need for as long as they stay, so only so many are let in; the others get by with what is left.
 
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +22,14 @@ pub enum MemoryClass {
     Outgoing,
     /// Descriptions of torrents on their way (BEP 9).
     Metadata,
+    /// What is kept for each peer: which pieces it has, and the requests that wait for their turn.
+    Peers,
 }
 
 impl MemoryClass {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::Receiving, Self::Serving, Self::Idle, Self::Incoming, Self::Outgoing, Self::Metadata];
+    pub const ALL: [Self; 7] =
+        [Self::Receiving, Self::Serving, Self::Idle, Self::Incoming, Self::Outgoing, Self::Metadata, Self::Peers];
 
     /// The word that is shown.
     #[must_use]
@@ -38,6 +41,7 @@ impl MemoryClass {
             Self::Incoming => "incoming",
             Self::Outgoing => "outgoing",
             Self::Metadata => "metadata",
+            Self::Peers => "peers",
         }
     }
 }
@@ -67,6 +71,8 @@ const MESSAGE_SHARE: u64 = 8;
 const MIN_RESERVE: u64 = 1 << 20;
 /// Share of the limit that metadata may take, but for the first one.
 const METADATA_SHARE: u64 = 4;
+/// Share of the limit beyond which no peer is let in: one in so many.
+const PEERS_SHARE: u64 = 8;
 
 /// Bytes by class, and the limit for all of them.
 #[derive(Clone, Debug)]
@@ -131,8 +137,15 @@ impl Memory {
     /// Bytes that windows may have in all, idle buffers included. Who has none may have one in any case.
     #[must_use]
     pub fn windows_limit(&self) -> u64 {
-        let metadata = self.class(MemoryClass::Metadata).now;
-        self.limit.saturating_sub(self.messages().max(self.reserve)).saturating_sub(metadata)
+        let others = self.class(MemoryClass::Metadata).now.saturating_add(self.class(MemoryClass::Peers).now);
+        self.limit.saturating_sub(self.messages().max(self.reserve)).saturating_sub(others)
+    }
+
+    /// May a peer be let in for which so many bytes are kept? The first one always.
+    #[must_use]
+    pub fn has_room_for_peer(&self, bytes: u64) -> bool {
+        let peers = self.class(MemoryClass::Peers).now;
+        peers == 0 || peers.saturating_add(bytes) <= self.limit / PEERS_SHARE
     }
 
     /// May a description of so many bytes be fetched? The first one may always, however large.
@@ -152,6 +165,7 @@ impl Memory {
             MemoryClass::Receiving | MemoryClass::Serving | MemoryClass::Idle => self.windows_limit(),
             MemoryClass::Incoming | MemoryClass::Outgoing => self.room_for_messages() + self.messages(),
             MemoryClass::Metadata => self.limit / METADATA_SHARE,
+            MemoryClass::Peers => self.limit / PEERS_SHARE,
         }
     }
 
@@ -219,6 +233,15 @@ mod tests {
         memory.set(MemoryClass::Receiving, 0);
         assert!(memory.has_room_for_metadata(3 * MIB));
         assert!(!memory.has_room_for_metadata(3 * MIB + 1));
+    }
+
+    #[test]
+    fn peers_are_let_in_up_to_their_share_and_leave_less_to_others() {
+        let mut memory = Memory::new(16 * MIB);
+        assert!(memory.has_room_for_peer(3 * MIB), "the first one");
+        memory.set(MemoryClass::Peers, MIB);
+        assert!(memory.has_room_for_peer(MIB) && !memory.has_room_for_peer(MIB + 1));
+        assert_eq!((memory.windows_limit(), memory.room_for_messages()), (13 * MIB, 15 * MIB));
     }
 
     #[test]

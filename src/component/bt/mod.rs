@@ -116,6 +116,7 @@ impl BtThread {
             return Err(BtError::MemoryLimit { wanted: options.memory_limit });
         }
         let mut reactor = Reactor::with_memory(Memory::new(options.memory_limit))?;
+        reactor.set_memory_patience(options.memory_patience);
         let port = listen(&mut reactor, &options)?;
         let wake = reactor.wake_hook();
         let disk = Disk::start(

@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::engine::TorrentOptions;
+use crate::reactor::MEMORY_PATIENCE;
 use crate::storage::{BackendChoice, default_file_windows, default_memory_limit, default_piece_buffer};
 use crate::types::PeerId;
 
@@ -27,6 +29,8 @@ pub struct BtOptions {
     /// Bytes that all buffers may take together: pieces, what of a message has come, what waits to be sent, descriptions
     /// on their way. At least [`MIN_MEMORY_LIMIT`](crate::types::MIN_MEMORY_LIMIT).
     pub memory_limit: u64,
+    /// How long connections wait for memory before those that hold most of it are closed.
+    pub memory_patience: Duration,
     /// How files are read and written.
     pub storage: BackendChoice,
     /// Threads that hash, sync and open files.
@@ -101,6 +105,7 @@ impl Default for BtOptions {
             piece_buffer: default_piece_buffer(memory_limit),
             file_windows: default_file_windows(memory_limit),
             memory_limit,
+            memory_patience: MEMORY_PATIENCE,
             storage: BackendChoice::Auto,
             disk_threads: std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)),
             state: None,

@@ -10,7 +10,7 @@ use super::torrent::{Phase, Torrent};
 use crate::engine::{BlockVerdict, CloseReason, PeerInfo};
 use crate::proto::peer::{Command, Event, Fault, Handshake, METADATA_PIECE_LEN, SessionOptions};
 use crate::reactor::{CloseCause, Net};
-use crate::types::{Block, PeerKey, TorrentKey};
+use crate::types::{Block, MemoryClass, PeerKey, TorrentKey};
 
 /// How many blocks a peer may have asked for and not got, as we tell it (BEP 10, `reqq`).
 pub(super) const REQUEST_QUEUE: u32 = 2048;
@@ -32,6 +32,8 @@ pub(in crate::component) struct Peer {
     early_interest: bool,
     /// Blocks to be sent that are not in the out-queue yet.
     pub(super) uploads: VecDeque<Block>,
+    /// Bytes that the account of memory has for it.
+    counted: usize,
     /// Bytes of blocks that came from it and were handed to its connection.
     received: u64,
     pub(super) sent: u64,
@@ -135,6 +137,9 @@ impl Bt {
         let (Some(addr), incoming) = (net.addr(key), net.is_incoming(key)) else { return };
         let Some(torrent_key) = net.data(key).and_then(|peer| peer.torrent) else { return };
         let known = self.is_contact(addr);
+        if !self.has_room_for(net, torrent_key) {
+            return self.drop_peer(net, key, &"there is no memory for more peers");
+        }
         let Some(torrent) = self.torrents.get_mut(&torrent_key) else { return };
         log::debug!("{}: joined by {addr} ({})", torrent.name, handshake.peer_id);
         torrent.peers.insert(key);
@@ -152,6 +157,7 @@ impl Bt {
                 return self.drop_peer(net, key, &"the torrent takes no peers");
             }
         }
+        self.count_peer(net, key);
         self.drain(net, torrent_key);
     }
 
@@ -178,6 +184,7 @@ impl Bt {
         for event in events.into_iter().chain(early.into_iter().filter_map(|(said, event)| said.then_some(event))) {
             engine.peer_event(now, key, &event);
         }
+        self.count_peer(net, key);
     }
 
     fn serve_metadata(&mut self, net: &mut Net<Peer>, key: PeerKey, torrent_key: TorrentKey, piece: u32) {
@@ -210,6 +217,7 @@ impl Bt {
         let addr = net.addr(key);
         if let (Some(addr), Some(peer)) = (addr, net.close(key)) {
             self.log_end(addr, &peer, &format_args!("{reason:?}"));
+            net.memory().resize(MemoryClass::Peers, peer.counted, 0);
             if let Some(torrent) = peer.torrent.and_then(|key| self.torrents.get_mut(&key)) {
                 torrent.peers.remove(&key);
             }
@@ -246,8 +254,26 @@ impl Bt {
         }
     }
 
+    /// May another peer join this torrent, as far as memory goes?
+    fn has_room_for(&self, net: &mut Net<Peer>, torrent: TorrentKey) -> bool {
+        let bytes = self.torrents.get(&torrent).map_or(0, |torrent| bitfield_bytes(torrent));
+        net.memory().has_room_for_peer(bytes as u64)
+    }
+
+    /// Counts what is kept for a peer that has joined: which pieces it has, and what it asked for, which the engine keeps
+    /// as well.
+    pub(super) fn count_peer(&self, net: &mut Net<Peer>, key: PeerKey) {
+        let Some(peer) = net.data(key) else { return };
+        let torrent = peer.torrent.filter(|_| peer.joined).and_then(|torrent| self.torrents.get(&torrent));
+        let pieces = torrent.map_or(0, |torrent| bitfield_bytes(torrent));
+        let after = pieces + 2 * peer.uploads.capacity() * size_of::<Block>();
+        let before = std::mem::replace(&mut peer.counted, after);
+        net.memory().resize(MemoryClass::Peers, before, after);
+    }
+
     fn forget_peer(&mut self, net: &mut Net<Peer>, key: PeerKey, addr: SocketAddr, peer: &Peer) {
         let now = net.now();
+        net.memory().resize(MemoryClass::Peers, peer.counted, 0);
         let Some(torrent_key) = peer.torrent else { return };
         let Some(torrent) = self.torrents.get_mut(&torrent_key) else { return };
         let connected = torrent.peers.remove(&key);
@@ -265,6 +291,11 @@ impl Bt {
         }
         self.drain(net, torrent_key);
     }
+}
+
+/// Bytes of a bitfield of this torrent.
+fn bitfield_bytes(torrent: &Torrent) -> usize {
+    torrent.metainfo.as_ref().map_or(0, |known| known.info.geometry.piece_count().div_ceil(8) as usize)
 }
 
 fn note_early(net: &mut Net<Peer>, key: PeerKey, event: &Event<'_>) {

@@ -44,9 +44,14 @@ impl Bt {
     /// [`Self::pump_asking`].
     pub(super) fn upload(&mut self, net: &mut Net<Peer>, key: PeerKey, block: Block) {
         if let Some(peer) = net.data(key) {
+            let before = peer.uploads.capacity();
             peer.uploads.push_back(block);
+            let grown = peer.uploads.capacity() > before;
             if self.asking.last() != Some(&key) {
                 self.asking.push(key);
+            }
+            if grown {
+                self.count_peer(net, key);
             }
         }
     }
@@ -74,6 +79,7 @@ impl Bt {
         for block in std::mem::take(&mut peer.uploads) {
             net.send(key, &Command::Reject(block));
         }
+        self.count_peer(net, key);
     }
 
     /// Moves queued requests on while there is room and their pieces are in memory.

@@ -148,7 +148,7 @@ fn who_keeps_memory_from_others_is_closed_and_the_others_are_read() {
     while f.taker.blocks == 0 {
         // Time passes.
         let net = f.reactor.net();
-        net.starved.since = net.starved.since.map(|since| since - PATIENCE);
+        net.starved.since = net.starved.since.map(|since| since - MEMORY_PATIENCE);
         net.starved.armed = false;
         net.arm_starved();
         let closed = f.taker.closed;
