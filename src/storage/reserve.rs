@@ -66,7 +66,7 @@ fn reserve(torrent: &Torrent, resume: Option<&ResumeDb>, at: Reservation, end: u
     let state = FileState::of(&state);
     let whole = torrent.place.layout.files().get(at.file).map_or(0, |file| file.len);
     if state.stamp.size < whole || state.allocated >= whole {
-        return Ok(true); // Nothing to do; or somebody cut it short, which the next write finds out.
+        return Ok(true); // Nothing to do; or somebody cut it short, which the next commit finds out.
     }
     let full = || StorageError::DiskFull { path: path(), missing: whole.saturating_sub(state.allocated) };
     // Not to take the last bytes in vain. That the slice may be there already matters only on a disk as good as full.

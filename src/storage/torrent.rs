@@ -193,7 +193,10 @@ impl Torrent {
     }
 
     /// Notes a verified piece that is in its files, which must be synced before it is committed.
-    pub(super) fn wrote(&self, piece: PieceIndex) {
+    ///
+    /// # Errors
+    /// If that was the last one, and one of the files has been cut short meanwhile.
+    pub(super) fn wrote(&self, piece: PieceIndex) -> Result<(), StorageError> {
         let len = u64::from(self.place.layout.geometry().piece_len(piece));
         let mut written = lock(&self.written);
         written.writes += 1;
@@ -202,10 +205,12 @@ impl Torrent {
         let number = written.writes;
         let spans = self.place.layout.spans(piece).filter(|span| !span.pad);
         written.unsynced.extend(spans.map(|span| (span.file, number)));
+        let unsynced = written.have.is_full().then(|| written.unsynced.clone());
         drop(written);
         if let Some(backlog) = self.backlog.get() {
             backlog.wrote(len);
         }
+        unsynced.map_or(Ok(()), |unsynced| self.check_cut(&unsynced))
     }
 
     /// Syncs what was written, so that the next commit has little to wait for.
@@ -228,6 +233,19 @@ impl Torrent {
         if let Some(backlog) = self.backlog.get() {
             backlog.synced(fewer, since.map(|since| since.elapsed()));
         }
+    }
+
+    /// Sees whether somebody cut one of these files short that were written: see `check_end` in `backend`.
+    fn check_cut(&self, unsynced: &HashMap<usize, u64>) -> Result<(), StorageError> {
+        for (index, _) in unsynced.iter().filter(|(_, write)| **write > 0) {
+            let path = self.place.path(*index);
+            let expected = self.place.layout.files().get(*index).map_or(0, |file| file.len);
+            match files::look(&path).map(|state| state.stamp.size) {
+                Some(found) if found < expected => return Err(StorageError::TooShort { path, expected, found }),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Syncs what was written, then remembers it. `clean`: nothing is written after this, so that the next open need
@@ -269,7 +287,7 @@ impl Torrent {
         // A copy: a second commit meanwhile must not believe that these are synced already.
         let Written { have, unsynced, writes, bytes, .. } = lock(&self.written).clone();
         let start = Instant::now();
-        let synced = self.sync(unsynced.keys().copied().collect(), stamps);
+        let synced = self.check_cut(&unsynced).and_then(|()| self.sync(unsynced.keys().copied().collect(), stamps));
         self.bytes_synced(bytes, synced.is_ok().then_some(start));
         synced?;
         lock(&self.written).unsynced.retain(|file, write| unsynced.get(file) != Some(write));

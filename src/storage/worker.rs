@@ -213,7 +213,7 @@ impl Shared {
         }
         torrent.will_write(self.common.resume.as_ref())?;
         let kept = opened.backend.store(torrent, piece, window)?;
-        torrent.wrote(piece);
+        torrent.wrote(piece)?;
         Ok(Verified::Good(kept))
     }
 

@@ -51,7 +51,8 @@ fn a_file_cut_short_under_its_windows_is_an_error_of_the_torrent() {
         assert!(matches!(running.populate(piece), Err(StorageError::TooShort { found: 0, .. })));
         assert!(matches!(running.open_window(piece), Err(StorageError::TooShort { .. })));
     }
-    running.close(Ending::Clean).unwrap();
+    let closed = running.close(Ending::Clean);
+    assert!(matches!(closed, Err(StorageError::TooShort { .. })), "nobody is told that it is all there: {closed:?}");
 }
 
 #[test]
@@ -65,6 +66,46 @@ fn a_file_cut_short_is_an_error_for_positional_reads_too() {
     let short = running.populate(torrent.piece(1));
     assert!(matches!(short, Err(StorageError::TooShort { expected: 524_288, found: 300_000, .. })), "{short:?}");
     running.close(Ending::Clean).unwrap();
+}
+
+#[test]
+fn a_file_cut_short_between_two_pieces_is_found_before_they_count() {
+    let cut = |torrent: &Torrent| {
+        let file = File::options().write(true).open(torrent.path(0)).unwrap();
+        file.set_len(1000).unwrap();
+    };
+    let short = |error: &StorageError| matches!(error, StorageError::TooShort { expected: 786_432, .. });
+    for backend in [BackendChoice::Auto, BackendChoice::Positional] {
+        let torrent = Torrent::single(256 * 1024, 3 * 256 * 1024);
+        let received = |running: &Running, index| {
+            let piece = torrent.piece(index);
+            let mut window = running.open_window(piece).unwrap();
+            window.write_at(0, torrent.bytes(piece)).unwrap();
+            running.verify(piece, window, false).0.map(drop)
+        };
+        // By the commit, although what was written since made the file longer again.
+        let running = torrent.start(backend);
+        running.download(&torrent);
+        received(&running, 0).unwrap();
+        cut(&torrent);
+        received(&running, 1).unwrap();
+        running.disk.submit(Job::Commit { torrent: KEY });
+        let answer = running.next();
+        assert!(matches!(&answer, Done::Committed { result: Err(error), .. } if short(error)), "{answer:?}");
+        // By the piece that would make it as long as it was.
+        assert!(short(&received(&running, 2).unwrap_err()));
+        running.close(Ending::Broken).unwrap();
+
+        // By the last one, wherever it lies.
+        let torrent = Torrent::single(256 * 1024, 3 * 256 * 1024);
+        let running = torrent.start(backend);
+        running.download(&torrent);
+        received(&running, 2).unwrap();
+        received(&running, 0).unwrap();
+        cut(&torrent);
+        assert!(short(&received(&running, 1).unwrap_err()));
+        assert!(running.close(Ending::Clean).is_err());
+    }
 }
 
 #[test]
