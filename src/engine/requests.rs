@@ -17,6 +17,9 @@ const START_DEPTH: u32 = 16;
 const NEAR: Duration = Duration::from_millis(5);
 /// Requests to a near peer: 2 MiB, which keep 400 MB/s busy over the longest delay that counts as near.
 const NEAR_DEPTH: u32 = 128;
+/// Share of the pipeline that must be free before it is filled again: one in so many. A request for each block that came
+/// would be a system call for each, on both sides.
+const REFILL_SHARE: usize = 4;
 /// Requests to any peer that is not snubbed: one on its way while one is being sent.
 const MIN_DEPTH: u32 = 2;
 /// So much time at its measured rate may a peer owe us. libtorrent's number (`request_queue_time`).
@@ -88,9 +91,11 @@ impl Pipeline {
         self.depth = self.depth.min(self.limit);
     }
 
-    /// How many requests may be sent now.
+    /// How many requests should be sent now: none while only a few are missing.
     pub fn room(&self) -> usize {
-        (self.depth as usize).saturating_sub(self.queue.len())
+        let depth = self.depth as usize;
+        let room = depth.saturating_sub(self.queue.len());
+        if room >= depth / REFILL_SHARE { room } else { 0 }
     }
 
     /// How many requests may be out at once.
@@ -278,6 +283,20 @@ mod tests {
         let mut limited = Pipeline::new(now, 512);
         limited.lower_limit(100);
         assert_eq!(serve(&mut limited, &mut now, far), 100);
+    }
+
+    #[test]
+    fn requests_go_out_together() {
+        let now = Instant::now();
+        let mut pipeline = Pipeline::new(now, 512);
+        let asked: Vec<Block> = blocks().take(16).collect();
+        asked.iter().for_each(|block| pipeline.push(now, *block));
+        let room: Vec<usize> =
+            asked.iter().map(|block| pipeline.remove(*block).map_or(0, |_| pipeline.room())).collect();
+        assert_eq!(room[..5], [0, 0, 0, 4, 5], "a quarter has to be free");
+        pipeline.depth = 2;
+        pipeline.push(now, asked[0]);
+        assert_eq!(pipeline.room(), 1, "there is always one on its way to a slow peer");
     }
 
     #[test]
