@@ -12,6 +12,7 @@ mod out_queue;
 mod starved;
 mod timers;
 mod turns;
+mod wake;
 
 pub use conn::CloseCause;
 pub use event_loop::{Handler, Reactor};

@@ -149,3 +149,58 @@ fn a_flood_of_small_messages_is_taken_in_portions_and_others_are_heard_meanwhile
     assert!(heard.into_iter().eq(0..FLOOD), "each one once and in order");
     assert!(before_polite.unwrap() < usize::from(FLOOD), "the polite one waited for all of it");
 }
+
+/// Counts its wake-ups, and calls the hook again during the first ones.
+struct Sleeper {
+    hook: Arc<dyn Fn() + Send + Sync>,
+    woken: usize,
+    again: usize,
+}
+
+impl Handler for Sleeper {
+    type Data = ();
+
+    fn incoming(&mut self, _: &mut Net<()>, _: SocketAddr) -> Option<()> {
+        None
+    }
+    fn event(&mut self, _: &mut Net<()>, _: PeerKey, _: Event<'_>) {}
+    fn burst_end(&mut self, _: &mut Net<()>, _: PeerKey) {}
+    fn sent(&mut self, _: &mut Net<()>, _: PeerKey, _: usize) {}
+    fn closed(&mut self, _: &mut Net<()>, _: PeerKey, _: SocketAddr, (): (), _: CloseCause) {}
+    fn woken(&mut self, _: &mut Net<()>) {
+        self.woken += 1;
+        if self.again > 0 {
+            self.again -= 1;
+            (self.hook)();
+        }
+    }
+    fn timer(&mut self, _: &mut Net<()>, _: u64) {}
+}
+
+#[test]
+fn a_call_of_the_wake_hook_is_never_missed() {
+    let mut reactor = Reactor::new().unwrap();
+    let hook = reactor.wake_hook();
+    let mut sleeper = Sleeper { hook: Arc::clone(&hook), woken: 0, again: 3 };
+    // Before the loop waits, and while it is at work: no event tells it, and it must not wait.
+    hook();
+    (0..4).for_each(|_| reactor.turn(&mut sleeper).unwrap());
+    assert_eq!(sleeper.woken, 4);
+
+    // While it waits, or begins to. Each call is answered before the next one comes, or this hangs.
+    let (answer, answers) = std::sync::mpsc::channel::<()>();
+    let caller = thread::spawn(move || {
+        for _ in 0..20_000 {
+            hook();
+            answers.recv().unwrap();
+        }
+    });
+    for _ in 0..20_000 {
+        let before = sleeper.woken;
+        while sleeper.woken == before {
+            reactor.turn(&mut sleeper).unwrap();
+        }
+        answer.send(()).unwrap();
+    }
+    caller.join().unwrap();
+}
