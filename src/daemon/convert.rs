@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::component::rpc::types;
 use crate::component::snapshot::{Contacts, MemoryUsage, TorrentState, TorrentStatus, Torrents};
@@ -100,8 +101,8 @@ pub(super) fn torrent_status(status: &TorrentStatus) -> types::TorrentStatus {
 }
 
 /// All torrents, by name, so that the order stays the same from call to call.
-pub(super) fn sorted(torrents: &Torrents) -> Vec<&TorrentStatus> {
-    let mut list: Vec<&TorrentStatus> = torrents.list.values().map(AsRef::as_ref).collect();
+pub(super) fn sorted(torrents: &Torrents) -> Vec<Arc<TorrentStatus>> {
+    let mut list: Vec<Arc<TorrentStatus>> = torrents.list.values().cloned().collect();
     list.sort_unstable_by(|a, b| (&a.name, a.info_hash).cmp(&(&b.name, b.info_hash)));
     list
 }
@@ -172,23 +173,23 @@ fn pair(socket: SocketAddr) -> (IpAddr, u16) {
 }
 
 /// One row of `xmpp.list_shares` and `xmpp.search`.
-pub(super) fn share_entry(hit: Hit, torrents: &Torrents) -> types::ShareEntry {
+pub(super) fn share_entry(hit: &Hit, torrents: &Torrents) -> types::ShareEntry {
     let available = hit.is_available();
     let own = torrents.list.get(&hit.share.info_hash).map(|status| types::OwnCopy::from(&torrent_status(status)));
-    let owner = |owner: crate::share::Owner| types::ShareOwner {
-        jid: owner.jid,
-        resource: owner.resource,
+    let owner = |owner: &crate::share::Owner| types::ShareOwner {
+        jid: owner.jid.clone(),
+        resource: owner.resource.clone(),
         online: owner.available,
     };
     types::ShareEntry {
         hash: hit.share.info_hash.to_string(),
         mine: own.is_some(),
         own,
-        name: hit.share.name,
+        name: hit.share.name.clone(),
         size: hit.share.size,
         file_count: (hit.share.files > 0).then(|| u64::from(hit.share.files)),
         available,
-        owners: hit.owners.into_iter().map(owner).collect(),
+        owners: hit.owners.iter().map(owner).collect(),
     }
 }
 
@@ -268,7 +269,7 @@ mod tests {
     #[test]
     fn rows_tell_who_has_it_and_whether_it_can_be_had() {
         let mut contacts = bob();
-        let row = |contacts: &Contacts| share_entry(contacts.shares.search("", 1).remove(0), &Torrents::default());
+        let row = |contacts: &Contacts| share_entry(&contacts.shares.search("", 1)[0], &Torrents::default());
         let entry = row(&contacts);
         assert!(entry.available && !entry.mine && entry.file_count.is_none());
         assert_eq!(entry.owners[0].jid, "bob@x");

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bitween::component::rpc::types::*;
-use bitween::component::rpc::{AddTorrent, Control, ControlError, ErrorCode, HashScope, NewAccount};
+use bitween::component::rpc::{AddTorrent, Control, ControlError, ErrorCode, HashScope, List, NewAccount};
 use bitween::types::InfoHash;
 
 /// The first own torrent.
@@ -48,7 +48,7 @@ fn status(hash: &str, name: &str) -> TorrentStatus {
     }
 }
 
-fn book() -> ShareList {
+fn book() -> List<ShareEntry> {
     let owner = ShareOwner { jid: "bob@localhost".into(), resource: "box".into(), online: true };
     let entry = ShareEntry {
         hash: BOOK.into(),
@@ -58,7 +58,7 @@ fn book() -> ShareList {
         owners: vec![owner],
         ..ShareEntry::default()
     };
-    ShareList { shares: vec![entry] }
+    vec![entry].into()
 }
 
 impl Control for FakeControl {
@@ -80,13 +80,13 @@ impl Control for FakeControl {
         self.note("exit");
         Ok(())
     }
-    fn torrents(&self) -> Result<Torrents> {
+    fn torrents(&self) -> Result<List<Torrent>> {
         let files = vec![TorrentFile { path: "Film/a.mkv".into(), size: 1000 }];
         let film = Torrent { hash: FILM.into(), name: "Film".into(), total_size: 1000, done: 1000, files };
-        Ok(Torrents { torrents: vec![film] })
+        Ok(vec![film].into())
     }
-    fn torrent_statuses(&self) -> Result<TorrentStatuses> {
-        Ok(TorrentStatuses { torrents: vec![status(FILM, "Film"), status(SONG, "Song")] })
+    fn torrent_statuses(&self) -> Result<List<TorrentStatus>> {
+        Ok(vec![status(FILM, "Film"), status(SONG, "Song")].into())
     }
     fn memory(&self) -> Result<Memory> {
         Ok(Memory { limit: 100, used: 7, ..Memory::default() })
@@ -150,12 +150,12 @@ impl Control for FakeControl {
     fn contact_shares(&self) -> Result<Shares> {
         Ok(Shares::default())
     }
-    fn list_shares(&self, contact: Option<&str>) -> Result<ShareList> {
+    fn list_shares(&self, contact: Option<&str>) -> Result<List<ShareEntry>> {
         self.note(format!("list {contact:?}"));
         Ok(book())
     }
-    fn search(&self, term: &str) -> Result<ShareList> {
-        Ok(if term == "book" { book() } else { ShareList::default() })
+    fn search(&self, term: &str) -> Result<List<ShareEntry>> {
+        Ok(if term == "book" { book() } else { Vec::new().into() })
     }
     fn contacts(&self) -> Result<Contacts> {
         let bob =

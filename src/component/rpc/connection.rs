@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
-use crate::proto::http::{Limits, Method, Request, RequestError, RequestReader, Response};
+use crate::proto::http::{Body, Limits, Method, Request, RequestError, RequestReader, Response};
 
 use super::guard::Guard;
 use super::routes;
 
 /// Bytes taken from the socket at a time.
 const READ_LEN: usize = 16 << 10;
+/// Bytes of an answer that are made at a time. Long answers are made as fast as their client takes them.
+const WRITE_LEN: usize = 32 << 10;
 /// Bytes that are thrown away after a refused request, so that the client can read why before the connection is reset.
 const MAX_DISCARDED: usize = 4 << 20;
 /// How long a client has to take note of a refusal.
@@ -74,8 +76,11 @@ pub(super) struct Connection {
     deadline: Option<Instant>,
     /// When the present phase began.
     since: Instant,
+    /// What is being sent, and how much of it was.
     out: Vec<u8>,
     sent: usize,
+    /// What comes after it.
+    body: Body,
     discarded: usize,
     keep_alive: bool,
     head_only: bool,
@@ -104,6 +109,7 @@ impl Connection {
             since: now,
             out: Vec::new(),
             sent: 0,
+            body: Body::default(),
             discarded: 0,
             keep_alive: true,
             head_only: false,
@@ -140,7 +146,7 @@ impl Connection {
         self.reader = RequestReader::new(self.limits);
         self.head_only = false;
         let busy = Response::text(503, "too many large calls at once; try again").with_header("Retry-After", "1");
-        self.respond(now, &busy, true)
+        self.respond(now, busy, true)
     }
 
     /// Is an answer owed or under way?
@@ -171,15 +177,15 @@ impl Connection {
     pub(super) fn expire(&mut self, now: Instant) -> Progress {
         if self.phase == Phase::Reading && self.reader.is_mid_request() {
             self.keep_alive = false;
-            return self.respond(now, &Response::text(408, "the request took too long"), true);
+            return self.respond(now, Response::text(408, "the request took too long"), true);
         }
         Progress::Close
     }
 
     /// Sends the answer to the last request. `last` = the connection ends with it.
-    pub(super) fn respond(&mut self, now: Instant, response: &Response, last: bool) -> Progress {
+    pub(super) fn respond(&mut self, now: Instant, response: Response, last: bool) -> Progress {
         self.keep_alive &= !last;
-        self.out = response.encode(self.keep_alive, self.head_only);
+        (self.out, self.body) = response.encode(self.keep_alive, self.head_only);
         self.sent = 0;
         self.working = 0;
         self.enter(Phase::Writing, now, Some(self.timing.write));
@@ -194,7 +200,7 @@ impl Connection {
 
     fn read(&mut self, now: Instant) -> io::Result<Option<Progress>> {
         match self.next_request() {
-            Ok(Some(Err(refusal))) => return Ok(Some(self.respond(now, &refusal, true))),
+            Ok(Some(Err(refusal))) => return Ok(Some(self.respond(now, refusal, true))),
             Ok(Some(Ok(request))) => {
                 self.keep_alive = request.keep_alive;
                 self.working = request.body.len();
@@ -205,7 +211,7 @@ impl Connection {
             Err(e) => {
                 log::debug!("refused a request: {e}");
                 self.head_only = false;
-                return Ok(Some(self.respond(now, &e.response(), true)));
+                return Ok(Some(self.respond(now, e.response(), true)));
             }
         }
         if self.reader.take_continue() {
@@ -238,10 +244,21 @@ impl Connection {
     }
 
     fn write(&mut self, now: Instant) -> io::Result<Option<Progress>> {
-        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+        loop {
+            if self.sent == 0 {
+                self.body.take(&mut self.out, WRITE_LEN);
+            }
+            let rest = self.out.get(self.sent..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
             match self.stream.write(rest)? {
                 0 => return Ok(Some(Progress::Close)),
-                len => self.sent += len,
+                len if len < rest.len() => self.sent += len,
+                _ => {
+                    self.out.clear();
+                    self.sent = 0;
+                }
             }
         }
         // Answers can be large; an idle connection keeps nothing.

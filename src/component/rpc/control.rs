@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::types::InfoHash;
 
 use super::types::{
-    Account, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareJob, ShareList, ShareProgress, Shares,
-    TorrentStatus, TorrentStatuses, Torrents,
+    Account, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareEntry, ShareJob, ShareProgress, Shares,
+    Torrent, TorrentStatus,
 };
 
 /// How long an implementation should wait for another thread's answer before it gives up with [`ErrorCode::Busy`].
@@ -184,6 +184,27 @@ pub struct NewAccount {
     pub ca_file: Option<PathBuf>,
 }
 
+/// A list that may be long: its rows are made one by one, while the answer is sent.
+pub struct List<T> {
+    /// Number of rows.
+    pub len: usize,
+    /// Makes the row with this number, counted from 0: each time the same. Takes no lock and waits for nothing.
+    pub row: Box<dyn Fn(usize) -> Option<T> + Send>,
+}
+
+impl<T> List<T> {
+    /// One row for each of the items.
+    pub fn new<I: Send + 'static>(items: Vec<I>, row: impl Fn(&I) -> T + Send + 'static) -> Self {
+        Self { len: items.len(), row: Box::new(move |number| items.get(number).map(&row)) }
+    }
+}
+
+impl<T: Clone + Send + 'static> From<Vec<T>> for List<T> {
+    fn from(rows: Vec<T>) -> Self {
+        Self::new(rows, T::clone)
+    }
+}
+
 /// The daemon, as the interface sees it. Hashes are whole: shortened ones were resolved with [`Control::hashes`].
 ///
 /// # Errors
@@ -204,9 +225,9 @@ pub trait Control: Send + Sync {
     fn exit(&self) -> Result<(), ControlError>;
 
     /// `bt.get_torrents`.
-    fn torrents(&self) -> Result<Torrents, ControlError>;
+    fn torrents(&self) -> Result<List<Torrent>, ControlError>;
     /// `bt.status`, of all torrents.
-    fn torrent_statuses(&self) -> Result<TorrentStatuses, ControlError>;
+    fn torrent_statuses(&self) -> Result<List<TorrentStatus>, ControlError>;
     /// `bt.status`, of one torrent.
     fn torrent_status(&self, hash: InfoHash) -> Result<TorrentStatus, ControlError>;
     /// `bt.peers`.
@@ -231,9 +252,9 @@ pub trait Control: Send + Sync {
     /// `xmpp.get_shares`.
     fn contact_shares(&self) -> Result<Shares, ControlError>;
     /// `xmpp.list_shares`; `contact` is a bare JID.
-    fn list_shares(&self, contact: Option<&str>) -> Result<ShareList, ControlError>;
+    fn list_shares(&self, contact: Option<&str>) -> Result<List<ShareEntry>, ControlError>;
     /// `xmpp.search`: shares whose name holds every word of the term, whatever the case.
-    fn search(&self, term: &str) -> Result<ShareList, ControlError>;
+    fn search(&self, term: &str) -> Result<List<ShareEntry>, ControlError>;
     /// `xmpp.contacts`.
     fn contacts(&self) -> Result<Contacts, ControlError>;
     /// `xmpp.add_contact`: into the roster, and asks for their consent.

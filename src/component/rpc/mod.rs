@@ -18,7 +18,9 @@ mod server;
 pub mod types;
 
 pub use connection::Timing;
-pub use control::{AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, NewAccount, TorrentSource};
+pub use control::{
+    AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, NewAccount, TorrentSource,
+};
 pub use guard::{Guard, Refusal};
 pub use resolve::resolve_hash;
 pub use server::{RpcError, RpcServer, ServerOptions};

@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn every_method_has_its_place_on_the_page_and_no_markup_leaks() {
-        let bytes = browse().encode(false, false);
-        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = browse().encode(false, false);
+        let text = String::from_utf8([head, body.into_bytes()].concat()).unwrap();
         assert!(METHODS.iter().all(|method| text.contains(&format!("id=\"{}\"", method.name))));
         assert!(text.contains("Content-Security-Policy: default-src 'none'"));
         assert_eq!(escape("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");

@@ -292,7 +292,7 @@ impl EventLoop {
         while let Ok((key, response)) = self.workers.answers.try_recv() {
             let fresh = self.connections.get_mut(key.slot).filter(|connection| connection.generation == key.generation);
             if let Some(connection) = fresh {
-                let progress = connection.respond(now, &response, stopping);
+                let progress = connection.respond(now, response, stopping);
                 self.follow(key.slot, progress, stopping);
             }
         }
@@ -313,7 +313,7 @@ impl EventLoop {
                 let job = Job { key, request };
                 if self.workers.jobs.try_send(job).is_err() {
                     let busy = Response::text(503, "too many calls at once; try again").with_header("Retry-After", "1");
-                    if matches!(connection.respond(now(), &busy, true), Progress::Close) {
+                    if matches!(connection.respond(now(), busy, true), Progress::Close) {
                         self.connections.try_remove(slot);
                     }
                 }

@@ -1,9 +1,10 @@
 //! Calls about contacts and what they share.
 
 use crate::component::event::{ContactCommand, Event};
-use crate::component::rpc::types::ShareList;
-use crate::component::rpc::{ControlError, ErrorCode};
+use crate::component::rpc::types::ShareEntry;
+use crate::component::rpc::{ControlError, ErrorCode, List};
 use crate::config::JidText;
+use crate::share::Hit;
 
 use super::super::convert;
 use super::DaemonControl;
@@ -15,28 +16,28 @@ pub(super) const XMPP: &str = "the XMPP thread";
 const MAX_ROWS: usize = 100_000;
 
 impl DaemonControl {
-    pub(super) fn shares_of(&self, contact: Option<&str>) -> Result<ShareList, ControlError> {
+    pub(super) fn shares_of(&self, contact: Option<&str>) -> Result<List<ShareEntry>, ControlError> {
         let wanted = contact.map(bare).transpose()?;
         if let Some(jid) = &wanted {
             self.check_known(jid)?;
         }
-        let mut list = self.find_shares("");
+        let mut hits = self.contacts.read().shares.search("", MAX_ROWS);
         if let Some(jid) = &wanted {
-            for entry in &mut list.shares {
-                entry.owners.retain(|owner| owner.jid.eq_ignore_ascii_case(jid));
-                entry.available = entry.owners.iter().any(|owner| owner.online);
-            }
-            list.shares.retain(|entry| !entry.owners.is_empty());
+            hits.iter_mut().for_each(|hit| hit.owners.retain(|owner| owner.jid.eq_ignore_ascii_case(jid)));
+            hits.retain(|hit| !hit.owners.is_empty());
         }
-        list.shares.sort_by_cached_key(|entry| (entry.name.to_lowercase(), entry.hash.clone()));
-        Ok(list)
+        hits.sort_by_cached_key(|hit| (hit.share.name.to_lowercase(), hit.share.info_hash));
+        Ok(self.rows(hits))
     }
 
     /// Best first.
-    pub(super) fn find_shares(&self, term: &str) -> ShareList {
-        let (contacts, torrents) = (self.contacts.read(), self.torrents.read());
-        let hits = contacts.shares.search(term, MAX_ROWS);
-        ShareList { shares: hits.into_iter().map(|hit| convert::share_entry(hit, &torrents)).collect() }
+    pub(super) fn find_shares(&self, term: &str) -> List<ShareEntry> {
+        self.rows(self.contacts.read().shares.search(term, MAX_ROWS))
+    }
+
+    fn rows(&self, hits: Vec<Hit>) -> List<ShareEntry> {
+        let torrents = self.torrents.read();
+        List::new(hits, move |hit| convert::share_entry(hit, &torrents))
     }
 
     pub(super) fn ask_contact(&self, jid: &str, name: Option<&str>) -> Result<(), ControlError> {

@@ -17,10 +17,10 @@ use crate::bus::{Clock, Reply, SystemClock};
 use crate::component::ask::ask;
 use crate::component::event::{self, Bus, Event, TorrentControl};
 use crate::component::rpc::types::{
-    Account, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareJob, ShareList, ShareProgress, Shares,
-    TorrentStatus, TorrentStatuses, Torrents,
+    Account, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareEntry, ShareJob, ShareProgress, Shares,
+    Torrent, TorrentStatus,
 };
-use crate::component::rpc::{AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, NewAccount};
+use crate::component::rpc::{AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, NewAccount};
 use crate::component::snapshot::{self, Published};
 use crate::config::Config;
 use crate::types::InfoHash;
@@ -159,14 +159,12 @@ impl Control for DaemonControl {
         })
     }
 
-    fn torrents(&self) -> Result<Torrents, ControlError> {
-        let torrents = self.torrents.read();
-        Ok(Torrents { torrents: convert::sorted(&torrents).into_iter().map(convert::torrent).collect() })
+    fn torrents(&self) -> Result<List<Torrent>, ControlError> {
+        Ok(List::new(convert::sorted(&self.torrents.read()), |status| convert::torrent(status)))
     }
 
-    fn torrent_statuses(&self) -> Result<TorrentStatuses, ControlError> {
-        let torrents = self.torrents.read();
-        Ok(TorrentStatuses { torrents: convert::sorted(&torrents).into_iter().map(convert::torrent_status).collect() })
+    fn torrent_statuses(&self) -> Result<List<TorrentStatus>, ControlError> {
+        Ok(List::new(convert::sorted(&self.torrents.read()), |status| convert::torrent_status(status)))
     }
 
     fn torrent_status(&self, hash: InfoHash) -> Result<TorrentStatus, ControlError> {
@@ -217,11 +215,11 @@ impl Control for DaemonControl {
         Ok(convert::shares(&self.contacts.read()))
     }
 
-    fn list_shares(&self, contact: Option<&str>) -> Result<ShareList, ControlError> {
+    fn list_shares(&self, contact: Option<&str>) -> Result<List<ShareEntry>, ControlError> {
         self.shares_of(contact)
     }
 
-    fn search(&self, term: &str) -> Result<ShareList, ControlError> {
+    fn search(&self, term: &str) -> Result<List<ShareEntry>, ControlError> {
         Ok(self.find_shares(term))
     }
 

@@ -9,6 +9,8 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::body::Body;
+
 /// Most calls in one batch.
 pub const MAX_BATCH: usize = 100;
 
@@ -91,40 +93,52 @@ impl Call {
     }
 }
 
-/// Answers a whole body. `None` = there were only notifications, so nothing is to be sent.
+/// Answers a whole body. `None` = there were only notifications, so nothing is to be sent. `handle` answers a call with
+/// the JSON of its result.
 ///
 /// Calls of a batch run one after the other, in their order.
-pub fn respond(body: &[u8], mut handle: impl FnMut(&Call) -> Result<Value, ErrorObject>) -> Option<Vec<u8>> {
+pub fn respond(body: &[u8], mut handle: impl FnMut(&Call) -> Result<Body, ErrorObject>) -> Option<Body> {
     let mut one = |value: Value| match Call::parse(value) {
-        Err((id, error)) => Some(answer(id, Err(error))),
+        Err((id, error)) => Some(answer(&id, Err(error))),
         Ok(call) => {
             let result = handle(&call);
-            call.id.map(|id| answer(id, result))
+            call.id.map(|id| answer(&id, result))
         }
     };
-    let answer = match serde_json::from_slice(body) {
-        Ok(Body::Single(value)) => one(value),
-        Ok(Body::Batch(calls)) if calls.is_empty() => {
-            Some(answer(Value::Null, Err(ErrorObject::new(INVALID_REQUEST, "the batch is empty"))))
-        }
-        Ok(Body::Batch(calls)) => {
-            let answers: Vec<Value> = calls.into_iter().filter_map(one).collect();
-            (!answers.is_empty()).then_some(Value::Array(answers))
-        }
-        Ok(Body::TooLong) => {
-            let text = format!("a batch has at most {MAX_BATCH} calls; send several");
-            Some(answer(Value::Null, Err(ErrorObject::new(INVALID_REQUEST, text))))
-        }
-        Err(e) => Some(answer(Value::Null, Err(ErrorObject::new(PARSE_ERROR, format!("this is no JSON: {e}"))))),
-    };
-    answer.map(|value| value.to_string().into_bytes())
+    let fail = |code, text: String| Some(answer(&Value::Null, Err(ErrorObject::new(code, text))));
+    match serde_json::from_slice(body) {
+        Ok(Calls::Single(value)) => one(value),
+        Ok(Calls::Batch(calls)) if calls.is_empty() => fail(INVALID_REQUEST, "the batch is empty".to_owned()),
+        Ok(Calls::Batch(calls)) => batch(calls.into_iter().filter_map(one)),
+        Ok(Calls::TooLong) => fail(INVALID_REQUEST, format!("a batch has at most {MAX_BATCH} calls; send several")),
+        Err(e) => fail(PARSE_ERROR, format!("this is no JSON: {e}")),
+    }
 }
 
-fn answer(id: Value, result: Result<Value, ErrorObject>) -> Value {
-    match result {
-        Ok(result) => json!({"jsonrpc": "2.0", "result": result, "id": id}),
-        Err(error) => json!({"jsonrpc": "2.0", "error": error, "id": id}),
+/// The answers as one list; `None` without any.
+fn batch(answers: impl Iterator<Item = Body>) -> Option<Body> {
+    let mut all = Body::default();
+    for answer in answers {
+        all.push(if all.is_empty() { &b"["[..] } else { &b","[..] });
+        all.append(answer);
     }
+    if all.is_empty() {
+        return None;
+    }
+    all.push(&b"]"[..]);
+    Some(all)
+}
+
+fn answer(id: &Value, result: Result<Body, ErrorObject>) -> Body {
+    let (key, value) = match result {
+        Ok(result) => ("result", result),
+        Err(error) => ("error", json!(error).to_string().into_bytes().into()),
+    };
+    // Put together by hand: the result is not to be parsed and written once more.
+    let mut answer = Body::from(format!("{{\"id\":{id},\"jsonrpc\":\"2.0\",\"{key}\":").into_bytes());
+    answer.append(value);
+    answer.push(&b"}"[..]);
+    answer
 }
 
 /// The body of one call by name, for clients.
@@ -149,63 +163,64 @@ pub fn parse_answer(body: &[u8]) -> Result<Result<Value, ErrorObject>, serde_jso
 }
 
 /// The outermost value. A batch is given up at its first call too many, so a million of them cost nothing.
-enum Body {
+enum Calls {
     Single(Value),
     Batch(Vec<Value>),
     TooLong,
 }
 
-impl<'de> Deserialize<'de> for Body {
+impl<'de> Deserialize<'de> for Calls {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BodyVisitor;
+        struct CallsVisitor;
 
-        impl<'de> Visitor<'de> for BodyVisitor {
-            type Value = Body;
+        impl<'de> Visitor<'de> for CallsVisitor {
+            type Value = Calls;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a call or a list of calls")
             }
 
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Body, A::Error> {
-                Map::deserialize(de::value::MapAccessDeserializer::new(map)).map(|map| Body::Single(Value::Object(map)))
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Calls, A::Error> {
+                Map::deserialize(de::value::MapAccessDeserializer::new(map))
+                    .map(|map| Calls::Single(Value::Object(map)))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Body, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Calls, A::Error> {
                 let mut calls = Vec::new();
                 while calls.len() < MAX_BATCH {
                     match seq.next_element()? {
                         Some(call) => calls.push(call),
-                        None => return Ok(Body::Batch(calls)),
+                        None => return Ok(Calls::Batch(calls)),
                     }
                 }
                 let mut more = false;
                 while seq.next_element::<de::IgnoredAny>()?.is_some() {
                     more = true;
                 }
-                Ok(if more { Body::TooLong } else { Body::Batch(calls) })
+                Ok(if more { Calls::TooLong } else { Calls::Batch(calls) })
             }
 
             // A bare number, text, ... is JSON, but no call.
-            fn visit_unit<E>(self) -> Result<Body, E> {
-                Ok(Body::Single(Value::Null))
+            fn visit_unit<E>(self) -> Result<Calls, E> {
+                Ok(Calls::Single(Value::Null))
             }
-            fn visit_bool<E>(self, value: bool) -> Result<Body, E> {
-                Ok(Body::Single(value.into()))
+            fn visit_bool<E>(self, value: bool) -> Result<Calls, E> {
+                Ok(Calls::Single(value.into()))
             }
-            fn visit_i64<E>(self, value: i64) -> Result<Body, E> {
-                Ok(Body::Single(value.into()))
+            fn visit_i64<E>(self, value: i64) -> Result<Calls, E> {
+                Ok(Calls::Single(value.into()))
             }
-            fn visit_u64<E>(self, value: u64) -> Result<Body, E> {
-                Ok(Body::Single(value.into()))
+            fn visit_u64<E>(self, value: u64) -> Result<Calls, E> {
+                Ok(Calls::Single(value.into()))
             }
-            fn visit_f64<E>(self, value: f64) -> Result<Body, E> {
-                Ok(Body::Single(value.into()))
+            fn visit_f64<E>(self, value: f64) -> Result<Calls, E> {
+                Ok(Calls::Single(value.into()))
             }
-            fn visit_str<E>(self, value: &str) -> Result<Body, E> {
-                Ok(Body::Single(value.into()))
+            fn visit_str<E>(self, value: &str) -> Result<Calls, E> {
+                Ok(Calls::Single(value.into()))
             }
         }
-        deserializer.deserialize_any(BodyVisitor)
+        deserializer.deserialize_any(CallsVisitor)
     }
 }
 
@@ -214,12 +229,13 @@ mod tests {
     use super::*;
 
     fn respond_to(body: &str) -> Option<Value> {
+        let sum = |numbers: i64| Ok(numbers.to_string().into_bytes().into());
         let answer = respond(body.as_bytes(), |call| match (call.method.as_str(), &call.params) {
-            ("sum", Params::Positional(list)) => Ok(list.iter().filter_map(Value::as_i64).sum::<i64>().into()),
-            ("sum", Params::Named(map)) => Ok(map.values().filter_map(Value::as_i64).sum::<i64>().into()),
+            ("sum", Params::Positional(list)) => sum(list.iter().filter_map(Value::as_i64).sum()),
+            ("sum", Params::Named(map)) => sum(map.values().filter_map(Value::as_i64).sum()),
             _ => Err(ErrorObject::new(METHOD_NOT_FOUND, "no")),
         });
-        answer.map(|bytes| serde_json::from_slice(&bytes).unwrap())
+        answer.map(|answer| serde_json::from_slice(&answer.into_bytes()).unwrap())
     }
 
     fn code(body: &str) -> i64 {
@@ -297,9 +313,9 @@ mod tests {
     #[test]
     fn a_client_reads_results_and_errors_back() {
         let body = request(7, "sum", &json!([1, 2]));
-        let answer = respond(&body, |_| Ok(json!(3))).unwrap();
+        let answer = respond(&body, |_| Ok(Body::from(&b"3"[..]))).unwrap().into_bytes();
         assert_eq!(parse_answer(&answer).unwrap(), Ok(json!(3)));
-        let answer = respond(&body, |_| Err(ErrorObject::new(5, "x"))).unwrap();
+        let answer = respond(&body, |_| Err(ErrorObject::new(5, "x"))).unwrap().into_bytes();
         assert_eq!(parse_answer(&answer).unwrap(), Err(ErrorObject::new(5, "x")));
         assert!(parse_answer(b"<html>").is_err());
     }

@@ -4,10 +4,12 @@
 //! No socket and no clock here: time limits and connections belong to the server that uses it. Not here: TLS, HTTP/2,
 //! compression, upgrade, ranges.
 
+mod body;
 mod chunked;
 pub mod jsonrpc;
 mod request;
 mod response;
 
+pub use body::{Body, Rows, WriteRow};
 pub use request::{Limits, Method, Request, RequestError, RequestReader};
 pub use response::{Response, SERVER};

@@ -2,21 +2,22 @@
 
 use std::borrow::Cow;
 
+use super::body::Body;
+
 /// What every answer says of who gave it (RFC 9110 section 10.2.4).
 pub const SERVER: &str = "bitween";
 
 /// One answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: u16,
     content_type: &'static str,
     headers: Vec<(&'static str, Cow<'static, str>)>,
-    body: Cow<'static, [u8]>,
+    body: Body,
 }
 
 impl Response {
     /// An answer with a body.
-    pub fn new(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
+    pub fn new(status: u16, content_type: &'static str, body: impl Into<Body>) -> Self {
         Self { status, content_type, headers: Vec::new(), body: body.into() }
     }
 
@@ -28,15 +29,15 @@ impl Response {
 
     /// JSON, a line end added: it may well be shown on a terminal.
     #[must_use]
-    pub fn json(mut body: Vec<u8>) -> Self {
-        body.push(b'\n');
+    pub fn json(mut body: Body) -> Self {
+        body.push(&b"\n"[..]);
         Self::new(200, "application/json", body)
     }
 
     /// Nothing to say (204).
     #[must_use]
     pub fn empty() -> Self {
-        Self::new(204, "", Vec::new())
+        Self::new(204, "", Body::default())
     }
 
     /// Adds a header. Line ends in the value are dropped, so no header can be smuggled in.
@@ -56,9 +57,10 @@ impl Response {
         self.status
     }
 
-    /// The bytes to send. `head_only` answers HEAD: the length is told, the body is not sent.
+    /// The bytes to send: the head, and what comes after it. `head_only` answers HEAD: the length is told, the body is
+    /// not sent.
     #[must_use]
-    pub fn encode(&self, keep_alive: bool, head_only: bool) -> Vec<u8> {
+    pub fn encode(self, keep_alive: bool, head_only: bool) -> (Vec<u8>, Body) {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         let mut header = |name: &str, value: &str| {
             for part in [name, ": ", value, "\r\n"] {
@@ -79,11 +81,7 @@ impl Response {
             header(name, value);
         }
         head.push_str("\r\n");
-        let mut bytes = head.into_bytes();
-        if !head_only {
-            bytes.extend_from_slice(&self.body);
-        }
-        bytes
+        (head.into_bytes(), if head_only { Body::default() } else { self.body })
     }
 }
 
@@ -112,23 +110,28 @@ const fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
+    fn text(response: Response, keep_alive: bool, head_only: bool) -> String {
+        let (head, body) = response.encode(keep_alive, head_only);
+        String::from_utf8([head, body.into_bytes()].concat()).unwrap()
+    }
+
     #[test]
     fn an_answer_tells_its_length_and_head_leaves_the_body_out() {
         let response = Response::text(404, "nothing here");
-        let text = String::from_utf8(response.encode(true, false)).unwrap();
+        let text = text(response, true, false);
         assert!(text.starts_with("HTTP/1.1 404 Not Found\r\n") && text.ends_with("\r\n\r\nnothing here\n"));
         assert!(text.contains("\r\nContent-Length: 13\r\n") && text.contains("\r\nConnection: keep-alive\r\n"));
-        assert!(String::from_utf8(response.encode(false, true)).unwrap().ends_with("\r\n\r\n"));
+        assert!(super::tests::text(Response::text(404, "nothing here"), false, true).ends_with("\r\n\r\n"));
     }
 
     #[test]
     fn an_empty_answer_has_no_length() {
-        assert!(!String::from_utf8(Response::empty().encode(true, false)).unwrap().contains("Content-Length"));
+        assert!(!text(Response::empty(), true, false).contains("Content-Length"));
     }
 
     #[test]
     fn header_values_cannot_start_a_new_header() {
         let response = Response::empty().with_header("Allow", "POST\r\nEvil: yes".to_owned());
-        assert!(String::from_utf8(response.encode(true, false)).unwrap().contains("Allow: POSTEvil: yes\r\n"));
+        assert!(text(response, true, false).contains("Allow: POSTEvil: yes\r\n"));
     }
 }

@@ -8,12 +8,12 @@ mod discover;
 
 use std::path::Path;
 
-use serde::Serialize;
-use serde_json::{Value, json};
-
 use crate::proto::http::jsonrpc::{Call, ErrorObject, METHOD_NOT_FOUND};
+use crate::proto::http::{Body, Rows};
+use serde::Serialize;
 
-use super::control::{AddTorrent, Control, ControlError, ErrorCode, NewAccount, TorrentSource};
+use super::control::{AddTorrent, Control, ControlError, ErrorCode, List, NewAccount, TorrentSource};
+use super::types::TorrentStatuses;
 
 pub use args::{Args, Kind, Param};
 pub use discover::document;
@@ -56,13 +56,14 @@ pub struct Method {
     run: fn(&dyn Control, &Args) -> Outcome,
 }
 
-type Outcome = Result<Value, ControlError>;
+/// The JSON of the result.
+type Outcome = Result<Body, ControlError>;
 
 /// Runs one call.
 ///
 /// # Errors
 /// What is to be answered: unknown method, wrong parameters, or the daemon's own error.
-pub fn dispatch(control: &dyn Control, call: &Call) -> Result<Value, ErrorObject> {
+pub fn dispatch(control: &dyn Control, call: &Call) -> Result<Body, ErrorObject> {
     let Some(method) = METHODS.iter().find(|method| method.name == call.method) else {
         let name: String = call.method.chars().take(60).collect();
         return Err(ErrorObject::new(
@@ -80,15 +81,28 @@ impl From<ControlError> for ErrorObject {
     }
 }
 
-/// Makes a result of what the daemon answered.
+/// Writes down what the daemon answered.
 fn value<T: Serialize>(result: Result<T, ControlError>) -> Outcome {
-    serde_json::to_value(result?)
-        .map_err(|e| ControlError::new(ErrorCode::Internal, format!("the answer is no JSON: {e}")))
+    let bytes = serde_json::to_vec(&result?);
+    bytes.map(Body::from).map_err(|e| ControlError::new(ErrorCode::Internal, format!("the answer is no JSON: {e}")))
+}
+
+/// Answers with an object that has one list, of which every row is written when it is sent.
+fn list<T: Serialize + 'static>(key: &str, rows: Result<List<T>, ControlError>) -> Outcome {
+    let List { len, row } = rows?;
+    let write = move |number: usize, out: &mut Vec<u8>| {
+        // Rows are strings, numbers and lists of them: nothing that JSON lacks.
+        let _ = serde_json::to_writer(out, &row(number));
+    };
+    let mut body = Body::from(format!("{{\"{key}\":[").into_bytes());
+    body.push_rows(Rows::new(len, Box::new(write)));
+    body.push(&b"]}"[..]);
+    Ok(body)
 }
 
 /// The answer of methods that only do something, as in the original.
 fn done(result: Result<(), ControlError>) -> Outcome {
-    result.map(|()| Value::Bool(true))
+    value(result.map(|()| true))
 }
 
 const fn param(name: &'static str, kind: Kind, doc: &'static str) -> Param {
@@ -195,7 +209,7 @@ pub static METHODS: &[Method] = &[
         params: &[],
         result: "{torrents: [{hash, name, total_size, done, files: [{path, size}]}]}",
         scope: Scope::View,
-        run: |control, _| value(control.torrents()),
+        run: |control, _| list("torrents", control.torrents()),
     },
     Method {
         name: "bt.pause",
@@ -252,8 +266,8 @@ pub static METHODS: &[Method] = &[
         result: "{torrents: [{hash, name, state, error, total_size, done, complete, shared, save_path, download_rate, upload_rate, downloaded, uploaded, peers, seeds, eta}]}",
         scope: Scope::View,
         run: |control, args| match args.optional_hash("hash") {
-            Some(hash) => control.torrent_status(hash).map(|status| json!({"torrents": [status]})),
-            None => value(control.torrent_statuses()),
+            Some(hash) => value(control.torrent_status(hash).map(|status| TorrentStatuses { torrents: vec![status] })),
+            None => list("torrents", control.torrent_statuses()),
         },
     },
     Method {
@@ -262,7 +276,7 @@ pub static METHODS: &[Method] = &[
         params: &[],
         result: "an OpenRPC document",
         scope: Scope::View,
-        run: |_, _| Ok(document()),
+        run: |_, _| value(Ok(document())),
     },
     Method {
         name: "xmpp.accept_contact",
@@ -318,7 +332,7 @@ pub static METHODS: &[Method] = &[
         params: &[optional("contact", Kind::Text, "Only the shares of this bare JID.")],
         result: "{shares: [{hash, name, size, file_count, available, mine, own: {state, done, total_size, complete}, owners: [{jid, resource, online}]}]}",
         scope: Scope::View,
-        run: |control, args| value(control.list_shares(args.optional_text("contact"))),
+        run: |control, args| list("shares", control.list_shares(args.optional_text("contact"))),
     },
     Method {
         name: "xmpp.remove_account",
@@ -342,7 +356,7 @@ pub static METHODS: &[Method] = &[
         params: &[param("term", Kind::Text, "Words to look for.")],
         result: "as xmpp.list_shares",
         scope: Scope::View,
-        run: |control, args| value(control.search(args.text("term")?)),
+        run: |control, args| list("shares", control.search(args.text("term")?)),
     },
     Method {
         name: "xmpp.set_account",
