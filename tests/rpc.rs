@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bitween::component::rpc::{RpcError, RpcServer, ServerOptions, Timing};
-use fake_control::{BOOK, FILM, FakeControl, SONG};
+use fake_control::{BOOK, FILM, FakeControl, HOARD, HOARDER, SONG};
 use serde_json::{Value, json};
 
 struct Fixture {
@@ -113,6 +113,22 @@ fn the_originals_eight_methods_answer_in_its_shapes() {
     assert_eq!(log[0], "share /data/film");
     assert!(log[1].contains(BOOK) && log[1].contains("/down"), "{}", log[1]);
     assert_eq!(log[2..], [format!("remove {FILM} false"), "exit".to_owned()]);
+}
+
+#[test]
+fn a_long_list_comes_whole_in_a_batch_too_and_its_length_is_told() {
+    let f = Fixture::new();
+    let list = |id| json!({"jsonrpc": "2.0", "id": id, "method": "xmpp.list_shares", "params": [HOARDER]});
+    let short = json!({"jsonrpc": "2.0", "id": 2, "method": "xmpp.search", "params": ["nothing"]});
+    let answer = f.post("", &json!([list(1), short, list(3)]).to_string());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())) && body.len() > 500_000, "{head}");
+    let answers: Value = serde_json::from_str(body).unwrap();
+    for (nth, rows) in [HOARD, 0, HOARD].into_iter().enumerate() {
+        let shares = answers[nth]["result"]["shares"].as_array().unwrap();
+        assert_eq!((&answers[nth]["id"], shares.len()), (&json!(nth + 1), rows));
+        assert!(shares.iter().enumerate().all(|(row, share)| share["name"] == format!("Volume {row}")));
+    }
 }
 
 #[test]

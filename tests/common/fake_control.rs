@@ -17,6 +17,11 @@ pub const SONG: &str = "aaaa110000000000000000000000000000000002";
 /// What a contact shares.
 pub const BOOK: &str = "bbbb000000000000000000000000000000000003";
 
+/// A contact with many shares.
+pub const HOARDER: &str = "hoarder@localhost";
+/// How many.
+pub const HOARD: usize = 3000;
+
 /// See the file's header.
 #[derive(Default)]
 pub struct FakeControl {
@@ -59,6 +64,11 @@ fn book() -> List<ShareEntry> {
         ..ShareEntry::default()
     };
     vec![entry].into()
+}
+
+fn hoard() -> List<ShareEntry> {
+    let entry = |number: &usize| ShareEntry { name: format!("Volume {number}"), ..ShareEntry::default() };
+    List::new((0..HOARD).collect(), entry)
 }
 
 impl Control for FakeControl {
@@ -152,7 +162,7 @@ impl Control for FakeControl {
     }
     fn list_shares(&self, contact: Option<&str>) -> Result<List<ShareEntry>> {
         self.note(format!("list {contact:?}"));
-        Ok(book())
+        Ok(if contact == Some(HOARDER) { hoard() } else { book() })
     }
     fn search(&self, term: &str) -> Result<List<ShareEntry>> {
         Ok(if term == "book" { book() } else { Vec::new().into() })
