@@ -54,7 +54,9 @@ macro_rules! hash_type {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                // At once: a text that grows digit by digit is moved in memory several times.
+                let mut digits = [0; 2 * $len];
+                f.pad(write_hex(&self.0, &mut digits))
             }
         }
 
@@ -88,6 +90,15 @@ hash_type!(
     /// SHA-1 over one piece's bytes (BEP 3, `pieces`).
     PieceHash, 20
 );
+
+/// The bytes as lower-case hex, in `digits`, which has twice their length.
+fn write_hex<'a>(bytes: &[u8], digits: &'a mut [u8]) -> &'a str {
+    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + (half - 10) };
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+    }
+    std::str::from_utf8(digits).unwrap_or_default()
+}
 
 fn parse_hex(text: &str, out: &mut [u8]) -> Result<(), HashParseError> {
     let expected = out.len() * 2;
