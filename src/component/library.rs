@@ -26,6 +26,9 @@ use crate::types::InfoHash;
 const TOPICS: &[Topic] =
     &[Topic::Lifecycle, Topic::GenerateTorrent, Topic::AddHash, Topic::SyncLibrary, Topic::StopLibrary];
 
+/// Changes that are written down together at most: nobody waits long for the first of them.
+const WRITTEN_TOGETHER: usize = 1000;
+
 /// How often a thread that waits for its share to be started looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -98,10 +101,12 @@ impl Library {
     fn run(mut self, inbox: &Subscriber<Event>) {
         self.restore();
         loop {
-            match inbox.recv() {
-                Ok(Event::Stop(Part::Library)) | Err(RecvError::Closed) => break,
-                Ok(event) => self.handle(event),
-                Err(_) => {}
+            let goes_on = match inbox.recv() {
+                Ok(event) => self.handle_all(event, inbox),
+                Err(error) => error != RecvError::Closed,
+            };
+            if !goes_on {
+                break;
             }
         }
         self.cancel.store(true, Ordering::Relaxed);
@@ -136,20 +141,56 @@ impl Library {
         ask(&self.bus, "the network thread", SOON, |reply| Event::AddTorrent { torrent, reply }).map(drop)
     }
 
-    fn handle(&mut self, event: Event) {
-        match event {
-            Event::Lifecycle { info_hash, change } => {
-                if let Err(error) = self.remember(info_hash, &change) {
-                    log::error!("{info_hash}: {error}");
+    /// Handles an event and those that wait behind it. What is written together is one transaction, and whoever waits
+    /// for it is answered when that is done. False if the thread is to end.
+    fn handle_all(&mut self, first: Event, inbox: &Subscriber<Event>) -> bool {
+        let mut next = Some(first);
+        while let Some(event) = next.take() {
+            match event {
+                Event::Stop(Part::Library) => return false,
+                Event::Lifecycle { .. } | Event::SyncLibrary { .. } => next = self.write_together(event, inbox),
+                event => self.handle(event),
+            }
+        }
+        true
+    }
+
+    /// Writes down this change and those that follow it at once. Answers with the event that ended the row of them.
+    fn write_together(&self, first: Event, inbox: &Subscriber<Event>) -> Option<Event> {
+        let (mut waiting, mut other) = (Vec::new(), None);
+        let written = self.list.together(|| {
+            let mut next = Some(first);
+            for _ in 0..WRITTEN_TOGETHER {
+                match next.take().or_else(|| inbox.try_recv()) {
+                    Some(Event::Lifecycle { info_hash, change }) => {
+                        if let Err(error) = self.remember(info_hash, &change) {
+                            log::error!("{info_hash}: {error}");
+                        }
+                    }
+                    Some(Event::SyncLibrary { reply }) => waiting.push(reply),
+                    event => {
+                        other = event;
+                        return;
+                    }
                 }
             }
+        });
+        let answer = written.map_err(|error| {
+            log::error!("{error}");
+            ControlError::Storage(Arc::new(error))
+        });
+        for reply in waiting {
+            reply.send(answer.clone());
+        }
+        other
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
             Event::GenerateTorrent { path, progress, reply } => self.generate(path, progress, reply),
             Event::AddHash { info_hash, dir, reply } => {
                 let answer = self.add_hash(info_hash, dir);
                 reply.send(answer);
-            }
-            Event::SyncLibrary { reply } => {
-                reply.send(Ok(()));
             }
             _ => {}
         }
@@ -339,30 +380,58 @@ fn revive(torrent: ListedTorrent, dir: Arc<Path>) -> Result<NewTorrent, ControlE
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_comes_from_the_list_is_not_written_to_it_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let library = Library {
-            list: TorrentList::open(&folder.path().join("torrents.sqlite")).unwrap(),
+    fn library(folder: &Path) -> Library {
+        Library {
+            list: TorrentList::open(&folder.join("torrents.sqlite")).unwrap(),
             download_dir: PathBuf::new(),
             bus: Bus::new(),
             contacts: Published::default(),
             torrents: Published::default(),
             cancel: Arc::default(),
             hashing: HashMap::new(),
-        };
-        let info_hash = InfoHash::new([7; 20]);
-        let link = format!("magnet:?xt=urn:btih:{info_hash}").parse::<Magnet>().unwrap();
-        let torrent = NewTorrent::download(TorrentSource::Magnet(Arc::new(link)), PathBuf::from("/d"));
+        }
+    }
+
+    fn link(byte: u8) -> NewTorrent {
+        let link = format!("magnet:?xt=urn:btih:{}", InfoHash::new([byte; 20])).parse::<Magnet>().unwrap();
+        NewTorrent::download(TorrentSource::Magnet(Arc::new(link)), PathBuf::from("/d"))
+    }
+
+    fn count(library: &Library) -> usize {
+        let mut count = 0;
+        library.list.for_each(|_| count += 1).unwrap();
+        count
+    }
+
+    #[test]
+    fn changes_that_wait_are_written_together_before_whoever_waits_for_them_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut library = library(folder.path());
+        let inbox = library.bus.subscribe("library", TOPICS, 16);
+        for byte in [1, 2] {
+            let (torrent, info_hash) = (Arc::new(link(byte)), InfoHash::new([byte; 20]));
+            library.bus.publish(Event::Lifecycle { info_hash, change: Lifecycle::Added(torrent) }).unwrap();
+        }
+        let (reply, answer) = Reply::channel();
+        library.bus.publish(Event::SyncLibrary { reply }).unwrap();
+        library.bus.publish(Event::Stop(Part::Library)).unwrap();
+        let first = inbox.try_recv().unwrap();
+        assert!(!library.handle_all(first, &inbox), "told to stop");
+        assert!(answer.wait(Duration::ZERO).unwrap().is_ok());
+        // Another connection sees only what is committed.
+        let other = self::library(folder.path());
+        assert_eq!(count(&other), 2);
+    }
+
+    #[test]
+    fn what_comes_from_the_list_is_not_written_to_it_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = library(folder.path());
+        let (torrent, info_hash) = (link(7), InfoHash::new([7; 20]));
         let restored = NewTorrent { restored: true, ..torrent.clone() };
         library.remember(info_hash, &Lifecycle::Added(Arc::new(restored))).unwrap();
-        let count = || {
-            let mut count = 0;
-            library.list.for_each(|_| count += 1).unwrap();
-            count
-        };
-        assert_eq!(count(), 0);
+        assert_eq!(count(&library), 0);
         library.remember(info_hash, &Lifecycle::Added(Arc::new(torrent))).unwrap();
-        assert_eq!(count(), 1);
+        assert_eq!(count(&library), 1);
     }
 }
