@@ -50,7 +50,7 @@ impl Bench {
             info_hash: InfoHash::new([1; 20]),
             layout: Arc::new(Layout::new(geometry, vec![file]).expect("a layout")),
             dir: dir.path().into(),
-            hashes: vec![hash; PIECES as usize].into(),
+            hashes: (0..PIECES).map(|_| hash).collect(),
             check: CheckMode::TrustResume,
             writing: Writing::Repair,
         });

@@ -20,7 +20,7 @@ use super::error::StorageError;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pages kept in memory, in KiB if negative. Rows are read once, at the start; the system has the file in memory anyway.
-const CACHE_SIZE: i32 = -256;
+const CACHE_SIZE: i32 = -64;
 
 /// Readable for its owner only: names of files and of people are in it. SQLite gives its other files the same mode.
 const PRIVATE: u32 = 0o600;

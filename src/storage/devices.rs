@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -34,17 +34,9 @@ const MAX_FOLDERS: usize = 1024;
 pub(super) struct Devices {
     inner: Arc<Inner>,
     /// Torrents in folders that nobody has looked at. Dropped to end that thread.
-    unknown: Option<Sender<Opening>>,
+    unknown: Option<Sender<Arc<Torrent>>>,
     /// Disconnected when every thread has ended.
     ended: Receiver<()>,
-}
-
-/// The threads that serve a torrent, once they are known.
-pub(super) type Home = Arc<OnceLock<Arc<Shared>>>;
-
-struct Opening {
-    torrent: Arc<Torrent>,
-    home: Home,
 }
 
 struct Inner {
@@ -70,7 +62,7 @@ impl Devices {
     pub(super) fn start(common: Arc<Common>) -> Result<Self, StorageError> {
         let (alive, stop) = crossbeam_channel::bounded(0);
         let (running, ended) = crossbeam_channel::bounded(0);
-        let (unknown, openings) = unbounded::<Opening>();
+        let (unknown, openings) = unbounded::<Arc<Torrent>>();
         let table = Table {
             devices: Vec::new(),
             folders: HashMap::new(),
@@ -81,7 +73,7 @@ impl Devices {
         let inner = Arc::new(Inner { common, stop, table: Mutex::new(table) });
         let finder = Arc::clone(&inner);
         let life = move || {
-            openings.iter().for_each(|opening| finder.find(opening));
+            openings.iter().for_each(|torrent| finder.find(torrent));
             drop(running);
         };
         let thread = thread::Builder::new().name("disk-finder".to_owned()).spawn(life).map_err(no_thread)?;
@@ -89,13 +81,13 @@ impl Devices {
         Ok(Self { inner, unknown: Some(unknown), ended })
     }
 
-    /// Opens a torrent on the threads of its device, which `home` will name. Never blocks.
-    pub(super) fn open(&self, torrent: Arc<Torrent>, home: Home) {
+    /// Opens a torrent on the threads of its device, which becomes its home. Never blocks.
+    pub(super) fn open(&self, torrent: Arc<Torrent>) {
         let known = self.inner.lock().folders.get(&torrent.place.dir).cloned();
         if let Some(known) = known {
-            return open_on(known, torrent, &home);
+            return open_on(known, torrent);
         }
-        let sent = self.unknown.as_ref().map(|unknown| unknown.send(Opening { torrent, home }));
+        let sent = self.unknown.as_ref().map(|unknown| unknown.send(torrent));
         if sent.is_none_or(|sent| sent.is_err()) {
             log::error!("no disk thread is left");
         }
@@ -137,7 +129,7 @@ impl Devices {
 
 impl Inner {
     /// Finds out on which device a torrent's folder lies, and lets that one's threads open it.
-    fn find(&self, Opening { torrent, home }: Opening) {
+    fn find(&self, torrent: Arc<Torrent>) {
         let dir = &torrent.place.dir;
         match self.threads_for(device_of(dir)) {
             Ok(shared) => {
@@ -147,7 +139,7 @@ impl Inner {
                 }
                 table.folders.insert(Arc::clone(dir), Arc::clone(&shared));
                 drop(table);
-                open_on(shared, torrent, &home);
+                open_on(shared, torrent);
             }
             Err(error) => {
                 self.common.answer(Done::Opened { torrent: torrent.key, result: Err(error), hashed: 0 });
@@ -181,7 +173,7 @@ impl Inner {
         let (checks, check_tasks) = unbounded();
         let number = table.devices.len();
         let (common, workers) = (Arc::clone(&self.common), self.common.workers);
-        let (verifies, backlog) = (Verifies::new(workers), Arc::new(Backlog::default()));
+        let (verifies, backlog) = (Verifies::new(workers), Backlog::default());
         let shared = Arc::new(Shared { common, device: number, backlog, urgent, verify, verifies, slow, checks });
         for nth in 0..workers {
             // The first of several threads is kept free for what is urgent.
@@ -210,9 +202,9 @@ impl Inner {
     }
 }
 
-fn open_on(shared: Arc<Shared>, torrent: Arc<Torrent>, home: &OnceLock<Arc<Shared>>) {
+fn open_on(shared: Arc<Shared>, torrent: Arc<Torrent>) {
     // Known before the open is through, so that whoever was told of that finds it.
-    let shared = home.get_or_init(|| shared);
+    let shared = Arc::clone(torrent.home.get_or_init(|| shared));
     shared.send(&shared.slow, Task::Of(torrent, Work::Open));
 }
 

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, unbounded};
 
 use super::backend::{Backend, Mapped, Mixed, Positional};
 use super::claims::Claims;
-use super::devices::{Devices, Home};
+use super::devices::Devices;
 use super::error::StorageError;
 use super::files::FileCache;
 use super::job::{DiskOptions, Done, Job};
@@ -27,15 +27,9 @@ use crate::types::{PieceIndex, TorrentKey};
 pub struct Disk {
     common: Arc<Common>,
     devices: Devices,
-    torrents: Mutex<HashMap<TorrentKey, Open>>,
+    /// Those that are, or are being, opened.
+    torrents: Mutex<HashMap<TorrentKey, Arc<Torrent>>>,
     done: Receiver<Done>,
-}
-
-/// A torrent that is, or is being, opened, and the threads that serve it.
-#[derive(Clone)]
-struct Open {
-    torrent: Arc<Torrent>,
-    home: Home,
 }
 
 impl Disk {
@@ -93,10 +87,9 @@ impl Disk {
                     self.common.answer(Done::Opened { torrent: key, result: Err(StorageError::NotOpen), hashed: 0 });
                     return;
                 }
-                let home = Home::default();
-                self.torrents().insert(key, Open { torrent: Arc::clone(&torrent), home: Arc::clone(&home) });
+                self.torrents().insert(key, Arc::clone(&torrent));
                 torrent.job_begins();
-                self.devices.open(torrent, home);
+                self.devices.open(torrent);
             }
             Job::OpenWindow { torrent, piece } => self.pass(torrent, Work::OpenWindow(piece)),
             Job::Verify { torrent, piece, window, digests } => self.verify(torrent, piece, window, digests),
@@ -105,13 +98,13 @@ impl Disk {
             Job::Commit { torrent } => self.pass(torrent, Work::Commit),
             Job::Close { torrent, ending } => {
                 let open = self.torrents().remove(&torrent);
-                let Some(Open { torrent: open, home }) = open else {
+                let Some(open) = open else {
                     return self.common.answer(Work::Close(ending).refused(torrent));
                 };
                 if open.defer_close(ending) {
                     return;
                 }
-                match home.get() {
+                match open.home.get().cloned() {
                     Some(shared) => shared.send(&shared.slow, Task::Of(open, Work::Close(ending))),
                     None => self.common.answer(Work::Close(ending).refused(torrent)),
                 }
@@ -122,7 +115,7 @@ impl Disk {
     /// Room for a piece at once, if there is memory at hand. [`Job::OpenWindow`] otherwise.
     #[must_use]
     pub fn ready_window(&self, torrent: TorrentKey, piece: PieceIndex) -> Option<WriteWindow> {
-        let torrent = self.torrents().get(&torrent).map(|open| Arc::clone(&open.torrent)).filter(|open| open.create)?;
+        let torrent = self.torrents().get(&torrent).filter(|open| open.create).cloned()?;
         torrent.opened().ok()?.backend.ready_window(&torrent, piece)
     }
 
@@ -179,7 +172,7 @@ impl Disk {
 
     fn pass(&self, key: TorrentKey, work: Work) {
         let open = self.torrents().get(&key).cloned();
-        match open.as_ref().and_then(|open| Some((&open.torrent, open.home.get()?))) {
+        match open.as_ref().and_then(|open| Some((open, open.home.get()?))) {
             Some((torrent, shared)) => {
                 torrent.job_begins();
                 let queue = if work.is_slow() { &shared.slow } else { &shared.urgent };
@@ -191,7 +184,7 @@ impl Disk {
 
     fn verify(&self, key: TorrentKey, piece: PieceIndex, window: WriteWindow, digests: bool) {
         let open = self.torrents().get(&key).cloned();
-        match open.as_ref().and_then(|open| Some((&open.torrent, open.home.get()?))) {
+        match open.as_ref().and_then(|open| Some((open, open.home.get()?))) {
             Some((torrent, shared)) => {
                 torrent.job_begins();
                 if shared.verifies.push(Verify { torrent: Arc::clone(torrent), piece, window, digests }) {
@@ -205,7 +198,7 @@ impl Disk {
         }
     }
 
-    fn torrents(&self) -> MutexGuard<'_, HashMap<TorrentKey, Open>> {
+    fn torrents(&self) -> MutexGuard<'_, HashMap<TorrentKey, Arc<Torrent>>> {
         self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -91,7 +91,7 @@ pub fn check_files(info: &Info, dir: &Path, progress: &Progress<'_>, cancel: &At
     for ((piece, expected), hash) in info.geometry.pieces().zip(info.pieces.iter()).zip(hashes) {
         let files = sources.parts(piece).map(|(file, _)| file);
         match hash {
-            Ok(hash) if hash == *expected => {
+            Ok(hash) if hash == expected => {
                 good.insert(piece);
             }
             Ok(_) => files.for_each(|file| update(&mut states, file, damage)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::error::StorageError;
 use super::layout::Layout;
 use super::mapping::{ReadWindow, WriteWindow};
-use crate::types::{Bitfield, InfoHash, PieceHash, PieceIndex, TorrentKey};
+use crate::types::{Bitfield, InfoHash, PieceHashes, PieceIndex, TorrentKey};
 
 /// How pieces get from memory to their files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub enum Job {
         /// Folder that holds (or gets) its top-level name.
         dir: Arc<Path>,
         /// Hash of every piece.
-        hashes: Arc<[PieceHash]>,
+        hashes: PieceHashes,
         /// How much is believed.
         check: CheckMode,
         /// What may be done to the files.

@@ -56,7 +56,7 @@ pub struct Span {
 pub struct Layout {
     geometry: Geometry,
     files: Box<[LayoutFile]>,
-    /// Where each file starts in the torrent, in bytes.
+    /// Where each file but the first starts in the torrent, in bytes.
     starts: Box<[u64]>,
 }
 
@@ -66,14 +66,16 @@ impl Layout {
     /// # Errors
     /// [`LayoutError`] if the lengths do not add up to the torrent's or a path is not a plain relative one.
     pub fn new(geometry: Geometry, files: Vec<LayoutFile>) -> Result<Self, LayoutError> {
-        let mut starts = Vec::with_capacity(files.len());
+        let mut starts = Vec::with_capacity(files.len().saturating_sub(1));
         let mut end = 0_u64;
-        for file in &files {
+        for (index, file) in files.iter().enumerate() {
             let plain = file.path.components().all(|part| matches!(part, Component::Normal(_)));
             if !plain || file.path.as_os_str().is_empty() {
                 return Err(LayoutError::Path(file.path.clone()));
             }
-            starts.push(end);
+            if index > 0 {
+                starts.push(end);
+            }
             end = end.saturating_add(file.len);
         }
         if end != geometry.total() {
@@ -94,15 +96,20 @@ impl Layout {
         &self.files
     }
 
+    /// Where a file starts in the torrent.
+    fn start(&self, file: usize) -> u64 {
+        file.checked_sub(1).and_then(|before| self.starts.get(before)).copied().unwrap_or(0)
+    }
+
     /// The spans of a piece in order. Together they are exactly the piece; empty files have none.
     pub fn spans(&self, piece: PieceIndex) -> impl Iterator<Item = Span> + '_ {
         let start = self.geometry.piece_start(piece);
         let end = start + u64::from(self.geometry.piece_len(piece));
         // The last file that starts at or before the piece; empty files before it are no matter.
-        let first = self.starts.partition_point(|at| *at <= start).saturating_sub(1);
-        let files = self.files.iter().zip(self.starts.iter()).enumerate().skip(first);
-        files.take_while(move |(_, (_, at))| **at < end).filter_map(move |(index, (file, at))| {
-            let from = start.max(*at);
+        let first = self.starts.partition_point(|at| *at <= start);
+        let files = self.files.iter().enumerate().skip(first).map(|(index, file)| (index, file, self.start(index)));
+        files.take_while(move |(.., at)| *at < end).filter_map(move |(index, file, at)| {
+            let from = start.max(at);
             let to = end.min(at + file.len);
             // Both lie inside one piece, so the differences fit.
             let len = u32::try_from(to.checked_sub(from)?).ok().filter(|len| *len > 0)?;
@@ -113,10 +120,10 @@ impl Layout {
 
     /// The pieces that have bytes in this file. Empty for an empty file and for an index without file.
     pub fn pieces_of(&self, file: usize) -> impl Iterator<Item = PieceIndex> + use<> {
-        let range = match (self.files.get(file), self.starts.get(file)) {
-            (Some(file), Some(start)) if file.len > 0 => {
+        let range = match (self.files.get(file), self.start(file)) {
+            (Some(file), start) if file.len > 0 => {
                 let last = self.geometry.piece_at(start + file.len - 1);
-                self.geometry.piece_at(*start).zip(last).map(|(first, last)| first.get()..last.get() + 1)
+                self.geometry.piece_at(start).zip(last).map(|(first, last)| first.get()..last.get() + 1)
             }
             _ => None,
         };

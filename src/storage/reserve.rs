@@ -90,7 +90,7 @@ mod tests {
     use crate::storage::files::{FileCache, Space};
     use crate::storage::layout::{Layout, LayoutFile, Place};
     use crate::storage::{CheckMode, Writing};
-    use crate::types::{Geometry, InfoHash, TorrentKey};
+    use crate::types::{Geometry, InfoHash, PieceHashes, TorrentKey};
 
     fn torrent(dir: &Path, lens: [u64; 2]) -> Torrent {
         let geometry = Geometry::new(lens.iter().sum(), 1 << 20).unwrap();
@@ -99,7 +99,8 @@ mod tests {
         let place = Place { dir: dir.into(), layout: Arc::new(layout) };
         let mode = (CheckMode::TrustResume, Writing::Repair);
         let files = Arc::new(FileCache::new());
-        let torrent = Torrent::new(TorrentKey(1), InfoHash::new([1; 20]), place, Arc::new([]), mode, files);
+        let torrent =
+            Torrent::new(TorrentKey(1), InfoHash::new([1; 20]), place, PieceHashes::from_iter([]), mode, files);
         files::make(&torrent.place, &[None, None], Space::Later, &|| false).unwrap();
         torrent
     }

@@ -18,7 +18,7 @@ use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 
 use super::*;
-use crate::types::{Bitfield, Geometry, InfoHash, PieceHash, PieceIndex, TorrentKey};
+use crate::types::{Bitfield, Geometry, InfoHash, PieceHash, PieceHashes, PieceIndex, TorrentKey};
 
 const KEY: TorrentKey = TorrentKey(1);
 const BACKENDS: [BackendChoice; 3] = [BackendChoice::Auto, BackendChoice::Mapped, BackendChoice::Positional];
@@ -28,7 +28,7 @@ struct Torrent {
     root: TempDir,
     layout: Arc<Layout>,
     content: Vec<u8>,
-    hashes: Arc<[PieceHash]>,
+    hashes: PieceHashes,
 }
 
 /// Running disk threads and the wake-ups they sent.
@@ -123,7 +123,7 @@ impl Torrent {
             info_hash: InfoHash::new([number; 20]),
             layout: Arc::clone(&self.layout),
             dir: self.dir().into(),
-            hashes: Arc::clone(&self.hashes),
+            hashes: self.hashes.clone(),
             check,
             writing,
         }

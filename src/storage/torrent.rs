@@ -1,7 +1,7 @@
 //! What the disk threads know of one torrent. Jobs of one torrent may run on several threads at once; the locks here
 //! are held for a look-up, or for one statement to the resume data, never while a file is read, written or synced.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::backend::Backend;
-use super::backlog::Backlog;
 use super::error::StorageError;
 use super::files::{self, Access, FileCache, FileStamp};
 use super::job::{CheckMode, Ending, Writing};
 use super::layout::Place;
 use super::record::Record;
 use super::resume::ResumeDb;
-use crate::types::{Bitfield, InfoHash, PieceHash, PieceIndex, TorrentKey};
+use super::worker::Shared;
+use crate::types::{Bitfield, InfoHash, PieceHash, PieceHashes, PieceIndex, TorrentKey};
 
 /// From this number of files on, the whole file system is synced at once: one wait instead of one for each file.
 const SYNC_ALL: usize = 64;
@@ -27,7 +27,7 @@ pub(super) struct Torrent {
     pub(super) key: TorrentKey,
     pub(super) info_hash: InfoHash,
     pub(super) place: Arc<Place>,
-    pub(super) hashes: Arc<[PieceHash]>,
+    pub(super) hashes: PieceHashes,
     pub(super) check: CheckMode,
     /// It may be written.
     pub(super) create: bool,
@@ -38,8 +38,8 @@ pub(super) struct Torrent {
     pub(super) files: Arc<FileCache>,
     /// A close was submitted: a check need not go on.
     pub(super) closing: AtomicBool,
-    /// The account of its device, once that is known.
-    pub(super) backlog: OnceLock<Arc<Backlog>>,
+    /// The threads that serve it, once they are known.
+    pub(super) home: OnceLock<Arc<Shared>>,
     /// Set when an open succeeded.
     pub(super) opened: OnceLock<Opened>,
     /// Set when the files turned out to be the torrent's own: its folder as the resume data names it.
@@ -70,7 +70,7 @@ struct Written {
     /// Verified pieces.
     have: Bitfield,
     /// Files with verified pieces that were not synced since, each with the number of its last write.
-    unsynced: HashMap<usize, u64>,
+    unsynced: BTreeMap<usize, u64>,
     /// Pieces written so far.
     writes: u64,
     /// Their bytes.
@@ -80,7 +80,7 @@ struct Written {
 }
 
 impl Written {
-    fn new(have: Bitfield, unsynced: HashMap<usize, u64>) -> Self {
+    fn new(have: Bitfield, unsynced: BTreeMap<usize, u64>) -> Self {
         Self { have, unsynced, writes: 0, bytes: 0, bytes_synced: 0 }
     }
 }
@@ -98,7 +98,7 @@ impl Torrent {
         key: TorrentKey,
         info_hash: InfoHash,
         place: Place,
-        hashes: Arc<[PieceHash]>,
+        hashes: PieceHashes,
         mode: (CheckMode, Writing),
         files: Arc<FileCache>,
     ) -> Self {
@@ -113,11 +113,11 @@ impl Torrent {
             keep_gone: mode.1 == Writing::Restore,
             files,
             closing: AtomicBool::new(false),
-            backlog: OnceLock::new(),
+            home: OnceLock::new(),
             opened: OnceLock::new(),
             owned: OnceLock::new(),
             jobs: Mutex::default(),
-            written: Mutex::new(Written::new(Bitfield::empty(0), HashMap::new())),
+            written: Mutex::new(Written::new(Bitfield::empty(0), BTreeMap::new())),
             row: Mutex::default(),
         }
     }
@@ -154,7 +154,7 @@ impl Torrent {
 
     /// The hash that a piece must have.
     pub(super) fn is_good(&self, piece: PieceIndex, hash: PieceHash) -> bool {
-        self.hashes.get(piece.as_usize()) == Some(&hash)
+        self.hashes.get(piece) == Some(hash)
     }
 
     /// Counts a submitted job.
@@ -207,8 +207,8 @@ impl Torrent {
         written.unsynced.extend(spans.map(|span| (span.file, number)));
         let unsynced = written.have.is_full().then(|| written.unsynced.clone());
         drop(written);
-        if let Some(backlog) = self.backlog.get() {
-            backlog.wrote(len);
+        if let Some(home) = self.home.get() {
+            home.backlog.wrote(len);
         }
         unsynced.map_or(Ok(()), |unsynced| self.check_cut(&unsynced))
     }
@@ -230,13 +230,13 @@ impl Torrent {
         let fewer = bytes.saturating_sub(written.bytes_synced);
         written.bytes_synced += fewer;
         drop(written);
-        if let Some(backlog) = self.backlog.get() {
-            backlog.synced(fewer, since.map(|since| since.elapsed()));
+        if let Some(home) = self.home.get() {
+            home.backlog.synced(fewer, since.map(|since| since.elapsed()));
         }
     }
 
     /// Sees whether somebody cut one of these files short that were written: see `check_end` in `backend`.
-    fn check_cut(&self, unsynced: &HashMap<usize, u64>) -> Result<(), StorageError> {
+    fn check_cut(&self, unsynced: &BTreeMap<usize, u64>) -> Result<(), StorageError> {
         for (index, _) in unsynced.iter().filter(|(_, write)| **write > 0) {
             let path = self.place.path(*index);
             let expected = self.place.layout.files().get(*index).map_or(0, |file| file.len);

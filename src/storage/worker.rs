@@ -45,7 +45,7 @@ pub(super) struct Shared {
     /// Tells this device from the others.
     pub(super) device: usize,
     /// What was written to it.
-    pub(super) backlog: Arc<Backlog>,
+    pub(super) backlog: Backlog,
     pub(super) urgent: Sender<Task>,
     /// Calls to the pieces in `verifies`.
     pub(super) verify: Sender<()>,
@@ -100,7 +100,6 @@ impl Shared {
         let resume = self.common.resume.as_ref();
         match work {
             Work::Open => {
-                let _ = torrent.backlog.set(Arc::clone(&self.backlog));
                 match check::begin(torrent, resume, &self.common.claims, self.common.workers) {
                     Ok(check) => return self.start_check(check), // The job ends with the check.
                     Err(error) => self.open_failed(torrent, error, 0),

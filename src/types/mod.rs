@@ -11,6 +11,7 @@ mod ip;
 mod key;
 mod memory;
 mod peer_id;
+mod piece_hashes;
 mod printable;
 mod rate;
 mod share;
@@ -24,6 +25,7 @@ pub use ip::embedded_v4;
 pub use key::{PeerKey, TorrentKey};
 pub use memory::{MIN_MEMORY_LIMIT, Memory, MemoryClass, Usage};
 pub use peer_id::PeerId;
+pub use piece_hashes::PieceHashes;
 pub use printable::{Printable, is_unprintable};
 pub use rate::{BytesPerSec, RateMeter};
 pub use share::{

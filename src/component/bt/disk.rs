@@ -33,7 +33,7 @@ impl Bt {
             info_hash: torrent.info_hash,
             layout,
             dir: Arc::clone(&torrent.new.dir),
-            hashes: Arc::clone(&metainfo.info.pieces),
+            hashes: metainfo.info.pieces.clone(),
             check,
             writing,
         });

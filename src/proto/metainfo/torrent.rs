@@ -12,7 +12,7 @@ use sha1::{Digest, Sha1};
 use super::path::{is_plain_component, make_unique, safe_component};
 use super::v2::{self, Format};
 use crate::proto::bencode::{BencodeError, Limits, Node, raw};
-use crate::types::{Geometry, GeometryError, InfoHash, InfoHashV2, PieceHash};
+use crate::types::{Geometry, GeometryError, InfoHash, InfoHashV2, PieceHash, PieceHashes};
 
 /// Largest torrent file that is read, in bytes.
 pub const MAX_TORRENT_LEN: usize = 64 * 1024 * 1024;
@@ -128,7 +128,7 @@ pub struct Info {
     /// Total size and pieces.
     pub geometry: Geometry,
     /// One hash per piece.
-    pub pieces: Arc<[PieceHash]>,
+    pub pieces: PieceHashes,
     /// The files in torrent order; never empty.
     pub files: Vec<File>,
     /// Peers may come from the trackers only (BEP 27).
@@ -170,16 +170,16 @@ impl Metainfo {
         root.as_dict().ok_or(MetainfoError::NotADictionary)?;
         let info = root.get("info").filter(|info| info.as_dict().is_some()).ok_or(MetainfoError::Key("info"))?;
         let raw_info = raw::dict_entry(input, b"info").and_then(|range| input.get(range));
-        let raw_info = raw_info.ok_or(MetainfoError::Key("info"))?;
+        let raw_info: Arc<[u8]> = raw_info.ok_or(MetainfoError::Key("info"))?.into();
         Ok(Self {
-            info_hash: info_hash(raw_info),
-            info: Info::from_node(info, raw_info)?,
+            info_hash: info_hash(&raw_info),
+            info: Info::from_node(info, &raw_info)?,
             trackers: trackers(&root),
             web_seeds: urls(root.get("url-list")),
             comment: text(&root, "comment.utf-8", "comment"),
             created_by: text(&root, "created by.utf-8", "created by"),
             creation_date: root.get("creation date").and_then(Node::as_int),
-            raw_info: raw_info.into(),
+            raw_info,
         })
     }
 
@@ -264,7 +264,7 @@ impl Info {
         Some([vec![name], file.literal.clone().unwrap_or_else(safe)].concat())
     }
 
-    fn from_node(info: &Node<'_>, raw_info: &[u8]) -> Result<Self, MetainfoError> {
+    fn from_node(info: &Node<'_>, raw_info: &Arc<[u8]>) -> Result<Self, MetainfoError> {
         let format = Format::of(info);
         if format == Format::V2 {
             return Err(MetainfoError::V2Only);
@@ -279,7 +279,7 @@ impl Info {
         };
         let total = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.len));
         let geometry = Geometry::new(total.ok_or(MetainfoError::TotalLength)?, piece_length)?;
-        let pieces = pieces_from(info, &geometry)?;
+        let pieces = pieces_from(info, raw_info, &geometry)?;
         Ok(Self {
             literal_name: (raw_name != name.as_bytes() && is_plain_component(raw_name)).then(|| raw_name.to_vec()),
             name,
@@ -297,7 +297,7 @@ fn info_hash(raw_info: &[u8]) -> InfoHash {
     InfoHash::new(Sha1::digest(raw_info).into())
 }
 
-fn pieces_from(info: &Node<'_>, geometry: &Geometry) -> Result<Arc<[PieceHash]>, MetainfoError> {
+fn pieces_from(info: &Node<'_>, raw_info: &Arc<[u8]>, geometry: &Geometry) -> Result<PieceHashes, MetainfoError> {
     let raw = info.get("pieces").and_then(Node::as_bytes).ok_or(MetainfoError::Key("pieces"))?;
     let (hashes, rest) = raw.as_chunks::<{ PieceHash::LEN }>();
     if !rest.is_empty() {
@@ -307,7 +307,10 @@ fn pieces_from(info: &Node<'_>, geometry: &Geometry) -> Result<Arc<[PieceHash]>,
     if u32::try_from(hashes.len()) != Ok(expected) {
         return Err(MetainfoError::PieceCount { expected, found: hashes.len() });
     }
-    Ok(hashes.iter().copied().map(PieceHash::new).collect())
+    // They are kept where they stand, at the end of the value.
+    let range =
+        raw::dict_entry(raw_info, b"pieces").and_then(|value| Some(value.end.checked_sub(raw.len())?..value.end));
+    range.and_then(|range| PieceHashes::new(Arc::clone(raw_info), range)).ok_or(MetainfoError::Key("pieces"))
 }
 
 fn single_file_from(info: &Node<'_>, name: &str) -> Result<File, MetainfoError> {

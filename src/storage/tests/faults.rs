@@ -229,7 +229,7 @@ fn a_disk_that_fills_up_behind_the_open_is_an_error_before_its_last_byte_is_take
     let torrent = Torrent::in_root(tempfile::tempdir_in(&disk).unwrap(), 256 * 1024, &[("a", 3 << 20, false)]);
     let place = Place { dir: torrent.dir().into(), layout: Arc::clone(&torrent.layout) };
     let mode = (CheckMode::TrustResume, Writing::Repair);
-    let (hashes, files) = (Arc::clone(&torrent.hashes), Arc::new(FileCache::new()));
+    let (hashes, files) = (torrent.hashes.clone(), Arc::new(FileCache::new()));
     files::make(&place, &[None], Space::Later, &|| false).unwrap();
     let opened = Opened::new(KEY, InfoHash::new([1; 20]), place, hashes, mode, files);
     fs::write(torrent.root.path().join("filler"), vec![1; 2 << 20]).unwrap();

@@ -172,9 +172,9 @@ fn zeros_that_were_never_written_are_good_where_zeros_belong() {
     let mut torrent = Torrent::single(64 * 1024, 3 * 64 * 1024);
     let (piece, zeros) = (64 * 1024, vec![0; 64 * 1024]);
     torrent.content[piece..2 * piece].fill(0);
-    let mut hashes = torrent.hashes.to_vec();
+    let mut hashes: Vec<_> = torrent.hashes.iter().collect();
     hashes[1] = PieceHash::new(Sha1::digest(&zeros).into());
-    torrent.hashes = hashes.into();
+    torrent.hashes = hashes.into_iter().collect();
     let running = torrent.start(BackendChoice::Auto);
     let (have, hashed) = running.open(&torrent, CheckMode::TrustResume, true);
     assert_eq!((have.unwrap().count_ones(), hashed), (0, 0), "nothing was there to be looked at");
