@@ -157,6 +157,8 @@ pub struct TorrentStatus {
     pub info_hash: InfoHash,
     /// Its name, or the magnet link's, or the info hash in hex.
     pub name: String,
+    /// [`name_key`](crate::proto::metainfo::path::name_key) of its name.
+    pub name_key: u32,
     /// Bytes in all; 0 while the description is not known.
     pub total_size: u64,
     /// Bytes verified on disk.
@@ -329,6 +331,7 @@ mod tests {
         Arc::new(TorrentStatus {
             info_hash: InfoHash::new(bytes),
             name: String::new(),
+            name_key: 0,
             total_size: 0,
             done: 0,
             state: TorrentState::Seeding,

@@ -307,8 +307,7 @@ impl Bt {
         let evicted = self.buffer.remove_torrent(key);
         self.release(evicted);
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        let windows: Vec<_> = torrent.windows.drain().collect();
-        for (piece, window) in windows {
+        for (piece, window) in std::mem::take(&mut torrent.windows) {
             self.disk.submit(Job::ReleaseWrite(window));
             self.release_reservation(key, piece);
         }

@@ -12,7 +12,10 @@ use crate::proto::tracker::{Announce, NamedBy, Order, Tiers};
 use crate::reactor::Net;
 use crate::types::TorrentKey;
 
-pub(super) struct Announcer {
+/// Nothing at all for a torrent without trackers.
+pub(super) struct Announcer(Option<Box<Asking>>);
+
+struct Asking {
     tiers: Tiers,
     /// The torrent runs: before, trackers would send peers that we cannot serve.
     started: bool,
@@ -30,46 +33,45 @@ impl Announcer {
             TorrentSource::Magnet(magnet) => magnet.trackers.iter().map(|tracker| vec![tracker.clone()]).collect(),
         };
         tiers.extend(new.trackers.iter().map(|tracker| vec![tracker.clone()]));
-        Self {
-            tiers: Tiers::new(now, &tiers, fastrand::u64(..)),
-            started: false,
-            was_incomplete: false,
-            farewells: Vec::new(),
-            trouble: None,
-        }
+        let tiers = Tiers::new(now, &tiers, fastrand::u64(..));
+        let (farewells, trouble) = (Vec::new(), None);
+        let asking = Asking { tiers, started: false, was_incomplete: false, farewells, trouble };
+        Self((!asking.tiers.is_empty()).then(|| Box::new(asking)))
     }
 
     pub(super) fn start(&mut self, now: Instant, complete: bool) {
-        if !self.started {
-            self.started = true;
-            self.tiers.start(now);
+        let Some(asking) = &mut self.0 else { return };
+        if !asking.started {
+            asking.started = true;
+            asking.tiers.start(now);
         }
-        self.was_incomplete |= !complete;
+        asking.was_incomplete |= !complete;
     }
 
     pub(super) fn stop(&mut self) {
-        if self.started {
-            self.started = false;
-            self.farewells.extend(self.tiers.stop());
+        if let Some(asking) = self.0.as_mut().filter(|asking| asking.started) {
+            asking.started = false;
+            asking.farewells.extend(asking.tiers.stop());
         }
     }
 
     pub(super) fn completed(&mut self, now: Instant) {
-        if self.was_incomplete {
-            self.tiers.complete(now);
+        if let Some(asking) = self.0.as_mut().filter(|asking| asking.was_incomplete) {
+            asking.tiers.complete(now);
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.tiers.next_due().filter(|_| self.started)
+        self.0.as_ref().filter(|asking| asking.started)?.tiers.next_due()
     }
 
     pub(super) fn warning(&self) -> Option<String> {
-        self.trouble.clone()
+        self.0.as_ref()?.trouble.clone()
     }
 
     fn poll(&mut self, now: Instant) -> Option<Order> {
-        self.farewells.pop().or_else(|| if self.started { self.tiers.poll(now) } else { None })
+        let asking = self.0.as_mut()?;
+        asking.farewells.pop().or_else(|| if asking.started { asking.tiers.poll(now) } else { None })
     }
 }
 
@@ -95,15 +97,17 @@ impl Bt {
             let by_hand = torrent.new.trackers.iter().any(|url| **url == *order.url);
             let named_by = if by_hand { NamedBy::User } else { NamedBy::Torrent };
             let request = AnnounceRequest { torrent: key, url: Arc::clone(&order.url), named_by, announce };
-            if self.bus.publish(Event::Announce(Arc::new(request))).is_err() {
-                torrent.announcer.tiers.failed(now, &order.url, "no tracker thread takes it", None);
+            if self.bus.publish(Event::Announce(Arc::new(request))).is_err()
+                && let Some(asking) = &mut torrent.announcer.0
+            {
+                asking.tiers.failed(now, &order.url, "no tracker thread takes it", None);
             }
         }
     }
 
     pub(super) fn need_peers(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
-        if let Some(torrent) = self.torrents.get_mut(&key) {
-            torrent.announcer.tiers.need_peers(net.now());
+        if let Some(asking) = self.torrents.get_mut(&key).and_then(|torrent| torrent.announcer.0.as_mut()) {
+            asking.tiers.need_peers(net.now());
         }
         self.add_contact_sources(net, key);
     }
@@ -111,19 +115,20 @@ impl Bt {
     pub(super) fn announced(&mut self, net: &mut Net<Peer>, reply: &AnnounceReply) {
         let now = net.now();
         let Some(torrent) = self.torrents.get_mut(&reply.torrent) else { return };
+        let Some(asking) = &mut torrent.announcer.0 else { return };
         match &reply.result {
             Ok(announced) => {
                 log::debug!("{}: a tracker knows {} peers", torrent.name, announced.peers.len());
-                torrent.announcer.tiers.succeeded(now, &reply.url, announced);
-                torrent.announcer.trouble.clone_from(&announced.warning);
+                asking.tiers.succeeded(now, &reply.url, announced);
+                asking.trouble.clone_from(&announced.warning);
                 if torrent.takes_peers() {
                     torrent.add_candidates(now, &announced.peers, Source::Tracker);
                 }
             }
             Err(error) => {
                 log::info!("{}: announce failed: {error}", torrent.name);
-                torrent.announcer.tiers.failed(now, &reply.url, &error.to_string(), error.retry_in());
-                torrent.announcer.trouble = Some(error.to_string());
+                asking.tiers.failed(now, &reply.url, &error.to_string(), error.retry_in());
+                asking.trouble = Some(error.to_string());
             }
         }
         self.drain(net, reply.torrent);

@@ -1,6 +1,6 @@
 //! Before a magnet link's description is there: whom to connect to, and what happens when it has come.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(15);
 /// Addresses known before there is an engine that manages them.
 #[derive(Default)]
 pub(super) struct Dialing {
-    known: HashMap<SocketAddr, Known>,
+    known: BTreeMap<SocketAddr, Known>,
     /// Connections being made or made.
     active: usize,
 }
@@ -80,7 +80,7 @@ impl Dialing {
     /// Everything known, by source, for the engine that takes over.
     pub(super) fn take(&mut self) -> Vec<(SocketAddr, Source)> {
         self.active = 0;
-        self.known.drain().map(|(addr, known)| (addr, known.source)).collect()
+        std::mem::take(&mut self.known).into_iter().map(|(addr, known)| (addr, known.source)).collect()
     }
 }
 
@@ -121,8 +121,7 @@ impl Bt {
             Ok(metainfo) => {
                 let metainfo = Arc::new(metainfo);
                 log::info!("{}: description received", metainfo.info.name);
-                torrent.name.clone_from(&metainfo.info.name);
-                torrent.metainfo = Some(Arc::clone(&metainfo));
+                torrent.describe(&metainfo);
                 let info_hash = torrent.info_hash;
                 self.announce_change(info_hash, Lifecycle::MetadataKnown(metainfo));
                 self.open(net, key, CheckMode::TrustResume);

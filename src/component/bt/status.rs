@@ -19,6 +19,9 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 /// ... and this old at most when a torrent's state or the list of shares has changed.
 const STATES_EVERY: Duration = Duration::from_millis(50);
 
+/// Room for so many torrents whose published status is out of date is kept.
+const STALE_KEPT: usize = 64;
+
 /// Number of the snapshot's deadline; torrents' numbers count up from 1.
 pub(super) const STATUS_TIMER: u64 = 0;
 
@@ -90,6 +93,8 @@ impl Bt {
         let fresh = torrents.map(|torrent| torrent.status(now));
         let fresh = fresh.filter(|new| !old.list.get(&new.info_hash).is_some_and(|old| old.is_same(new)));
         let fresh: Vec<_> = fresh.collect();
+        // Thousands at the start, few ever after.
+        self.stale.shrink_to(STALE_KEPT);
         if fresh.is_empty() && self.gone.is_empty() {
             return;
         }
@@ -146,6 +151,7 @@ impl Torrent {
         TorrentStatus {
             info_hash: self.info_hash,
             name: self.name.clone(),
+            name_key: self.name_key,
             total_size: self.metainfo.as_ref().map_or(0, |metainfo| metainfo.info.geometry.total()),
             done: self.bytes_have(),
             state: self.state(),

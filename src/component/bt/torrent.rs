@@ -1,6 +1,6 @@
 //! One torrent of the thread: its description, how far it is, and what belongs to it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +12,7 @@ use crate::bus::Reply;
 use crate::component::event::{ControlError, NewTorrent, TorrentSource};
 use crate::engine::{self, MetadataFetch, Source, TorrentOptions};
 use crate::proto::metainfo::Metainfo;
+use crate::proto::metainfo::path::name_key;
 use crate::proto::peer::Handshake;
 use crate::storage::{CheckMode, WriteWindow, Writing};
 use crate::types::{Bitfield, InfoHash, PeerKey, PieceIndex, TorrentKey};
@@ -37,20 +38,22 @@ pub(super) struct Torrent {
     pub(super) key: TorrentKey,
     pub(super) info_hash: InfoHash,
     pub(super) name: String,
+    pub(super) name_key: u32,
     families: Families,
     limits: Arc<TorrentOptions>,
     pub(super) new: Arc<NewTorrent>,
     pub(super) metainfo: Option<Arc<Metainfo>>,
     pub(super) phase: Phase,
     pub(super) paused: bool,
+    // Ordered maps: an empty one, as thousands of torrents have, is half as large.
     /// Windows of the pieces being received.
-    pub(super) windows: HashMap<PieceIndex, WriteWindow>,
+    pub(super) windows: BTreeMap<PieceIndex, WriteWindow>,
     /// Bytes of windows that were asked for or are out for verification, by piece: they count against the budget.
-    pub(super) reserved: HashMap<PieceIndex, u32>,
+    pub(super) reserved: BTreeMap<PieceIndex, u32>,
     /// Number of the device that its files lie on, since they were opened.
     pub(super) device: usize,
     /// Its connections, half-open outgoing ones excepted.
-    pub(super) peers: HashSet<PeerKey>,
+    pub(super) peers: BTreeSet<PeerKey>,
     /// Peers that came while the files are looked at: their handshakes are answered when that is done.
     pub(super) early: Vec<(PeerKey, Handshake)>,
     pub(super) dialing: Dialing,
@@ -119,6 +122,7 @@ impl Torrent {
         Self {
             key,
             info_hash,
+            name_key: name_key(&name),
             name,
             families,
             limits,
@@ -126,10 +130,10 @@ impl Torrent {
             paused: new.paused,
             metainfo,
             phase,
-            windows: HashMap::new(),
-            reserved: HashMap::new(),
+            windows: BTreeMap::new(),
+            reserved: BTreeMap::new(),
             device: 0,
-            peers: HashSet::new(),
+            peers: BTreeSet::new(),
             early: Vec::new(),
             dialing: Dialing::default(),
             metadata_bytes: 0,
@@ -143,6 +147,13 @@ impl Torrent {
             counted: Totals::default(),
             new,
         }
+    }
+
+    /// Its description has come.
+    pub(super) fn describe(&mut self, metainfo: &Arc<Metainfo>) {
+        self.name.clone_from(&metainfo.info.name);
+        self.name_key = name_key(&self.name);
+        self.metainfo = Some(Arc::clone(metainfo));
     }
 
     pub(super) fn takes_peers(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::component::rpc::types::{Added, Peers};
 use crate::component::rpc::{self, AddTorrent, ControlError, ErrorCode};
 use crate::component::snapshot;
 use crate::engine::Source;
-use crate::proto::metainfo::path::safe_component;
+use crate::proto::metainfo::path::{name_key, safe_component};
 use crate::proto::metainfo::{Magnet, Metainfo};
 use crate::types::InfoHash;
 
@@ -93,7 +93,10 @@ impl DaemonControl {
         };
         let Some(name) = name else { return Ok(()) };
         let torrents = self.torrents.read();
-        let Some(other) = torrents.list.values().find(|other| same_place(other, dir, &name)) else { return Ok(()) };
+        // Making a name safe and its folder canonical is dear: only where the names may be the same.
+        let key = name_key(&name);
+        let mut alike = torrents.list.values().filter(|other| other.name_key == key);
+        let Some(other) = alike.find(|other| same_place(other, dir, &name)) else { return Ok(()) };
         let text = format!(
             "{} in {} belongs to torrent {}: choose another folder (--dir), or remove that one first",
             other.name,

@@ -43,6 +43,15 @@ pub fn safe_component(raw: &[u8]) -> String {
     if name.chars().all(|c| matches!(c, '.' | ' ')) { NAMELESS.to_owned() } else { name }
 }
 
+/// A number that is the same for all names that could be the same file, case aside, and seldom for others: for looking
+/// through thousands of names.
+#[must_use]
+pub fn name_key(name: &str) -> u32 {
+    // FNV-1a. Whoever makes names with the same number gains nothing: they are compared in full.
+    let folded = safe_component(name.as_bytes()).to_lowercase();
+    folded.bytes().fold(0x811c_9dc5, |key: u32, byte| (key ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
 /// Renames files until no two of these paths are the same file, and none is a folder of another one. Case and trailing
 /// dots and spaces do not count as a difference. The first of two equal names keeps it, folders always do.
 ///
@@ -167,6 +176,12 @@ mod tests {
 
     fn folded(path: &[String]) -> Vec<String> {
         path.iter().map(|component| fold(component)).collect()
+    }
+
+    #[test]
+    fn names_of_the_same_file_have_the_same_key() {
+        assert_eq!(name_key("Holiday/2026"), name_key("HOLIDAY_2026"));
+        assert_ne!(name_key("a"), name_key("b"));
     }
 
     fn unique(paths: &[&str]) -> Vec<String> {
