@@ -81,6 +81,12 @@ impl Backlog {
         }
     }
 
+    /// Bytes that wait.
+    #[cfg(test)]
+    pub(super) fn unsynced(&self) -> u64 {
+        self.state().unsynced
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -141,6 +141,12 @@ impl Disk {
         self.torrents().get(&torrent).and_then(|open| Some(open.home.get()?.device))
     }
 
+    /// Bytes written to the device of an open torrent that wait to be synced.
+    #[cfg(test)]
+    pub(super) fn unsynced(&self, torrent: TorrentKey) -> Option<u64> {
+        self.torrents().get(&torrent).and_then(|open| Some(open.home.get()?.backlog.unsynced()))
+    }
+
     /// Ends the threads once what is queued is done; checks are broken off. Close the torrents before, and wait for
     /// that: their answers are lost here. A thread that a disk holds up for longer than `patience` is left to itself.
     pub fn stop(self, patience: Duration) {

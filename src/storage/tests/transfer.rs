@@ -196,3 +196,22 @@ fn closing_with_deletion_leaves_what_is_not_the_torrents() {
     let left: Vec<_> = fs::read_dir(torrent.dir().join("t")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["mine"]);
 }
+
+#[test]
+fn what_was_written_is_synced_before_much_of_it_waits() {
+    for backend in BACKENDS {
+        let torrent = Torrent::single(1 << 20, 20 << 20);
+        let running = torrent.start(backend);
+        running.download(&torrent);
+        for piece in torrent.layout.geometry().pieces() {
+            let window = running.receive(&torrent, piece);
+            running.disk.submit(Job::Release(vec![window]));
+        }
+        // Nothing is committed meanwhile. The thread that syncs may be at it still.
+        let waits = || running.disk.unsynced(KEY).unwrap();
+        let attempts = (0..2000).take_while(|_| waits() >= 16 << 20);
+        attempts.for_each(|_| std::thread::sleep(Duration::from_millis(10)));
+        assert!(waits() < 16 << 20);
+        running.crash();
+    }
+}
