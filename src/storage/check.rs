@@ -87,8 +87,6 @@ pub(super) struct Outcome {
     pub(super) have: Bitfield,
     /// Those that the resume data named before: they were synced.
     pub(super) synced: Option<Bitfield>,
-    /// The folder as the resume data names it.
-    pub(super) state_dir: Arc<Path>,
     /// The files as they were when the open began, if the resume data must be told what the open found so that the next
     /// one need not find it again.
     pub(super) news: Option<Vec<Option<FileStamp>>>,
@@ -127,7 +125,7 @@ pub(super) fn begin(
         files::check_space(place, &states)?;
     }
     if doubts.is_empty() && (writes || !torrent.create) {
-        torrent.own(&state_dir);
+        torrent.own();
     }
     let workers = if candidates.is_empty() { 1 } else { workers };
     let have = if torrent.check == CheckMode::Full {
@@ -371,7 +369,7 @@ impl Check {
             }
             (found.have.clone(), found.rival.take())
         };
-        let came_later = || if torrent.create { claims.reader(torrent.key) } else { None };
+        let came_later = || if torrent.create { claims.reader(torrent) } else { None };
         match rival.or_else(came_later) {
             Some(rival) if !have.is_full() => return Err(rival),
             None if torrent.create => self.take_over(&have, resume, space, cancelled)?,
@@ -381,7 +379,7 @@ impl Check {
         let said = |record: &Record| record.have == have && record.clean.as_ref() == Some(&stamps);
         let news = (!self.record.as_ref().is_some_and(said)).then_some(stamps);
         let synced = self.record.as_ref().map(|_| self.kept.clone());
-        Ok(Outcome { have, synced, state_dir: Arc::clone(&self.state_dir), news })
+        Ok(Outcome { have, synced, news })
     }
 
     /// Makes the files, if they are the torrent's.
@@ -394,7 +392,7 @@ impl Check {
     ) -> Result<(), StorageError> {
         let torrent = &self.torrent;
         self.doubts.settle(torrent, have, cancelled)?;
-        torrent.own(&self.state_dir);
+        torrent.own();
         let to_make = (0..self.states.len()).any(|file| !self.is_made(file));
         let new = self.record.as_ref().is_none_or(|record| record.have != self.kept);
         if let (Some(resume), true) = (resume, new && (to_make || !have.is_full())) {

@@ -5,7 +5,11 @@
 //! Files are told apart by their path below the real path of the download folder. Called by disk threads, when a
 //! torrent is opened or closed; the lock is held for look-ups in memory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::hash::BuildHasher;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,128 +19,127 @@ use crate::types::{InfoHash, TorrentKey};
 
 /// What all torrents of the process use.
 #[derive(Default)]
-pub(super) struct Claims(Mutex<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    claims: HashMap<TorrentKey, Arc<Claim>>,
-    /// Who has something at, or below, a path. A torrent's top-level names only: thousands of files are looked through
-    /// only where those meet.
-    tops: BTreeMap<Arc<Path>, Vec<TorrentKey>>,
+pub(super) struct Claims {
+    /// Makes names into numbers, in a way that nobody who names files can foresee.
+    hasher: RandomState,
+    folders: Mutex<Folders>,
 }
 
-struct Claim {
-    torrent: Arc<Torrent>,
-    /// Real path of its folder.
-    dir: Arc<Path>,
-    tops: Box<[Arc<Path>]>,
-}
+/// Who has something in a folder, by its real path. Torrents' top-level names only: thousands of files are looked
+/// through only where those meet.
+type Folders = BTreeMap<Arc<Path>, Tops>;
+
+/// By the hash of a top-level name, which is all that is kept of it. Two names may have the same: the files are compared
+/// after that.
+type Tops = BTreeMap<(u64, TorrentKey), Arc<Torrent>>;
+
+/// Torrents that may use the same files as another one.
+type Neighbours = BTreeMap<TorrentKey, Arc<Torrent>>;
 
 impl Claims {
     /// Claims the torrent's files below `dir`, the real path of its folder. Answers with the reason if it may not write
     /// to them or, for one that only reads, may not be opened.
     pub(super) fn claim(&self, torrent: &Arc<Torrent>, dir: &Arc<Path>) -> Option<StorageError> {
-        let top = |path: &Path| path.iter().next().map(|name| Arc::from(dir.join(name)));
-        let files = torrent.place.layout.files().iter().filter(|file| !file.pad);
-        // One name for all its files, mostly; at worst each has its own.
-        let mut tops: Vec<Arc<Path>> = files.filter_map(|file| top(&file.path)).collect();
-        tops.sort_unstable();
-        tops.dedup();
-        let claim = Arc::new(Claim { torrent: Arc::clone(torrent), dir: Arc::clone(dir), tops: tops.into() });
-        let mut inner = self.lock();
-        inner.release(torrent.key);
-        let others: Vec<_> = inner.neighbours(&claim).into_iter().filter(|other| claim.collides(other)).collect();
-        for top in &claim.tops {
-            inner.tops.entry(Arc::clone(top)).or_insert_with(|| Vec::with_capacity(1)).push(torrent.key);
+        let dir = torrent.claims_in(dir);
+        let mut folders = self.lock();
+        let mut others = self.neighbours(&folders, torrent, dir);
+        let tops = folders.entry(Arc::clone(dir)).or_default();
+        for name in top_names(torrent) {
+            tops.insert((self.hasher.hash_one(name), torrent.key), Arc::clone(torrent));
         }
-        inner.claims.insert(torrent.key, Arc::clone(&claim));
-        drop(inner);
-        claim.in_use_by(&others)
+        drop(folders);
+        others.retain(|_, other| collides(torrent, other));
+        in_use_by(torrent, &others)
     }
 
     /// Before a torrent that has claimed its files writes to them: why it must not, since somebody came to read them.
-    pub(super) fn reader(&self, torrent: TorrentKey) -> Option<StorageError> {
-        let inner = self.lock();
-        let claim = Arc::clone(inner.claims.get(&torrent)?);
-        let is_reader = |other: &Arc<Claim>| other.torrent.key != torrent && !other.torrent.create;
-        let readers: Vec<_> = inner.neighbours(&claim).into_iter().filter(is_reader).collect();
-        drop(inner);
-        claim.in_use_by(&readers)
+    pub(super) fn reader(&self, torrent: &Torrent) -> Option<StorageError> {
+        let dir = torrent.state_dir()?;
+        let mut readers = self.neighbours(&self.lock(), torrent, dir);
+        readers.retain(|_, other| !other.create);
+        in_use_by(torrent, &readers)
     }
 
     /// The files of this torrent that another one uses as well, by their path in the torrent, each with one of those.
-    pub(super) fn in_common(&self, torrent: TorrentKey) -> HashMap<PathBuf, InfoHash> {
-        let inner = self.lock();
-        let Some(claim) = inner.claims.get(&torrent).cloned() else { return HashMap::new() };
-        let others = inner.neighbours(&claim);
-        drop(inner);
-        let others = others.iter().filter(|other| other.torrent.key != torrent);
+    pub(super) fn in_common(&self, torrent: &Torrent) -> HashMap<PathBuf, InfoHash> {
+        let Some(dir) = torrent.state_dir() else { return HashMap::new() };
+        let others = self.neighbours(&self.lock(), torrent, dir);
         let used: HashMap<_, _> =
-            others.flat_map(|other| other.files().map(|path| (path, other.torrent.info_hash))).collect();
-        let mine = claim.torrent.place.layout.files().iter().filter(|file| !file.pad);
-        mine.filter_map(|file| Some((file.path.clone(), *used.get(&claim.dir.join(&file.path))?))).collect()
+            others.values().flat_map(|other| files(other).map(|path| (path, other.info_hash))).collect();
+        let mine = torrent.place.layout.files().iter().filter(|file| !file.pad);
+        mine.filter_map(|file| Some((file.path.clone(), *used.get(&dir.join(&file.path))?))).collect()
     }
 
     /// The torrent uses its files no longer.
-    pub(super) fn release(&self, torrent: TorrentKey) {
-        self.lock().release(torrent);
+    pub(super) fn release(&self, torrent: &Torrent) {
+        let Some(dir) = torrent.state_dir() else { return };
+        let mut folders = self.lock();
+        let Some(tops) = folders.get_mut(dir) else { return };
+        for name in top_names(torrent) {
+            tops.remove(&(self.hasher.hash_one(name), torrent.key));
+        }
+        if tops.is_empty() {
+            folders.remove(dir);
+        }
+    }
+
+    /// Other torrents whose top-level names are the same as this one's, above or below them.
+    fn neighbours(&self, folders: &Folders, torrent: &Torrent, dir: &Path) -> Neighbours {
+        let mut found = Neighbours::new();
+        let mut add = |tops: &Tops, name: Option<&OsStr>| {
+            let hash = name.map(|name| self.hasher.hash_one(name));
+            let range = (hash.unwrap_or(0), TorrentKey(0))..=(hash.unwrap_or(u64::MAX), TorrentKey(u64::MAX));
+            let others = tops.range(range).filter(|((_, key), _)| *key != torrent.key);
+            found.extend(others.map(|((_, key), other)| (*key, Arc::clone(other))));
+        };
+        for above in dir.ancestors() {
+            if let (Some(name), Some(tops)) = (above.file_name(), above.parent().and_then(|dir| folders.get(dir))) {
+                add(tops, Some(name));
+            }
+        }
+        let beside = folders.get(dir);
+        for name in top_names(torrent) {
+            if let Some(beside) = beside {
+                add(beside, Some(name));
+            }
+            // What is below a path comes right behind it in this order.
+            let top = dir.join(name);
+            let behind = folders.range::<Path, _>((Bound::Included(&*top), Bound::Unbounded));
+            behind.take_while(|(dir, _)| dir.starts_with(&top)).for_each(|(_, tops)| add(tops, None));
+        }
+        found
     }
 
     /// No panic can happen under the lock.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Folders> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn release(&mut self, torrent: TorrentKey) {
-        let Some(claim) = self.claims.remove(&torrent) else { return };
-        for top in &claim.tops {
-            if let Some(keys) = self.tops.get_mut(top) {
-                keys.retain(|key| *key != torrent);
-                if keys.is_empty() {
-                    self.tops.remove(top);
-                }
-            }
-        }
-    }
-
-    /// Torrents whose top-level names are the same as the claim's, above or below them.
-    fn neighbours(&self, claim: &Claim) -> Vec<Arc<Claim>> {
-        let mut keys = BTreeSet::new();
-        for top in &claim.tops {
-            keys.extend(top.ancestors().filter_map(|path| self.tops.get(path)).flatten());
-            // What is below a path comes right behind it in this order.
-            let below = self.tops.range(top.clone()..).take_while(|(path, _)| path.starts_with(top));
-            keys.extend(below.flat_map(|(_, keys)| keys));
-        }
-        keys.iter().filter_map(|key| self.claims.get(key).cloned()).collect()
-    }
+/// The names of a torrent in its folder: one for all its files, mostly; at worst each has its own.
+fn top_names(torrent: &Torrent) -> HashSet<&OsStr> {
+    let files = torrent.place.layout.files().iter().filter(|file| !file.pad);
+    files.filter_map(|file| file.path.iter().next()).collect()
 }
 
-impl Claim {
-    /// True if the two must not use the same file, this one being the newer.
-    fn collides(&self, other: &Self) -> bool {
-        // One that is still being opened may turn out to be complete, and is asked itself if it is not.
-        let writes = other.torrent.create && other.torrent.opened().is_ok() && !other.torrent.is_complete();
-        self.torrent.create || writes
-    }
+/// True if the two must not use the same file, the first being the newer.
+fn collides(torrent: &Torrent, other: &Torrent) -> bool {
+    // One that is still being opened may turn out to be complete, and is asked itself if it is not.
+    let writes = other.create && other.opened().is_ok() && !other.is_complete();
+    torrent.create || writes
+}
 
-    /// Two lists of files are compared here: not to be called under the lock.
-    fn in_use_by(&self, others: &[Arc<Self>]) -> Option<StorageError> {
-        others.iter().find_map(|other| {
-            let path = self.common_file(other)?;
-            Some(StorageError::InUse { path, by: other.torrent.info_hash })
-        })
-    }
+/// Two lists of files are compared here: not to be called under the lock.
+fn in_use_by(torrent: &Torrent, others: &Neighbours) -> Option<StorageError> {
+    others.values().find_map(|other| {
+        let mine: HashSet<PathBuf> = files(torrent).collect();
+        let path = files(other).find(|path| mine.contains(path))?;
+        Some(StorageError::InUse { path, by: other.info_hash })
+    })
+}
 
-    fn common_file(&self, other: &Self) -> Option<PathBuf> {
-        let mine: HashSet<PathBuf> = self.files().collect();
-        other.files().find(|path| mine.contains(path))
-    }
-
-    fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
-        let files = self.torrent.place.layout.files().iter().filter(|file| !file.pad);
-        files.map(|file| self.dir.join(&file.path))
-    }
+/// The files of a torrent that has claimed them.
+fn files(torrent: &Torrent) -> impl Iterator<Item = PathBuf> + '_ {
+    let files = torrent.place.layout.files().iter().filter(|file| !file.pad);
+    torrent.state_dir().into_iter().flat_map(move |dir| files.clone().map(move |file| dir.join(&file.path)))
 }

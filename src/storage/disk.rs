@@ -116,7 +116,7 @@ impl Disk {
     #[must_use]
     pub fn ready_window(&self, torrent: TorrentKey, piece: PieceIndex) -> Option<WriteWindow> {
         let torrent = self.torrents().get(&torrent).filter(|open| open.create).cloned()?;
-        torrent.opened().ok()?.backend.ready_window(&torrent, piece)
+        torrent.opened().ok()?.ready_window(&torrent, piece)
     }
 
     /// The buffers of windows shall have at most so many bytes together, idle ones included. Answers with the bytes that

@@ -41,25 +41,20 @@ pub(super) struct Torrent {
     /// The threads that serve it, once they are known.
     pub(super) home: OnceLock<Arc<Shared>>,
     /// Set when an open succeeded.
-    pub(super) opened: OnceLock<Opened>,
-    /// Set when the files turned out to be the torrent's own: its folder as the resume data names it.
-    owned: OnceLock<Arc<Path>>,
+    opened: OnceLock<Arc<dyn Backend>>,
+    /// The folder as the resume data names it, which is its real path. Set when its files are claimed.
+    state_dir: OnceLock<Arc<Path>>,
+    /// The files turned out to be the torrent's own.
+    is_own: AtomicBool,
     jobs: Mutex<Jobs>,
     written: Mutex<Written>,
     row: Mutex<Row>,
 }
 
-/// What an open finds out.
-pub(super) struct Opened {
-    pub(super) backend: Arc<dyn Backend>,
-    /// The folder as the resume data names it.
-    pub(super) state_dir: Arc<Path>,
-}
-
 #[derive(Default)]
 struct Jobs {
     /// Submitted and not through.
-    pending: usize,
+    pending: u32,
     /// A close that waits for them.
     close: Option<Ending>,
 }
@@ -115,7 +110,8 @@ impl Torrent {
             closing: AtomicBool::new(false),
             home: OnceLock::new(),
             opened: OnceLock::new(),
-            owned: OnceLock::new(),
+            state_dir: OnceLock::new(),
+            is_own: AtomicBool::new(false),
             jobs: Mutex::default(),
             written: Mutex::new(Written::new(Bitfield::empty(0), BTreeMap::new())),
             row: Mutex::default(),
@@ -132,19 +128,34 @@ impl Torrent {
         self.files.open(self.key, &self.place, index, access)
     }
 
-    /// What the open found out; [`StorageError::NotOpen`] before it succeeded.
-    pub(super) fn opened(&self) -> Result<&Opened, StorageError> {
+    /// How its files are read and written, since the open succeeded; [`StorageError::NotOpen`] before.
+    pub(super) fn opened(&self) -> Result<&Arc<dyn Backend>, StorageError> {
         self.opened.get().ok_or(StorageError::NotOpen)
     }
 
+    /// Notes where it claims its files, and answers with that.
+    pub(super) fn claims_in(&self, state_dir: &Arc<Path>) -> &Arc<Path> {
+        self.state_dir.get_or_init(|| Arc::clone(state_dir))
+    }
+
+    /// The folder as the resume data names it, once the files are claimed.
+    pub(super) fn state_dir(&self) -> Option<&Path> {
+        self.state_dir.get().map(AsRef::as_ref)
+    }
+
     /// Notes that the files are the torrent's own.
-    pub(super) fn own(&self, state_dir: &Arc<Path>) {
-        let _ = self.owned.set(Arc::clone(state_dir));
+    pub(super) fn own(&self) {
+        self.is_own.store(true, Ordering::Release);
     }
 
     /// The folder as the resume data names it, if the files are the torrent's own.
     pub(super) fn owned(&self) -> Option<&Path> {
-        self.owned.get().map(AsRef::as_ref)
+        self.state_dir().filter(|_| self.is_own.load(Ordering::Acquire))
+    }
+
+    /// The folder as the resume data names it, of a torrent that is open.
+    fn row_dir(&self) -> Result<&Path, StorageError> {
+        self.opened().and_then(|_| self.state_dir().ok_or(StorageError::NotOpen))
     }
 
     /// True if every piece is verified.
@@ -185,7 +196,7 @@ impl Torrent {
         let mut row = lock(&self.row);
         if row.clean {
             if let Some(resume) = resume {
-                resume.mark_unclean(&self.info_hash, &self.opened()?.state_dir)?;
+                resume.mark_unclean(&self.info_hash, self.row_dir()?)?;
             }
             row.clean = false;
         }
@@ -263,7 +274,7 @@ impl Torrent {
         let mut row = lock(&self.row);
         // One that comes late does not replace a newer one.
         if clean || row.writes < writes {
-            resume.save(&self.info_hash, &self.opened()?.state_dir, &Record { have, clean: stamps })?;
+            resume.save(&self.info_hash, self.row_dir()?, &Record { have, clean: stamps })?;
             *row = Row { clean, writes };
         }
         Ok(())
@@ -275,7 +286,7 @@ impl Torrent {
         let mut row = lock(&self.row);
         if row.writes <= writes {
             let clean = row.clean.then_some(stamps);
-            resume.save(&self.info_hash, &self.opened()?.state_dir, &Record { have, clean })?;
+            resume.save(&self.info_hash, self.row_dir()?, &Record { have, clean })?;
             row.writes = writes;
         }
         Ok(())
@@ -296,7 +307,7 @@ impl Torrent {
 
     /// Ends the open, which found these pieces: jobs may come. Whether the pieces that are not in `synced` are safe
     /// from a power cut, nobody knows yet.
-    pub(super) fn set_opened(&self, opened: Opened, have: Bitfield, synced: Option<&Bitfield>) {
+    pub(super) fn set_opened(&self, opened: Arc<dyn Backend>, have: Bitfield, synced: Option<&Bitfield>) {
         let layout = &self.place.layout;
         let is_new = |piece: PieceIndex| have.contains(piece) && !synced.is_some_and(|synced| synced.contains(piece));
         let files = layout.files().iter().enumerate().filter(|(_, file)| !file.pad).map(|(index, _)| index);

@@ -17,7 +17,7 @@ use super::mapping::{BufferPool, ReadWindow, WriteWindow};
 use super::queues::{Next, Queues, Task, Verifies, Verify, Work};
 use super::reserve::Reservation;
 use super::resume::ResumeDb;
-use super::torrent::{Opened, Torrent};
+use super::torrent::Torrent;
 use super::verify::{PieceReader, block_digests, hash_window, hash_windows};
 use crate::types::{PieceHash, PieceIndex};
 
@@ -116,7 +116,7 @@ impl Shared {
                 self.answer(Done::WindowOpened { torrent: key, piece, result });
             }
             Work::Populate(piece) => {
-                let result = torrent.opened().and_then(|opened| opened.backend.populate(torrent, piece));
+                let result = torrent.opened().and_then(|opened| opened.populate(torrent, piece));
                 self.answer(Done::Populated { torrent: key, piece, result });
             }
             Work::Probe(windows) => {
@@ -158,7 +158,7 @@ impl Shared {
             return Err(StorageError::NotOpen);
         }
         torrent.will_write(self.common.resume.as_ref())?;
-        opened.backend.open_window(torrent, piece)
+        opened.open_window(torrent, piece)
     }
 
     fn run_verify(&self, first: Verify, second: Option<Verify>) {
@@ -211,7 +211,7 @@ impl Shared {
             return Ok(Verified::Bad(window));
         }
         torrent.will_write(self.common.resume.as_ref())?;
-        let kept = opened.backend.store(torrent, piece, window)?;
+        let kept = opened.store(torrent, piece, window)?;
         torrent.wrote(piece)?;
         Ok(Verified::Good(kept))
     }
@@ -249,7 +249,7 @@ impl Shared {
         let outcome = check.finish(resume, claims, backend.space(), &cancelled);
         // An idle torrent has no open file.
         self.common.files.forget(torrent.key);
-        let Outcome { have, synced, state_dir, news } = match outcome {
+        let Outcome { have, synced, news } = match outcome {
             Ok(outcome) => outcome,
             Err(error) => return self.open_failed(torrent, error, check.hashed()),
         };
@@ -258,7 +258,7 @@ impl Shared {
             && !have.is_full()
             && backend.space() == Space::Later
             && !backend::is_in_memory(&torrent.place.dir);
-        torrent.set_opened(Opened { backend, state_dir }, have.clone(), synced.as_ref());
+        torrent.set_opened(backend, have.clone(), synced.as_ref());
         self.answer(Done::Opened { torrent: torrent.key, result: Ok(have), hashed: check.hashed() });
         if let (Some(stamps), Some(resume)) = (news, &self.common.resume) {
             let result = torrent.remember(resume, stamps);
@@ -287,7 +287,7 @@ impl Shared {
     }
 
     fn open_failed(&self, torrent: &Torrent, error: StorageError, hashed: u32) {
-        self.common.claims.release(torrent.key);
+        self.common.claims.release(torrent);
         self.answer(Done::Opened { torrent: torrent.key, result: Err(error), hashed });
     }
 
@@ -315,7 +315,7 @@ impl Shared {
         };
         torrent.forget_unsynced();
         self.common.files.forget(torrent.key);
-        self.common.claims.release(torrent.key);
+        self.common.claims.release(torrent);
         self.answer(Done::Closed { torrent: torrent.key, result });
     }
 
@@ -328,7 +328,7 @@ impl Shared {
         if let Some(resume) = &self.common.resume {
             resume.remove(&torrent.info_hash, state_dir)?;
         }
-        files::remove(&torrent.place, &self.common.claims.in_common(torrent.key))
+        files::remove(&torrent.place, &self.common.claims.in_common(torrent))
     }
 
     fn answer(&self, done: Done) {

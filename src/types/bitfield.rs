@@ -34,7 +34,7 @@ impl std::error::Error for BitfieldError {}
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bitfield {
     /// Most significant bit first, as on the wire; bits behind `len` are 0.
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
     len: u32,
     ones: u32,
 }
@@ -43,7 +43,7 @@ impl Bitfield {
     /// No piece of `len`.
     #[must_use]
     pub fn empty(len: u32) -> Self {
-        Self { bytes: vec![0; byte_len(len)], len, ones: 0 }
+        Self { bytes: vec![0; byte_len(len)].into(), len, ones: 0 }
     }
 
     /// Every piece of `len`.
@@ -53,7 +53,7 @@ impl Bitfield {
         if let Some(last) = bytes.last_mut() {
             *last = !spare_mask(len);
         }
-        Self { bytes, len, ones: len }
+        Self { bytes: bytes.into(), len, ones: len }
     }
 
     /// Reads a bitfield from the wire.
@@ -77,7 +77,7 @@ impl Bitfield {
             return Err(BitfieldError::SpareBits);
         }
         let ones = bytes.iter().map(|byte| byte.count_ones()).sum();
-        Ok(Self { bytes: bytes.to_vec(), len, ones })
+        Ok(Self { bytes: bytes.into(), len, ones })
     }
 
     /// The bytes in wire order.
