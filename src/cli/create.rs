@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 fn print(metainfo: &Metainfo, output: &Path, out: &mut impl Write) -> io::Result<()> {
     let magnet = Magnet {
-        name: Some(metainfo.info.name.clone()),
+        name: Some(metainfo.info.name.to_string()),
         trackers: metainfo.trackers.concat(),
         ..Magnet::new(metainfo.info_hash)
     };

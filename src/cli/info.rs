@@ -117,14 +117,14 @@ impl From<Metainfo> for Summary {
     fn from(metainfo: Metainfo) -> Self {
         let info = &metainfo.info;
         let magnet = Magnet {
-            name: Some(info.name.clone()),
+            name: Some(info.name.to_string()),
             trackers: metainfo.trackers.concat(),
             web_seeds: metainfo.web_seeds.clone(),
             ..Magnet::new(metainfo.info_hash)
         };
         Self {
             magnet: magnet.to_string(),
-            name: Some(info.name.clone()),
+            name: Some(info.name.to_string()),
             info_hash: Some(metainfo.info_hash.to_string()),
             info_hash_v2: info.info_hash_v2.map(|hash| hash.to_string()),
             piece_length: Some(info.geometry.piece_length()),

@@ -286,7 +286,7 @@ impl NewTorrent {
     #[must_use]
     pub fn seed(metainfo: Arc<Metainfo>, dir: impl Into<Arc<Path>>) -> Self {
         let dir = dir.into();
-        let paths = Some(locate(&metainfo.info, &dir));
+        let paths = Some(locate(&metainfo.info, &dir)).filter(|paths| *paths != metainfo.info.file_paths());
         Self { paths, seed: true, ..Self::download(TorrentSource::Metainfo(metainfo), dir) }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading never waits for the owner's work and never disturbs it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -58,7 +58,8 @@ pub struct Torrents {
 #[derive(Clone, Debug)]
 pub struct TorrentList(Vec<Part>);
 
-type Part = Arc<HashMap<InfoHash, Arc<TorrentStatus>>>;
+/// In the order of the info hashes. Thousands of torrents are some dozens in each.
+type Part = Arc<[Arc<TorrentStatus>]>;
 
 /// One for each first byte of an info hash.
 const PARTS: usize = 256;
@@ -73,7 +74,8 @@ impl TorrentList {
     /// One torrent.
     #[must_use]
     pub fn get(&self, info_hash: &InfoHash) -> Option<&Arc<TorrentStatus>> {
-        self.0.get(part_of(info_hash))?.get(info_hash)
+        let part = self.0.get(part_of(info_hash))?;
+        place_in(part, info_hash).ok().and_then(|place| part.get(place))
     }
 
     /// Is there such a torrent?
@@ -84,12 +86,12 @@ impl TorrentList {
 
     /// All torrents, in no particular order.
     pub fn values(&self) -> impl Iterator<Item = &Arc<TorrentStatus>> {
-        self.0.iter().flat_map(|part| part.values())
+        self.0.iter().flat_map(|part| part.iter())
     }
 
     /// The info hashes of all torrents, in no particular order.
     pub fn keys(&self) -> impl Iterator<Item = &InfoHash> {
-        self.0.iter().flat_map(|part| part.keys())
+        self.values().map(|status| &status.info_hash)
     }
 
     /// Number of torrents.
@@ -107,16 +109,30 @@ impl TorrentList {
     /// Adds a torrent, or replaces what was said of it.
     pub fn insert(&mut self, status: Arc<TorrentStatus>) {
         if let Some(part) = self.0.get_mut(part_of(&status.info_hash)) {
-            Arc::make_mut(part).insert(status.info_hash, status);
+            let (before, after) = around(part, &status.info_hash);
+            *part = before.iter().cloned().chain([status]).chain(after.iter().cloned()).collect();
         }
     }
 
     /// Takes a torrent out.
     pub fn remove(&mut self, info_hash: &InfoHash) {
-        if let Some(part) = self.0.get_mut(part_of(info_hash)).filter(|part| part.contains_key(info_hash)) {
-            Arc::make_mut(part).remove(info_hash);
+        if let Some(part) = self.0.get_mut(part_of(info_hash)).filter(|part| place_in(part, info_hash).is_ok()) {
+            let (before, after) = around(part, info_hash);
+            *part = before.iter().chain(after).cloned().collect();
         }
     }
+}
+
+/// Where this torrent is in its part, or belongs.
+fn place_in(part: &Part, info_hash: &InfoHash) -> Result<usize, usize> {
+    part.binary_search_by(|status| status.info_hash.cmp(info_hash))
+}
+
+/// The torrents of a part before and after this one.
+fn around<'a>(part: &'a Part, info_hash: &InfoHash) -> (&'a [Arc<TorrentStatus>], &'a [Arc<TorrentStatus>]) {
+    let before = part.partition_point(|status| status.info_hash < *info_hash);
+    let after = part.partition_point(|status| status.info_hash <= *info_hash);
+    (part.get(..before).unwrap_or_default(), part.get(after..).unwrap_or_default())
 }
 
 fn part_of(info_hash: &InfoHash) -> usize {
@@ -156,7 +172,7 @@ pub struct TorrentStatus {
     /// Its info hash.
     pub info_hash: InfoHash,
     /// Its name, or the magnet link's, or the info hash in hex.
-    pub name: String,
+    pub name: Arc<str>,
     /// [`name_key`](crate::proto::metainfo::path::name_key) of its name.
     pub name_key: u32,
     /// Bytes in all; 0 while the description is not known.
@@ -188,7 +204,7 @@ pub struct TorrentStatus {
     /// The description, once known.
     pub metainfo: Option<Arc<Metainfo>>,
     /// The last trouble that does not stop it, such as a tracker's refusal.
-    pub warning: Option<String>,
+    pub warning: Option<Arc<str>>,
 }
 
 impl TorrentStatus {
@@ -330,7 +346,7 @@ mod tests {
         bytes[0] = first_byte;
         Arc::new(TorrentStatus {
             info_hash: InfoHash::new(bytes),
-            name: String::new(),
+            name: "".into(),
             name_key: 0,
             total_size: 0,
             done: 0,

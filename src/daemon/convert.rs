@@ -43,7 +43,7 @@ pub(super) fn torrent(status: &TorrentStatus) -> types::Torrent {
     let (done, total_size) = bytes(status);
     types::Torrent {
         hash: status.info_hash.to_string(),
-        name: status.name.clone(),
+        name: status.name.to_string(),
         total_size,
         done,
         files: status.metainfo.as_deref().map(files).unwrap_or_default(),
@@ -82,7 +82,7 @@ pub(super) fn torrent_status(status: &TorrentStatus) -> types::TorrentStatus {
     let is_moving = matches!(status.state, TorrentState::Downloading);
     types::TorrentStatus {
         hash: status.info_hash.to_string(),
-        name: status.name.clone(),
+        name: status.name.to_string(),
         state,
         error,
         total_size,

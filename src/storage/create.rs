@@ -362,7 +362,7 @@ mod tests {
         let dir = folder(&[("x.iso", b"data")]);
         let info = create(&dir.path().join("top/x.iso")).unwrap().info;
         assert!(info.single_file);
-        assert_eq!((info.name.as_str(), info.geometry.total()), ("x.iso", 4));
+        assert_eq!((&*info.name, info.geometry.total()), ("x.iso", 4));
     }
 
     #[test]

@@ -232,7 +232,7 @@ mod tests {
         }
         let metainfo =
             scan(&top).unwrap().hash(&CreateOptions::default(), &|_, _| (), &AtomicBool::new(false)).unwrap();
-        assert_eq!(metainfo.info.name, "_con");
+        assert_eq!(&*metainfo.info.name, "_con");
         let report = check(&metainfo, dir.path());
         assert!(report.is_complete(), "{report:?}");
         // Elsewhere they get safe names.

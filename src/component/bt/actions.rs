@@ -106,11 +106,11 @@ impl Bt {
             return None;
         }
         self.room.take(device, len);
-        torrent.reserved.insert(piece, len);
+        torrent.active.reserved.insert(piece, len);
         let ready = self.disk.ready_window(key, piece);
         let opened = match (&mut torrent.phase, ready) {
             (Phase::Running(engine), Some(window)) => {
-                torrent.windows.insert(piece, window);
+                torrent.active.windows.insert(piece, window);
                 engine.window_opened(net.now(), piece);
                 true
             }
@@ -189,7 +189,7 @@ impl Bt {
     pub(super) fn release_reservation(&mut self, key: TorrentKey, piece: PieceIndex) {
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
         let device = torrent.device;
-        if let Some(len) = torrent.reserved.remove(&piece) {
+        if let Some(len) = torrent.active.get_mut().and_then(|active| active.reserved.remove(&piece)) {
             self.buffer.release_write(len);
             self.room.give_back(device, len);
         }
@@ -197,7 +197,7 @@ impl Bt {
 
     pub(super) fn store_block(&mut self, net: &mut Net<Peer>, key: TorrentKey, block: Block, data: &[u8]) {
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        let Some(window) = torrent.windows.get_mut(&block.piece()) else {
+        let Some(window) = torrent.active.windows.get_mut(&block.piece()) else {
             log::error!("{}: {block} has no window", torrent.name);
             return;
         };
@@ -208,7 +208,7 @@ impl Bt {
 
     fn verify(&mut self, key: TorrentKey, piece: PieceIndex, digests: bool) {
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        if let Some(window) = torrent.windows.remove(&piece) {
+        if let Some(window) = torrent.active.windows.remove(&piece) {
             self.disk.submit(Job::Verify { torrent: key, piece, window, digests });
         }
     }
@@ -216,7 +216,7 @@ impl Bt {
     fn close_window(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) {
         self.room.retain(|waiting| *waiting != (key, piece));
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        if let Some(window) = torrent.windows.remove(&piece) {
+        if let Some(window) = torrent.active.windows.remove(&piece) {
             self.disk.submit(Job::ReleaseWrite(window));
             self.release_reservation(key, piece);
             self.open_waiting_windows(net);
@@ -239,7 +239,7 @@ impl Bt {
     /// Writes down which pieces are good. Nothing is written that was not synced first.
     pub(super) fn commit(&mut self, key: TorrentKey) {
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        torrent.uncommitted_since = None;
+        torrent.committed();
         self.disk.submit(Job::Commit { torrent: key });
     }
 
@@ -268,7 +268,7 @@ impl Bt {
             return;
         }
         log::error!("{} ({}): stopped: {reason}", torrent.name, torrent.info_hash);
-        if torrent.uncommitted_since.take().is_some() && !torrent.suspect {
+        if torrent.committed() && !torrent.suspect {
             // What is good already shall stay so.
             self.disk.submit(Job::Commit { torrent: key });
         }
@@ -294,8 +294,10 @@ impl Bt {
             }
         }
         if let Some(torrent) = self.torrents.get_mut(&key) {
-            torrent.peers.clear();
-            torrent.early.clear();
+            if let Some(active) = torrent.active.get_mut() {
+                active.peers.clear();
+                active.early.clear();
+            }
         }
     }
 
@@ -307,7 +309,8 @@ impl Bt {
         let evicted = self.buffer.remove_torrent(key);
         self.release(evicted);
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        for (piece, window) in std::mem::take(&mut torrent.windows) {
+        let windows = torrent.active.get_mut().map(|active| std::mem::take(&mut active.windows));
+        for (piece, window) in windows.into_iter().flatten() {
             self.disk.submit(Job::ReleaseWrite(window));
             self.release_reservation(key, piece);
         }
@@ -318,8 +321,8 @@ impl Bt {
     pub(super) fn arm(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
         let Some(at) = torrent.poll_timeout() else { return };
-        if torrent.armed.is_none_or(|armed| at < armed) {
-            torrent.armed = Some(at);
+        if torrent.active.armed.is_none_or(|armed| at < armed) {
+            torrent.active.armed = Some(at);
             net.arm(key.0, at);
         }
     }

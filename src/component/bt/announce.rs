@@ -23,7 +23,7 @@ struct Asking {
     was_incomplete: bool,
     /// Farewells, to be sent although the torrent runs no more.
     farewells: Vec<Order>,
-    trouble: Option<String>,
+    trouble: Option<Arc<str>>,
 }
 
 impl Announcer {
@@ -65,7 +65,7 @@ impl Announcer {
         self.0.as_ref().filter(|asking| asking.started)?.tiers.next_due()
     }
 
-    pub(super) fn warning(&self) -> Option<String> {
+    pub(super) fn warning(&self) -> Option<Arc<str>> {
         self.0.as_ref()?.trouble.clone()
     }
 
@@ -94,7 +94,7 @@ impl Bt {
                 downloaded: counted.downloaded,
                 ..Announce::new(torrent.info_hash, self.peer_id, self.port, left)
             };
-            let by_hand = torrent.new.trackers.iter().any(|url| **url == *order.url);
+            let by_hand = torrent.given_trackers().iter().any(|url| **url == *order.url);
             let named_by = if by_hand { NamedBy::User } else { NamedBy::Torrent };
             let request = AnnounceRequest { torrent: key, url: Arc::clone(&order.url), named_by, announce };
             if self.bus.publish(Event::Announce(Arc::new(request))).is_err()
@@ -120,7 +120,7 @@ impl Bt {
             Ok(announced) => {
                 log::debug!("{}: a tracker knows {} peers", torrent.name, announced.peers.len());
                 asking.tiers.succeeded(now, &reply.url, announced);
-                asking.trouble.clone_from(&announced.warning);
+                asking.trouble = announced.warning.as_deref().map(Arc::from);
                 if torrent.takes_peers() {
                     torrent.add_candidates(now, &announced.peers, Source::Tracker);
                 }
@@ -128,7 +128,7 @@ impl Bt {
             Err(error) => {
                 log::info!("{}: announce failed: {error}", torrent.name);
                 asking.tiers.failed(now, &reply.url, &error.to_string(), error.retry_in());
-                asking.trouble = Some(error.to_string());
+                asking.trouble = Some(error.to_string().into());
             }
         }
         self.drain(net, reply.torrent);

@@ -153,7 +153,7 @@ impl Bt {
         let was_paused = std::mem::take(&mut torrent.paused);
         match &mut torrent.phase {
             // Somebody may have changed the files meanwhile; if not, it takes no time.
-            Phase::Running(_) | Phase::Resting if was_paused && torrent.new.seed => {
+            Phase::Running(_) | Phase::Resting if was_paused && torrent.seed => {
                 return Some((CheckMode::TrustResume, Ending::Clean));
             }
             Phase::Running(engine) => {

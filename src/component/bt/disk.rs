@@ -27,12 +27,12 @@ impl Bt {
         torrent.phase = Phase::Opening { checked: 0, total: 0 };
         torrent.suspect = false;
         let asked = std::mem::replace(&mut torrent.writing, Writing::Missing);
-        let writing = if torrent.new.seed { Writing::Never } else { asked };
+        let writing = if torrent.seed { Writing::Never } else { asked };
         self.disk.submit(Job::Open {
             torrent: key,
             info_hash: torrent.info_hash,
             layout,
-            dir: Arc::clone(&torrent.new.dir),
+            dir: Arc::clone(&torrent.dir),
             hashes: metainfo.info.pieces.clone(),
             check,
             writing,
@@ -88,7 +88,7 @@ impl Bt {
     /// more is committed, and whoever resumes the torrent has everything hashed.
     fn commit_failed(&mut self, net: &mut Net<Peer>, key: TorrentKey, error: &StorageError) {
         if let Some(torrent) = self.torrents.get_mut(&key).filter(|_| !matches!(error, StorageError::NotOpen)) {
-            torrent.uncommitted_since = None;
+            torrent.committed();
             torrent.suspect = true;
         }
         self.storage_failed(net, key, error);
@@ -108,14 +108,15 @@ impl Bt {
         let (count, pieces) = (have.count_ones(), have.len());
         let plural = if pieces == 1 { "" } else { "s" };
         log::info!("{}: {count} of {pieces} piece{plural} there, {hashed} checked", torrent.name);
-        if torrent.new.seed && torrent.new.shared && count < pieces {
+        if torrent.seed && torrent.shared && count < pieces {
             // What people do to their own files is never undone, and it makes another torrent.
             return self.fail(net, key, CHANGED_SHARE.to_owned());
         }
         torrent.begin(now, have);
         let complete = torrent.is_complete();
-        torrent.warning = (torrent.new.seed && !complete).then(|| {
-            format!("{} of {pieces} pieces are missing or damaged; the others are shared", pieces.saturating_sub(count))
+        torrent.warning = (torrent.seed && !complete).then(|| {
+            let wrong = pieces.saturating_sub(count);
+            format!("{wrong} of {pieces} pieces are missing or damaged; the others are shared").into()
         });
         let info_hash = torrent.info_hash;
         self.hand_over(net, key);
@@ -128,16 +129,19 @@ impl Bt {
     fn hand_over(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
         let now = net.now();
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        let manual = torrent.new.peers.clone();
+        let manual = torrent.given_peers().to_vec();
         torrent.add_candidates(now, &manual, Source::Manual);
-        for (addr, source) in torrent.dialing.take() {
+        let (mut dialing, mut early) = (Vec::new(), Vec::new());
+        if let Some(active) = torrent.active.get_mut() {
+            (dialing, early) = (active.dialing.take(), std::mem::take(&mut active.early));
+        }
+        for (addr, source) in dialing {
             torrent.add_candidates(now, &[addr], source);
         }
-        let early = std::mem::take(&mut torrent.early);
-        if !(torrent.peers.is_empty() && early.is_empty()) {
+        if !(torrent.active.peers.is_empty() && early.is_empty()) {
             torrent.rouse(now);
         }
-        for peer in torrent.peers.clone() {
+        for peer in torrent.active.peers.clone() {
             self.join_after_metadata(net, peer, key);
         }
         for (peer, handshake) in early {
@@ -159,9 +163,9 @@ impl Bt {
         };
         let now = net.now();
         let torrent = self.torrents.get_mut(&key).map(Box::as_mut);
-        match torrent.filter(|torrent| torrent.reserved.contains_key(&piece)) {
-            Some(Torrent { phase: Phase::Running(engine), windows, .. }) => {
-                windows.insert(piece, window);
+        match torrent.filter(|torrent| torrent.active.reserved.contains_key(&piece)) {
+            Some(Torrent { phase: Phase::Running(engine), active, .. }) => {
+                active.windows.insert(piece, window);
                 engine.window_opened(now, piece);
                 self.drain(net, key);
             }
@@ -209,7 +213,7 @@ impl Bt {
             }
             (Ok(Verified::Bad(window)), Some(torrent)) => {
                 log::info!("{}: piece {piece} failed its hash and is fetched again", torrent.name);
-                torrent.windows.insert(piece, window);
+                torrent.active.windows.insert(piece, window);
                 PieceOutcome::Bad
             }
             (result, _) => {
@@ -228,8 +232,8 @@ impl Bt {
         {
             engine.piece_verified(now, piece, outcome, digests);
             let first = outcome == PieceOutcome::Good && engine.have().count_ones() == 1;
-            if outcome == PieceOutcome::Good && torrent.uncommitted_since.is_none() {
-                torrent.uncommitted_since = Some(now);
+            if outcome == PieceOutcome::Good && torrent.active.uncommitted_since.is_none() {
+                torrent.active.uncommitted_since = Some(now);
                 net.arm(key.0, now + super::actions::COMMIT_AFTER);
             }
             if first {
@@ -254,7 +258,7 @@ impl Bt {
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
         torrent.keep_totals(now);
         torrent.closing = Some(closing);
-        torrent.uncommitted_since = None;
+        torrent.committed();
         torrent.phase = Phase::Closing;
         self.drop_connections(net, key);
         self.drop_windows(net, key);
@@ -303,7 +307,7 @@ impl Bt {
 fn layout_of(torrent: &Torrent) -> Result<Layout, String> {
     let Some(metainfo) = &torrent.metainfo else { return Err("its description is not known yet".to_owned()) };
     let info = &metainfo.info;
-    let paths = torrent.new.paths.clone().unwrap_or_else(|| info.file_paths());
+    let paths = torrent.paths().map_or_else(|| info.file_paths(), <[_]>::to_vec);
     let files = info.files.iter().zip(paths);
     let files = files.map(|(file, path)| LayoutFile { path, len: file.len, pad: file.pad });
     Layout::new(info.geometry, files.collect()).map_err(|error| error.to_string())

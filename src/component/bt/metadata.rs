@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Bt;
 use super::peers::Peer;
 use super::torrent::Phase;
-use crate::component::event::{Event, Lifecycle, TorrentSource};
+use crate::component::event::{Event, Lifecycle};
 use crate::engine::{MetadataAction, Source};
 use crate::proto::metainfo::Metainfo;
 use crate::reactor::Net;
@@ -37,6 +37,9 @@ struct Known {
 }
 
 impl Dialing {
+    /// No address.
+    pub(super) const NONE: Self = Self { known: BTreeMap::new(), active: 0 };
+
     pub(super) fn add(&mut self, now: Instant, addrs: &[SocketAddr], source: Source) {
         for addr in addrs {
             if self.known.len() < MAX_KNOWN {
@@ -101,12 +104,13 @@ impl Bt {
                 None => break,
             }
         }
-        while let Some(addr) = self.torrents.get_mut(&key).filter(|t| t.takes_peers()).and_then(|t| t.dialing.next(now))
+        while let Some(addr) =
+            self.torrents.get_mut(&key).filter(|t| t.takes_peers()).and_then(|t| t.active.get_mut()?.dialing.next(now))
         {
             if self.dial(net, key, addr).is_none()
                 && let Some(torrent) = self.torrents.get_mut(&key)
             {
-                torrent.dialing.failed(now, addr);
+                torrent.active.dialing.failed(now, addr);
             }
         }
     }
@@ -114,9 +118,9 @@ impl Bt {
     fn metadata_known(&mut self, net: &mut Net<Peer>, key: TorrentKey, raw: Vec<u8>) {
         self.release_metadata(net, key);
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        let TorrentSource::Magnet(magnet) = &torrent.new.source else { return };
+        let Some(magnet) = torrent.magnet() else { return };
         let mut trackers: Vec<Vec<String>> = magnet.trackers.iter().map(|tracker| vec![tracker.clone()]).collect();
-        trackers.extend(torrent.new.trackers.iter().map(|tracker| vec![tracker.clone()]));
+        trackers.extend(torrent.given_trackers().iter().map(|tracker| vec![tracker.clone()]));
         match Metainfo::from_info(raw.into(), torrent.info_hash, trackers) {
             Ok(metainfo) => {
                 let metainfo = Arc::new(metainfo);

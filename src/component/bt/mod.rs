@@ -14,6 +14,7 @@ mod memory;
 mod metadata;
 mod options;
 mod peers;
+mod rare;
 mod room;
 mod status;
 mod torrent;

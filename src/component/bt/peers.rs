@@ -112,11 +112,14 @@ impl Bt {
             torrent.rouse(now);
             peer.torrent = torrent_key;
             self.accept(net, key, handshake);
-        } else if matches!(torrent.phase, Phase::Opening { .. }) && !torrent.paused && torrent.early.len() < MAX_EARLY {
+        } else if matches!(torrent.phase, Phase::Opening { .. })
+            && !torrent.paused
+            && torrent.active.early.len() < MAX_EARLY
+        {
             // Most checks take a moment; a peer that is sent away comes back much later. A session that waits for too
             // long ends by itself.
             peer.torrent = torrent_key;
-            torrent.early.push((key, *handshake));
+            torrent.active.early.push((key, *handshake));
         } else {
             log::debug!("{addr} asks for {}, which is not served now", torrent.name);
             net.close(key);
@@ -142,7 +145,7 @@ impl Bt {
         }
         let Some(torrent) = self.torrents.get_mut(&torrent_key) else { return };
         log::debug!("{}: joined by {addr} ({})", torrent.name, handshake.peer_id);
-        torrent.peers.insert(key);
+        torrent.active.peers.insert(key);
         match &mut torrent.phase {
             Phase::Running(engine) => {
                 let (peer_id, features) = (handshake.peer_id, handshake.features);
@@ -219,13 +222,13 @@ impl Bt {
             self.log_end(addr, &peer, &format_args!("{reason:?}"));
             net.memory().resize(MemoryClass::Peers, peer.counted, 0);
             if let Some(torrent) = peer.torrent.and_then(|key| self.torrents.get_mut(&key)) {
-                torrent.peers.remove(&key);
+                torrent.active.peers.remove(&key);
             }
         }
     }
 
     fn log_end(&self, addr: SocketAddr, peer: &Peer, why: &dyn fmt::Display) {
-        let name = peer.torrent.and_then(|key| self.torrents.get(&key)).map_or("", |torrent| torrent.name.as_str());
+        let name = peer.torrent.and_then(|key| self.torrents.get(&key)).map_or("", |torrent| &*torrent.name);
         let Peer { received, sent, .. } = peer;
         log::debug!("{name}: {addr} is gone after {received} bytes received and {sent} sent: {why}");
     }
@@ -276,8 +279,8 @@ impl Bt {
         net.memory().resize(MemoryClass::Peers, peer.counted, 0);
         let Some(torrent_key) = peer.torrent else { return };
         let Some(torrent) = self.torrents.get_mut(&torrent_key) else { return };
-        let connected = torrent.peers.remove(&key);
-        torrent.early.retain(|(early, _)| *early != key);
+        let connected = torrent.active.peers.remove(&key);
+        torrent.active.early.retain(|(early, _)| *early != key);
         match &mut torrent.phase {
             Phase::Running(engine) if peer.joined => engine.peer_left(now, key),
             Phase::Running(engine) if peer.dialed => engine.connect_failed(now, addr),
@@ -285,7 +288,7 @@ impl Bt {
                 if connected {
                     fetch.peer_left(now, key);
                 }
-                torrent.dialing.failed(now, addr);
+                torrent.active.dialing.failed(now, addr);
             }
             _ => {}
         }

@@ -57,15 +57,15 @@ impl Bt {
         }
         let key = TorrentKey(id);
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        if torrent.armed.is_some_and(|at| at <= now) {
-            torrent.armed = None;
+        if torrent.active.armed.is_some_and(|at| at <= now) {
+            torrent.active.armed = None;
         }
         match &mut torrent.phase {
             Phase::Running(engine) if engine.poll_timeout().is_some_and(|at| at <= now) => engine.handle_timeout(now),
             Phase::Metadata(fetch) if fetch.poll_timeout().is_some_and(|at| at <= now) => fetch.handle_timeout(now),
             _ => {}
         }
-        if torrent.uncommitted_since.is_some_and(|since| since + super::actions::COMMIT_AFTER <= now) {
+        if torrent.active.uncommitted_since.is_some_and(|since| since + super::actions::COMMIT_AFTER <= now) {
             self.commit(key);
         }
         self.drain(net, key);
@@ -130,7 +130,7 @@ impl Torrent {
 
     fn share(&self) -> Option<Share> {
         let runs = matches!(self.phase, Phase::Running(_) | Phase::Resting);
-        if !self.new.shared || self.paused || !runs {
+        if !self.shared || self.paused || !runs {
             return None;
         }
         let info = &self.metainfo.as_ref()?.info;
@@ -138,7 +138,7 @@ impl Torrent {
         // Nothing to give yet: contacts would connect in vain.
         (info.geometry.piece_count() == 0 || self.bytes_have() > 0).then(|| Share {
             info_hash: self.info_hash,
-            name: info.name.clone(),
+            name: info.name.to_string(),
             size: files.clone().map(|file| file.len).sum(),
             files: u32::try_from(files.count()).unwrap_or(u32::MAX),
             complete: self.is_complete(),
@@ -150,7 +150,7 @@ impl Torrent {
         let transferred = self.transferred(now);
         TorrentStatus {
             info_hash: self.info_hash,
-            name: self.name.clone(),
+            name: Arc::clone(&self.name),
             name_key: self.name_key,
             total_size: self.metainfo.as_ref().map_or(0, |metainfo| metainfo.info.geometry.total()),
             done: self.bytes_have(),
@@ -160,11 +160,11 @@ impl Torrent {
             wasted: transferred.wasted,
             download_rate: stats.download_rate,
             upload_rate: stats.upload_rate,
-            peers: if self.engine().is_some() { stats.peers } else { self.peers.len() },
+            peers: if self.engine().is_some() { stats.peers } else { self.active.peers.len() },
             seeds: stats.seeds,
-            candidates: stats.candidates + self.dialing.len(),
-            dir: Arc::clone(&self.new.dir),
-            shared: self.new.shared,
+            candidates: stats.candidates + self.active.dialing.len(),
+            dir: Arc::clone(&self.dir),
+            shared: self.shared,
             metainfo: self.metainfo.clone(),
             warning: self.warning.clone().or_else(|| self.announcer.warning()),
         }
@@ -181,7 +181,7 @@ impl Torrent {
             _ if self.paused => TorrentState::Paused,
             Phase::Metadata(_) => TorrentState::Metadata,
             Phase::Resting => TorrentState::Seeding,
-            Phase::Running(engine) if engine.is_complete() || self.new.seed => TorrentState::Seeding,
+            Phase::Running(engine) if engine.is_complete() || self.seed => TorrentState::Seeding,
             Phase::Running(_) => TorrentState::Downloading,
         }
     }

@@ -125,7 +125,7 @@ fn a_large_piece_waits_in_front_of_small_ones_that_come_later() {
     let open = |bench: &mut Bench, key: TorrentKey, piece: u32| {
         let piece = bench.piece(key, piece);
         bench.bt.open_window(bench.reactor.net(), key, piece);
-        bench.bt.torrents[&key].reserved.contains_key(&piece)
+        bench.bt.torrents[&key].active.reserved.contains_key(&piece)
     };
     assert!((0..5).all(|piece| open(&mut bench, small, piece)));
     assert!(!open(&mut bench, large, 0));
@@ -136,6 +136,6 @@ fn a_large_piece_waits_in_front_of_small_ones_that_come_later() {
         bench.bt.open_waiting_windows(bench.reactor.net());
     };
     (0..5).for_each(|piece| give_back(&mut bench, piece));
-    let reserved = |bench: &Bench, key: TorrentKey| bench.bt.torrents[&key].reserved.len();
+    let reserved = |bench: &Bench, key: TorrentKey| bench.bt.torrents[&key].active.reserved.len();
     assert_eq!((reserved(&bench, large), reserved(&bench, small)), (1, 1));
 }

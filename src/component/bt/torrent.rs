@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::announce::Announcer;
 use super::metadata::Dialing;
 use super::options::Families;
+use super::rare::{Nothing, Rare};
 use crate::bus::Reply;
 use crate::component::event::{ControlError, NewTorrent, TorrentSource};
 use crate::engine::{self, MetadataFetch, Source, TorrentOptions};
-use crate::proto::metainfo::Metainfo;
 use crate::proto::metainfo::path::name_key;
+use crate::proto::metainfo::{Magnet, Metainfo};
 use crate::proto::peer::Handshake;
 use crate::storage::{CheckMode, WriteWindow, Writing};
 use crate::types::{Bitfield, InfoHash, PeerKey, PieceIndex, TorrentKey};
@@ -37,47 +39,91 @@ pub(super) enum Phase {
 pub(super) struct Torrent {
     pub(super) key: TorrentKey,
     pub(super) info_hash: InfoHash,
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     pub(super) name_key: u32,
     families: Families,
     limits: Arc<TorrentOptions>,
-    pub(super) new: Arc<NewTorrent>,
+    /// Folder that holds (or gets) its top-level name.
+    pub(super) dir: Arc<Path>,
+    /// The files were there before, and are never written.
+    pub(super) seed: bool,
+    /// Contacts are told of it.
+    pub(super) shared: bool,
+    /// As somebody asked for it, if that says more than the fields above and the description.
+    asked: Option<Arc<NewTorrent>>,
     pub(super) metainfo: Option<Arc<Metainfo>>,
     pub(super) phase: Phase,
     pub(super) paused: bool,
-    // Ordered maps: an empty one, as thousands of torrents have, is half as large.
-    /// Windows of the pieces being received.
-    pub(super) windows: BTreeMap<PieceIndex, WriteWindow>,
-    /// Bytes of windows that were asked for or are out for verification, by piece: they count against the budget.
-    pub(super) reserved: BTreeMap<PieceIndex, u32>,
+    pub(super) active: Rare<Active>,
     /// Number of the device that its files lie on, since they were opened.
     pub(super) device: usize,
-    /// Its connections, half-open outgoing ones excepted.
-    pub(super) peers: BTreeSet<PeerKey>,
-    /// Peers that came while the files are looked at: their handshakes are answered when that is done.
-    pub(super) early: Vec<(PeerKey, Handshake)>,
-    pub(super) dialing: Dialing,
     /// Bytes that the account of memory has for its description, which is on its way.
     pub(super) metadata_bytes: u32,
     pub(super) announcer: Announcer,
-    /// Since when there are verified pieces that the resume data does not know.
-    pub(super) uncommitted_since: Option<Instant>,
-    /// The engine's deadline that was armed.
-    pub(super) armed: Option<Instant>,
-    pub(super) warning: Option<String>,
+    pub(super) warning: Option<Arc<str>>,
     /// It is being closed; answered when the disk threads are done with it.
     pub(super) closing: Option<Closing>,
     /// Bytes that were there are gone: believe nothing at the next open.
     pub(super) suspect: bool,
     /// What the next open may do to the files of a download.
     pub(super) writing: Writing,
-    /// Counted before the last open: kept over a pause or a fault.
-    pub(super) totals: Totals,
-    /// Counted since then by engines that are no more.
-    counted: Totals,
+    counts: Rare<Counts>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// What only a torrent has that does something. There are thousands that do nothing.
+#[derive(Default)]
+pub(super) struct Active {
+    /// Windows of the pieces being received.
+    pub(super) windows: BTreeMap<PieceIndex, WriteWindow>,
+    /// Bytes of windows that were asked for or are out for verification, by piece: they count against the budget.
+    pub(super) reserved: BTreeMap<PieceIndex, u32>,
+    /// Its connections, half-open outgoing ones excepted.
+    pub(super) peers: BTreeSet<PeerKey>,
+    /// Peers that came while the files are looked at: their handshakes are answered when that is done.
+    pub(super) early: Vec<(PeerKey, Handshake)>,
+    pub(super) dialing: Dialing,
+    /// Since when there are verified pieces that the resume data does not know.
+    pub(super) uncommitted_since: Option<Instant>,
+    /// The engine's deadline that was armed.
+    pub(super) armed: Option<Instant>,
+}
+
+impl Nothing for Active {
+    const NOTHING: &'static Self = &Self {
+        windows: BTreeMap::new(),
+        reserved: BTreeMap::new(),
+        peers: BTreeSet::new(),
+        early: Vec::new(),
+        dialing: Dialing::NONE,
+        uncommitted_since: None,
+        armed: None,
+    };
+
+    fn is_nothing(&self) -> bool {
+        let is_receiving = !(self.windows.is_empty() && self.reserved.is_empty());
+        let knows_peers = !(self.peers.is_empty() && self.early.is_empty() && self.dialing.len() == 0);
+        !is_receiving && !knows_peers && self.uncommitted_since.is_none() && self.armed.is_none()
+    }
+}
+
+/// What was transferred, without what the present engine has counted.
+#[derive(Default)]
+struct Counts {
+    /// Counted before the last open: kept over a pause or a fault.
+    before: Totals,
+    /// Counted since then by engines that are no more.
+    since: Totals,
+}
+
+impl Nothing for Counts {
+    const NOTHING: &'static Self = &Self { before: Totals::NONE, since: Totals::NONE };
+
+    fn is_nothing(&self) -> bool {
+        (self.before, self.since) == (Totals::NONE, Totals::NONE)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
@@ -85,6 +131,8 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    const NONE: Self = Self { downloaded: 0, uploaded: 0, wasted: 0 };
+
     fn plus(self, other: Self) -> Self {
         Self {
             downloaded: self.downloaded + other.downloaded,
@@ -112,9 +160,12 @@ impl Torrent {
     ) -> Self {
         let info_hash = new.source.info_hash();
         let (name, metainfo) = match &new.source {
-            TorrentSource::Metainfo(metainfo) => (metainfo.info.name.clone(), Some(Arc::clone(metainfo))),
-            TorrentSource::Magnet(magnet) => (magnet.name.clone().unwrap_or_else(|| info_hash.to_string()), None),
+            TorrentSource::Metainfo(metainfo) => (Arc::clone(&metainfo.info.name), Some(Arc::clone(metainfo))),
+            TorrentSource::Magnet(magnet) => {
+                (magnet.name.clone().unwrap_or_else(|| info_hash.to_string()).into(), None)
+            }
         };
+        let is_said = metainfo.is_some() && new.paths.is_none() && new.peers.is_empty() && new.trackers.is_empty();
         let phase = match &metainfo {
             Some(_) => Phase::Opening { checked: 0, total: 0 },
             None => Phase::Metadata(Box::new(MetadataFetch::new(info_hash))),
@@ -130,28 +181,47 @@ impl Torrent {
             paused: new.paused,
             metainfo,
             phase,
-            windows: BTreeMap::new(),
-            reserved: BTreeMap::new(),
+            dir: Arc::clone(&new.dir),
+            seed: new.seed,
+            shared: new.shared,
+            active: Rare::default(),
             device: 0,
-            peers: BTreeSet::new(),
-            early: Vec::new(),
-            dialing: Dialing::default(),
             metadata_bytes: 0,
-            uncommitted_since: None,
-            armed: None,
             warning: None,
             closing: None,
             suspect: false,
             writing: if new.restored { Writing::Restore } else { Writing::Repair },
-            totals: Totals::default(),
-            counted: Totals::default(),
-            new,
+            counts: Rare::default(),
+            asked: (!is_said).then_some(new),
         }
+    }
+
+    /// The link that it came from.
+    pub(super) fn magnet(&self) -> Option<&Arc<Magnet>> {
+        match &self.asked.as_ref()?.source {
+            TorrentSource::Magnet(magnet) => Some(magnet),
+            TorrentSource::Metainfo(_) => None,
+        }
+    }
+
+    /// Where its files lie relative to its folder, if not under their safe names.
+    pub(super) fn paths(&self) -> Option<&[PathBuf]> {
+        self.asked.as_ref()?.paths.as_deref()
+    }
+
+    /// Peers given by hand.
+    pub(super) fn given_peers(&self) -> &[SocketAddr] {
+        self.asked.as_ref().map_or(&[], |asked| &asked.peers)
+    }
+
+    /// Trackers given by hand.
+    pub(super) fn given_trackers(&self) -> &[String] {
+        self.asked.as_ref().map_or(&[], |asked| &asked.trackers)
     }
 
     /// Its description has come.
     pub(super) fn describe(&mut self, metainfo: &Arc<Metainfo>) {
-        self.name.clone_from(&metainfo.info.name);
+        self.name = Arc::clone(&metainfo.info.name);
         self.name_key = name_key(&self.name);
         self.metainfo = Some(Arc::clone(metainfo));
     }
@@ -173,7 +243,7 @@ impl Torrent {
 
     fn wake(&mut self, now: Instant, have: Bitfield) {
         let Some(metainfo) = &self.metainfo else { return };
-        let options = TorrentOptions { download: !self.new.seed, ..TorrentOptions::clone(&self.limits) };
+        let options = TorrentOptions { download: !self.seed, ..TorrentOptions::clone(&self.limits) };
         let mut engine = engine::Torrent::new(now, options, metainfo.info.geometry, have, fastrand::u64(..));
         if self.paused {
             engine.pause(now);
@@ -192,9 +262,15 @@ impl Torrent {
 
     /// Lets the engine go if it has nothing to do and nobody to remember.
     pub(super) fn rest(&mut self, now: Instant) {
-        if self.peers.is_empty() && self.engine().is_some_and(engine::Torrent::is_idle) {
-            self.counted = self.counted(now);
+        if self.active.peers.is_empty() && self.engine().is_some_and(engine::Torrent::is_idle) {
+            let counted = self.counted(now);
+            if counted != self.counts.since {
+                self.counts.since = counted;
+            }
             self.phase = Phase::Resting;
+        }
+        if matches!(self.phase, Phase::Resting) {
+            self.active.settle();
         }
     }
 
@@ -225,18 +301,25 @@ impl Torrent {
     pub(super) fn counted(&self, now: Instant) -> Totals {
         let stats = self.engine().map(|engine| engine.stats(now)).unwrap_or_default();
         let engine = Totals { downloaded: stats.downloaded, uploaded: stats.uploaded, wasted: stats.wasted };
-        self.counted.plus(engine)
+        self.counts.since.plus(engine)
     }
 
     /// What was transferred in all.
     pub(super) fn transferred(&self, now: Instant) -> Totals {
-        self.totals.plus(self.counted(now))
+        self.counts.before.plus(self.counted(now))
     }
 
     /// Remembers what was counted, before the engine goes for longer.
     pub(super) fn keep_totals(&mut self, now: Instant) {
-        self.totals = self.transferred(now);
-        self.counted = Totals::default();
+        let before = self.transferred(now);
+        if before != Totals::NONE {
+            *self.counts = Counts { before, since: Totals::NONE };
+        }
+    }
+
+    /// Nothing is left to be committed. False if there was nothing before.
+    pub(super) fn committed(&mut self) -> bool {
+        self.active.get_mut().and_then(|active| active.uncommitted_since.take()).is_some()
     }
 
     pub(super) fn engine(&self) -> Option<&engine::Torrent> {
@@ -256,13 +339,14 @@ impl Torrent {
     /// New addresses, wherever they come from. Those of a family that is switched off are dropped.
     pub(super) fn add_candidates(&mut self, now: Instant, addrs: &[SocketAddr], source: Source) {
         let addrs: Vec<SocketAddr> = addrs.iter().copied().filter(|addr| self.families.reach(*addr)).collect();
-        if !addrs.is_empty() {
-            self.rouse(now);
+        if addrs.is_empty() {
+            return;
         }
+        self.rouse(now);
         match &mut self.phase {
             Phase::Running(engine) => engine.add_candidates(now, &addrs, source),
             // Kept until the engine is there.
-            _ => self.dialing.add(now, &addrs, source),
+            _ => self.active.dialing.add(now, &addrs, source),
         }
     }
 
@@ -273,7 +357,7 @@ impl Torrent {
         }
         let phase = match &self.phase {
             Phase::Running(engine) => engine.poll_timeout(),
-            Phase::Metadata(fetch) => earliest(fetch.poll_timeout(), self.dialing.poll_timeout()),
+            Phase::Metadata(fetch) => earliest(fetch.poll_timeout(), self.active.dialing.poll_timeout()),
             Phase::Resting | Phase::Opening { .. } | Phase::Failed(_) | Phase::Closing => None,
         };
         earliest(phase, self.announcer.poll_timeout())

@@ -79,7 +79,7 @@ impl DaemonControl {
             Err(error) => return Err(error),
         }
         self.sync()?;
-        let name = self.own(hash).ok().map(|status| status.name.clone()).filter(|name| *name != hash.to_string());
+        let name = self.own(hash).ok().map(|status| status.name.to_string()).filter(|name| *name != hash.to_string());
         Ok(Added { hash: hash.to_string(), name, existing: false })
     }
 
@@ -87,7 +87,7 @@ impl DaemonControl {
     /// shares. Links and announcements may have another name in the end, so this catches slips, not malice.
     fn check_name(&self, source: &Wanted, dir: &Path) -> Result<(), ControlError> {
         let name = match source {
-            Wanted::Described(TorrentSource::Metainfo(metainfo)) => Some(metainfo.info.name.clone()),
+            Wanted::Described(TorrentSource::Metainfo(metainfo)) => Some(metainfo.info.name.to_string()),
             Wanted::Described(TorrentSource::Magnet(magnet)) => magnet.name.clone(),
             Wanted::Shared(hash) => self.contacts.read().shares.share(hash).map(|share| share.name.clone()),
         };
@@ -111,7 +111,7 @@ impl DaemonControl {
         if !peers.is_empty() {
             self.add_peers(known.info_hash, peers)?;
         }
-        Ok(Added { hash: known.info_hash.to_string(), name: Some(known.name.clone()), existing: true })
+        Ok(Added { hash: known.info_hash.to_string(), name: Some(known.name.to_string()), existing: true })
     }
 
     fn start(&self, torrent: NewTorrent) -> Result<InfoHash, ControlError> {

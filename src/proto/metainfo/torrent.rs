@@ -124,7 +124,7 @@ pub struct Metainfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
     /// Name of the file or of the folder that holds the files, safe to create.
-    pub name: String,
+    pub name: Arc<str>,
     /// Total size and pieces.
     pub geometry: Geometry,
     /// One hash per piece.
@@ -245,8 +245,8 @@ impl Info {
     }
 
     fn file_path(&self, file: &File) -> PathBuf {
-        let folder = (!self.single_file).then_some(&self.name);
-        folder.into_iter().chain(&file.path).collect()
+        let folder = (!self.single_file).then_some(&*self.name);
+        folder.into_iter().chain(file.path.iter().map(String::as_str)).collect()
     }
 
     /// The raw components under which the file may already lie on a Unix disk, where that differs from its safe path:
@@ -256,7 +256,7 @@ impl Info {
         if self.literal_name.is_none() && file.literal.is_none() {
             return None;
         }
-        let name = self.literal_name.clone().unwrap_or_else(|| self.name.clone().into_bytes());
+        let name = self.literal_name.clone().unwrap_or_else(|| self.name.as_bytes().to_vec());
         if self.single_file {
             return Some(vec![name]);
         }
@@ -282,7 +282,7 @@ impl Info {
         let pieces = pieces_from(info, raw_info, &geometry)?;
         Ok(Self {
             literal_name: (raw_name != name.as_bytes() && is_plain_component(raw_name)).then(|| raw_name.to_vec()),
-            name,
+            name: name.into(),
             geometry,
             pieces,
             files,

@@ -32,7 +32,7 @@ fn refused(input: &[u8]) -> MetainfoError {
 fn a_single_file_torrent_is_read() {
     let metainfo = Metainfo::parse(&single(20_000, 16_384, 2)).unwrap();
     let info = &metainfo.info;
-    assert_eq!((info.name.as_str(), info.single_file, info.private), ("x", true, false));
+    assert_eq!((&*info.name, info.single_file, info.private), ("x", true, false));
     assert_eq!((info.geometry.total(), info.geometry.piece_length(), info.geometry.piece_count()), (20_000, 16_384, 2));
     assert_eq!(info.file_paths(), [PathBuf::from("x")]);
     assert_eq!(info.info_hash_v2, None);
@@ -102,7 +102,7 @@ fn utf8_keys_win_and_other_names_become_safe_and_unique() {
     input.extend(b"d6:lengthi1e4:pathl1:xe10:path.utf-8l2:\xc3\xbcee");
     input.extend(format!("e4:name1:x10:name.utf-84:../a12:piece lengthi16384e{}ee", pieces(1)).bytes());
     let info = Metainfo::parse(&input).unwrap().info;
-    assert_eq!(info.name, ".._a");
+    assert_eq!(&*info.name, ".._a");
     let names: Vec<_> = info.files.iter().map(|file| file.path.join("/")).collect();
     assert_eq!(names, ["caf\u{fffd}", "caf\u{fffd} (2)", "_", "_CON", "ü"]);
     // What cannot lie on a disk has no literal path; what differs only in being safe has one.
