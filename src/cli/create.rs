@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 fn print(metainfo: &Metainfo, output: &Path, out: &mut impl Write) -> io::Result<()> {
     let magnet = Magnet {
         name: Some(metainfo.info.name.to_string()),
-        trackers: metainfo.trackers.concat(),
+        trackers: metainfo.about.trackers.concat(),
         ..Magnet::new(metainfo.info_hash)
     };
     writeln!(out, "info hash: {}", metainfo.info_hash)?;
@@ -183,8 +183,11 @@ mod tests {
         let (file, output) = (file.to_str().unwrap(), out.to_str().unwrap());
         run(&args(&[file, "-o", output, "--tracker", "http://t/", "--comment", "c", "--private"])).unwrap();
         let first = Metainfo::parse(&fs::read(&out).unwrap()).unwrap();
-        assert!(first.info.private && first.creation_date.is_some());
-        assert_eq!((first.trackers, first.comment.as_deref()), (vec![vec!["http://t/".to_owned()]], Some("c")));
+        assert!(first.info.private && first.about.creation_date.is_some());
+        assert_eq!(
+            (&first.about.trackers, first.about.comment.as_deref()),
+            (&vec![vec!["http://t/".to_owned()]], Some("c"))
+        );
 
         let failure = run(&args(&[file, "-o", output])).unwrap_err();
         assert_eq!(failure.code, 1);

@@ -118,25 +118,25 @@ impl From<Metainfo> for Summary {
         let info = &metainfo.info;
         let magnet = Magnet {
             name: Some(info.name.to_string()),
-            trackers: metainfo.trackers.concat(),
-            web_seeds: metainfo.web_seeds.clone(),
+            trackers: metainfo.about.trackers.concat(),
+            web_seeds: metainfo.about.web_seeds.clone(),
             ..Magnet::new(metainfo.info_hash)
         };
         Self {
             magnet: magnet.to_string(),
             name: Some(info.name.to_string()),
             info_hash: Some(metainfo.info_hash.to_string()),
-            info_hash_v2: info.info_hash_v2.map(|hash| hash.to_string()),
+            info_hash_v2: info.info_hash_v2.as_ref().map(|hash| hash.to_string()),
             piece_length: Some(info.geometry.piece_length()),
             pieces: Some(info.geometry.piece_count()),
             total_size: Some(info.geometry.total()),
             files: file_summaries(info),
-            trackers: metainfo.trackers.concat(),
-            web_seeds: metainfo.web_seeds,
+            trackers: metainfo.about.trackers.concat(),
+            web_seeds: metainfo.about.web_seeds.clone(),
             private: info.private,
-            comment: metainfo.comment,
-            created_by: metainfo.created_by,
-            creation_date: metainfo.creation_date,
+            comment: metainfo.about.comment.clone(),
+            created_by: metainfo.about.created_by.clone(),
+            creation_date: metainfo.about.creation_date,
         }
     }
 }

@@ -91,7 +91,7 @@ pub fn run(transfer: &Transfer<'_>) -> Result<(), CliError> {
 /// No tracker and no peer is known: waiting for others to come in vain looks like a fault.
 fn nobody_to_ask(source: &TorrentSource, net: &NetArgs) -> bool {
     let (trackers, peers) = match source {
-        TorrentSource::Metainfo(metainfo) => (metainfo.trackers.iter().map(Vec::len).sum(), 0),
+        TorrentSource::Metainfo(metainfo) => (metainfo.about.trackers.iter().map(Vec::len).sum(), 0),
         TorrentSource::Magnet(magnet) => (magnet.trackers.len(), magnet.peers.len()),
     };
     trackers + peers + net.tracker.len() + net.peer.len() == 0

@@ -13,6 +13,7 @@ mod memory;
 mod peer_id;
 mod piece_hashes;
 mod printable;
+mod rare;
 mod rate;
 mod share;
 
@@ -27,6 +28,7 @@ pub use memory::{MIN_MEMORY_LIMIT, Memory, MemoryClass, Usage};
 pub use peer_id::PeerId;
 pub use piece_hashes::PieceHashes;
 pub use printable::{Printable, is_unprintable};
+pub use rare::{Nothing, Rare};
 pub use rate::{BytesPerSec, RateMeter};
 pub use share::{
     Address, AddressKind, Announcement, Endpoint, MAX_ADDRESSES_PER_CONTACT, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN,

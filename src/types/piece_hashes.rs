@@ -13,7 +13,7 @@ pub struct PieceHashes {
     /// The bytes they lie in; others may use these as well.
     bytes: Arc<[u8]>,
     /// Where the first one begins.
-    begin: usize,
+    begin: u32,
     count: u32,
 }
 
@@ -23,7 +23,7 @@ impl PieceHashes {
     pub fn new(bytes: Arc<[u8]>, range: Range<usize>) -> Option<Self> {
         let (hashes, rest) = bytes.get(range.clone())?.as_chunks::<{ PieceHash::LEN }>();
         let count = u32::try_from(hashes.len()).ok().filter(|_| rest.is_empty())?;
-        Some(Self { bytes, begin: range.start, count })
+        Some(Self { bytes, begin: u32::try_from(range.start).ok()?, count })
     }
 
     /// The hash of a piece.
@@ -50,7 +50,7 @@ impl PieceHashes {
     }
 
     fn hashes(&self) -> &[[u8; PieceHash::LEN]] {
-        let (hashes, _) = self.bytes.get(self.begin..).unwrap_or_default().as_chunks();
+        let (hashes, _) = self.bytes.get(self.begin as usize..).unwrap_or_default().as_chunks();
         hashes.get(..self.count as usize).unwrap_or_default()
     }
 }

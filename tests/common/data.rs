@@ -104,7 +104,7 @@ impl Sample {
     /// A magnet link with the sample's trackers.
     pub fn magnet(&self) -> String {
         let mut link = format!("magnet:?xt=urn:btih:{}", self.hash());
-        for url in self.metainfo.trackers.iter().flatten() {
+        for url in self.metainfo.about.trackers.iter().flatten() {
             link.push_str("&tr=");
             for byte in url.bytes() {
                 match byte {

@@ -29,7 +29,7 @@ struct Asking {
 impl Announcer {
     pub(super) fn new(new: &NewTorrent, now: Instant) -> Self {
         let mut tiers = match &new.source {
-            TorrentSource::Metainfo(metainfo) => metainfo.trackers.clone(),
+            TorrentSource::Metainfo(metainfo) => metainfo.about.trackers.clone(),
             TorrentSource::Magnet(magnet) => magnet.trackers.iter().map(|tracker| vec![tracker.clone()]).collect(),
         };
         tiers.extend(new.trackers.iter().map(|tracker| vec![tracker.clone()]));

@@ -14,7 +14,6 @@ mod memory;
 mod metadata;
 mod options;
 mod peers;
-mod rare;
 mod room;
 mod status;
 mod torrent;

@@ -9,7 +9,6 @@ use std::time::Instant;
 use super::announce::Announcer;
 use super::metadata::Dialing;
 use super::options::Families;
-use super::rare::{Nothing, Rare};
 use crate::bus::Reply;
 use crate::component::event::{ControlError, NewTorrent, TorrentSource};
 use crate::engine::{self, MetadataFetch, Source, TorrentOptions};
@@ -17,7 +16,7 @@ use crate::proto::metainfo::path::name_key;
 use crate::proto::metainfo::{Magnet, Metainfo};
 use crate::proto::peer::Handshake;
 use crate::storage::{CheckMode, WriteWindow, Writing};
-use crate::types::{Bitfield, InfoHash, PeerKey, PieceIndex, TorrentKey};
+use crate::types::{Bitfield, InfoHash, Nothing, PeerKey, PieceIndex, Rare, TorrentKey};
 
 /// How far a torrent is.
 pub(super) enum Phase {

@@ -87,10 +87,10 @@ impl Builder {
         // Read by the same eyes that will read it elsewhere.
         let raw_file = [b"d4:info", raw_info.as_slice(), b"e"].concat();
         let mut metainfo = Metainfo::parse(&raw_file)?;
-        metainfo.trackers.clone_from(&self.trackers);
-        metainfo.comment.clone_from(&self.comment);
-        metainfo.created_by.clone_from(&self.created_by);
-        metainfo.creation_date = self.creation_date;
+        metainfo.about.trackers.clone_from(&self.trackers);
+        metainfo.about.comment.clone_from(&self.comment);
+        metainfo.about.created_by.clone_from(&self.created_by);
+        metainfo.about.creation_date = self.creation_date;
         Ok(metainfo)
     }
 }
@@ -128,10 +128,10 @@ mod tests {
         let read = Metainfo::parse(&built.to_bytes()).unwrap();
         assert_eq!(read.info, built.info);
         assert_eq!(read.info_hash, built.info_hash);
-        assert_eq!(read.trackers, two_files().trackers);
-        assert_eq!((read.comment, read.created_by), (two_files().comment, two_files().created_by));
-        assert_eq!(read.creation_date, Some(1_700_000_000));
-        assert_eq!(read.info.files[1].path, ["sub", "\u{fffd}"]);
+        assert_eq!(read.about.trackers, two_files().trackers);
+        let made = (&read.about.comment, &read.about.created_by, read.about.creation_date);
+        assert_eq!(made, (&two_files().comment, &two_files().created_by, Some(1_700_000_000)));
+        assert_eq!(&*read.info.files[1].path, "sub/\u{fffd}");
         let literal = read.info.literal_path(&read.info.files[1]).unwrap();
         assert_eq!(literal, [b"folder".to_vec(), b"sub".to_vec(), b"\xe9".to_vec()]);
         assert_eq!(read.info.literal_path(&read.info.files[0]), None);

@@ -16,4 +16,4 @@ mod v2;
 
 pub use create::{Builder, NewFile, choose_piece_length};
 pub use magnet::{MAX_MAGNET_LEN, Magnet, MagnetError};
-pub use torrent::{File, Info, MAX_PATH_DEPTH, MAX_TORRENT_LEN, Metainfo, MetainfoError};
+pub use torrent::{About, File, Info, MAX_PATH_DEPTH, MAX_TORRENT_LEN, Metainfo, MetainfoError};

@@ -12,7 +12,7 @@ use sha1::{Digest, Sha1};
 use super::path::{is_plain_component, make_unique, safe_component};
 use super::v2::{self, Format};
 use crate::proto::bencode::{BencodeError, Limits, Node, raw};
-use crate::types::{Geometry, GeometryError, InfoHash, InfoHashV2, PieceHash, PieceHashes};
+use crate::types::{Geometry, GeometryError, InfoHash, InfoHashV2, Nothing, PieceHash, PieceHashes, Rare};
 
 /// Largest torrent file that is read, in bytes.
 pub const MAX_TORRENT_LEN: usize = 64 * 1024 * 1024;
@@ -107,6 +107,14 @@ pub struct Metainfo {
     pub info_hash: InfoHash,
     /// What is shared.
     pub info: Info,
+    /// What it says beside that.
+    pub about: Rare<About>,
+    raw_info: Arc<[u8]>,
+}
+
+/// What a torrent file says beside its info dictionary. One that peers sent says nothing but its trackers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
     /// Trackers in tiers (BEP 12). Foreign text; any scheme.
     pub trackers: Vec<Vec<String>>,
     /// Web seeds (BEP 19, `url-list`). Foreign text; any scheme.
@@ -117,7 +125,15 @@ pub struct Metainfo {
     pub created_by: Option<String>,
     /// When it was made, in seconds since 1970.
     pub creation_date: Option<i64>,
-    raw_info: Arc<[u8]>,
+}
+
+impl Nothing for About {
+    const NOTHING: &'static Self =
+        &Self { trackers: Vec::new(), web_seeds: Vec::new(), comment: None, created_by: None, creation_date: None };
+
+    fn is_nothing(&self) -> bool {
+        self == Self::NOTHING
+    }
 }
 
 /// The info dictionary: names, lengths and piece hashes.
@@ -130,29 +146,33 @@ pub struct Info {
     /// One hash per piece.
     pub pieces: PieceHashes,
     /// The files in torrent order; never empty.
-    pub files: Vec<File>,
+    pub files: Box<[File]>,
     /// Peers may come from the trackers only (BEP 27).
     pub private: bool,
     /// One file without a folder around it.
     pub single_file: bool,
     /// The second info hash of a hybrid torrent (BEP 52).
-    pub info_hash_v2: Option<InfoHashV2>,
+    pub info_hash_v2: Option<Box<InfoHashV2>>,
     /// The name as it stands in the torrent, if that is another one and a Unix disk could have it.
-    literal_name: Option<Vec<u8>>,
+    literal_name: Option<Box<[u8]>>,
 }
 
 /// One file of a torrent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Safe components below [`Info::name`]; of a single-file torrent just the name.
-    pub path: Vec<String>,
+    /// Safe components below [`Info::name`], with `/` between them; of a single-file torrent just the name.
+    pub path: Arc<str>,
     /// Length in bytes.
     pub len: u64,
     /// Only there to align the next file; its bytes are zeros and it is not stored (BEP 47).
     pub pad: bool,
     /// The path as it stands in the torrent, if that is another one and a Unix disk could have it.
-    literal: Option<Vec<Vec<u8>>>,
+    literal: Option<Box<Literal>>,
 }
+
+/// The components of a path as they stand in a torrent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Literal(Vec<Vec<u8>>);
 
 impl Metainfo {
     /// Reads a torrent file. A line break at its end is overlooked.
@@ -174,11 +194,13 @@ impl Metainfo {
         Ok(Self {
             info_hash: info_hash(&raw_info),
             info: Info::from_node(info, &raw_info)?,
-            trackers: trackers(&root),
-            web_seeds: urls(root.get("url-list")),
-            comment: text(&root, "comment.utf-8", "comment"),
-            created_by: text(&root, "created by.utf-8", "created by"),
-            creation_date: root.get("creation date").and_then(Node::as_int),
+            about: Rare::new(About {
+                trackers: trackers(&root),
+                web_seeds: urls(root.get("url-list")),
+                comment: text(&root, "comment.utf-8", "comment"),
+                created_by: text(&root, "created by.utf-8", "created by"),
+                creation_date: root.get("creation date").and_then(Node::as_int),
+            }),
             raw_info,
         })
     }
@@ -197,8 +219,7 @@ impl Metainfo {
             return Err(MetainfoError::InfoHash { expected, found });
         }
         let info = Info::from_node(&Node::parse_with(&raw_info, Limits::FILE)?, &raw_info)?;
-        let (web_seeds, comment, created_by, creation_date) = (Vec::new(), None, None, None);
-        Ok(Self { info_hash: found, info, trackers, web_seeds, comment, created_by, creation_date, raw_info })
+        Ok(Self { info_hash: found, info, about: Rare::new(About { trackers, ..About::default() }), raw_info })
     }
 
     /// The exact bytes of the info dictionary, as peers without it ask for them (BEP 9).
@@ -210,21 +231,26 @@ impl Metainfo {
     /// A torrent file again. The info dictionary is written as it was read; keys that are not known are lost around it.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
+        let about = &*self.about;
         let list = |urls: &[String]| Node::List(urls.iter().map(|url| Node::from(url.as_str())).collect()).encode();
         let tiers = Node::List(
-            self.trackers.iter().map(|tier| Node::List(tier.iter().map(|url| url.as_str().into()).collect())).collect(),
+            about
+                .trackers
+                .iter()
+                .map(|tier| Node::List(tier.iter().map(|url| url.as_str().into()).collect()))
+                .collect(),
         );
         let string = |text: &String| Node::from(text.as_str()).encode();
-        let several = self.trackers.iter().flatten().nth(1).is_some();
+        let several = about.trackers.iter().flatten().nth(1).is_some();
         // In the order of the keys, which BEP 3 demands.
         let entries = [
-            ("announce", self.trackers.iter().flatten().next().map(string)),
+            ("announce", about.trackers.iter().flatten().next().map(string)),
             ("announce-list", several.then(|| tiers.encode())),
-            ("comment", self.comment.as_ref().map(string)),
-            ("created by", self.created_by.as_ref().map(string)),
-            ("creation date", self.creation_date.map(|date| Node::Int(date).encode())),
+            ("comment", about.comment.as_ref().map(string)),
+            ("created by", about.created_by.as_ref().map(string)),
+            ("creation date", about.creation_date.map(|date| Node::Int(date).encode())),
             ("info", Some(self.raw_info.to_vec())),
-            ("url-list", (!self.web_seeds.is_empty()).then(|| list(&self.web_seeds))),
+            ("url-list", (!about.web_seeds.is_empty()).then(|| list(&about.web_seeds))),
         ];
         let mut out = vec![b'd'];
         for (key, value) in entries.into_iter().filter_map(|(key, value)| Some((key, value?))) {
@@ -246,7 +272,7 @@ impl Info {
 
     fn file_path(&self, file: &File) -> PathBuf {
         let folder = (!self.single_file).then_some(&*self.name);
-        folder.into_iter().chain(file.path.iter().map(String::as_str)).collect()
+        folder.into_iter().chain(file.path.split('/')).collect()
     }
 
     /// The raw components under which the file may already lie on a Unix disk, where that differs from its safe path:
@@ -256,12 +282,13 @@ impl Info {
         if self.literal_name.is_none() && file.literal.is_none() {
             return None;
         }
-        let name = self.literal_name.clone().unwrap_or_else(|| self.name.as_bytes().to_vec());
+        let name = self.literal_name.as_deref().unwrap_or_else(|| self.name.as_bytes()).to_vec();
         if self.single_file {
             return Some(vec![name]);
         }
-        let safe = || file.path.iter().map(|component| component.clone().into_bytes()).collect();
-        Some([vec![name], file.literal.clone().unwrap_or_else(safe)].concat())
+        let safe = || file.path.split('/').map(|component| component.as_bytes().to_vec()).collect();
+        let path = file.literal.as_ref().map_or_else(safe, |literal| literal.0.clone());
+        Some([vec![name], path].concat())
     }
 
     fn from_node(info: &Node<'_>, raw_info: &Arc<[u8]>) -> Result<Self, MetainfoError> {
@@ -272,23 +299,23 @@ impl Info {
         let piece_length = info.get("piece length").and_then(Node::as_int).ok_or(MetainfoError::Key("piece length"))?;
         let piece_length = u64::try_from(piece_length).map_err(|_| MetainfoError::PieceLength(piece_length))?;
         let raw_name = bytes(info, "name.utf-8", "name").ok_or(MetainfoError::Key("name"))?;
-        let name = safe_component(raw_name);
-        let (files, single_file) = match info.get("files") {
+        let name: Arc<str> = safe_component(raw_name).into();
+        let (files, single_file): (Box<[File]>, bool) = match info.get("files") {
             Some(files) => (files_from(files)?, false),
-            None => (vec![single_file_from(info, &name)?], true),
+            None => ([single_file_from(info, &name)?].into(), true),
         };
         let total = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.len));
         let geometry = Geometry::new(total.ok_or(MetainfoError::TotalLength)?, piece_length)?;
         let pieces = pieces_from(info, raw_info, &geometry)?;
         Ok(Self {
-            literal_name: (raw_name != name.as_bytes() && is_plain_component(raw_name)).then(|| raw_name.to_vec()),
-            name: name.into(),
+            literal_name: (raw_name != name.as_bytes() && is_plain_component(raw_name)).then(|| raw_name.into()),
+            name,
             geometry,
             pieces,
             files,
             private: info.get("private").and_then(Node::as_int) == Some(1),
             single_file,
-            info_hash_v2: (format == Format::Hybrid).then(|| v2::info_hash_v2(raw_info)),
+            info_hash_v2: (format == Format::Hybrid).then(|| Box::new(v2::info_hash_v2(raw_info))),
         })
     }
 }
@@ -313,13 +340,13 @@ fn pieces_from(info: &Node<'_>, raw_info: &Arc<[u8]>, geometry: &Geometry) -> Re
     range.and_then(|range| PieceHashes::new(Arc::clone(raw_info), range)).ok_or(MetainfoError::Key("pieces"))
 }
 
-fn single_file_from(info: &Node<'_>, name: &str) -> Result<File, MetainfoError> {
+fn single_file_from(info: &Node<'_>, name: &Arc<str>) -> Result<File, MetainfoError> {
     let length = info.get("length").and_then(Node::as_int).ok_or(MetainfoError::Key("length"))?;
     let len = u64::try_from(length).map_err(|_| MetainfoError::FileLength { file: 0, length })?;
-    Ok(File { path: vec![name.to_owned()], len, pad: false, literal: None })
+    Ok(File { path: Arc::clone(name), len, pad: false, literal: None })
 }
 
-fn files_from(files: &Node<'_>) -> Result<Vec<File>, MetainfoError> {
+fn files_from(files: &Node<'_>) -> Result<Box<[File]>, MetainfoError> {
     let entries = files.as_list().ok_or(MetainfoError::Key("files"))?;
     if entries.is_empty() {
         return Err(MetainfoError::NoFiles);
@@ -330,7 +357,7 @@ fn files_from(files: &Node<'_>) -> Result<Vec<File>, MetainfoError> {
         raw_paths.iter().map(|path| path.iter().map(|raw| safe_component(raw)).collect()).collect();
     make_unique(&mut paths);
     let files = entries.iter().zip(raw_paths).zip(paths).enumerate();
-    files.map(|(index, ((entry, raw_path), path))| file_from(index, entry, &raw_path, path)).collect()
+    files.map(|(index, ((entry, raw_path), path))| file_from(index, entry, &raw_path, &path)).collect()
 }
 
 fn path_from<'a>(file: usize, entry: &Node<'a>) -> Result<Vec<&'a [u8]>, MetainfoError> {
@@ -344,14 +371,14 @@ fn path_from<'a>(file: usize, entry: &Node<'a>) -> Result<Vec<&'a [u8]>, Metainf
     components.iter().map(|component| component.as_bytes().ok_or(MetainfoError::File(file))).collect()
 }
 
-fn file_from(index: usize, entry: &Node<'_>, raw_path: &[&[u8]], path: Vec<String>) -> Result<File, MetainfoError> {
+fn file_from(index: usize, entry: &Node<'_>, raw_path: &[&[u8]], path: &[String]) -> Result<File, MetainfoError> {
     let length = entry.get("length").and_then(Node::as_int).ok_or(MetainfoError::File(index))?;
     let len = u64::try_from(length).map_err(|_| MetainfoError::FileLength { file: index, length })?;
     let pad = entry.get("attr").and_then(Node::as_bytes).is_some_and(|attr| attr.contains(&b'p'));
     let same = path.iter().map(|safe| safe.as_bytes()).eq(raw_path.iter().copied());
     let plain = !same && raw_path.iter().all(|raw| is_plain_component(raw));
-    let literal = plain.then(|| raw_path.iter().map(|raw| raw.to_vec()).collect());
-    Ok(File { path, len, pad, literal })
+    let literal = plain.then(|| Box::new(Literal(raw_path.iter().map(|raw| raw.to_vec()).collect())));
+    Ok(File { path: path.join("/").into(), len, pad, literal })
 }
 
 /// The tiers of `announce-list`; `announce` counts only if there are none (BEP 12).

@@ -36,7 +36,7 @@ fn a_single_file_torrent_is_read() {
     assert_eq!((info.geometry.total(), info.geometry.piece_length(), info.geometry.piece_count()), (20_000, 16_384, 2));
     assert_eq!(info.file_paths(), [PathBuf::from("x")]);
     assert_eq!(info.info_hash_v2, None);
-    assert!(metainfo.trackers.is_empty() && metainfo.web_seeds.is_empty());
+    assert!(metainfo.about.trackers.is_empty() && metainfo.about.web_seeds.is_empty());
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn the_info_hash_is_taken_over_the_raw_bytes() {
     let metainfo = Metainfo::parse(input.as_bytes()).unwrap();
     assert_eq!(&**metainfo.raw_info(), raw.as_bytes());
     assert_eq!(metainfo.info_hash, InfoHash::new(Sha1::digest(raw.as_bytes()).into()));
-    assert_eq!(metainfo.trackers, [["http://a"]]);
+    assert_eq!(metainfo.about.trackers, [["http://a"]]);
     assert_eq!(Metainfo::parse(&metainfo.to_bytes()).unwrap().info_hash, metainfo.info_hash);
 
     let again = Metainfo::from_info(raw.as_bytes().into(), metainfo.info_hash, vec![]).unwrap();
@@ -81,12 +81,12 @@ fn tiers_beat_the_single_announce_and_web_seeds_come_both_ways() {
         Metainfo::parse(&input).unwrap()
     };
     let tiers = around("8:announce1:z13:announce-listll1:a1:bel1:a1:celi1eel0:ee8:url-list8:http://w");
-    assert_eq!(tiers.trackers, [vec!["a", "b"], vec!["c"]]);
-    assert_eq!(around("8:announce1:z13:announce-listllee").trackers, [["z"]]);
-    assert_eq!(around("8:url-list1:v").web_seeds, ["v"]);
-    assert_eq!(around("8:url-listl1:v1:wi5e0:e").web_seeds, ["v", "w"]);
+    assert_eq!(tiers.about.trackers, [vec!["a", "b"], vec!["c"]]);
+    assert_eq!(around("8:announce1:z13:announce-listllee").about.trackers, [["z"]]);
+    assert_eq!(around("8:url-list1:v").about.web_seeds, ["v"]);
+    assert_eq!(around("8:url-listl1:v1:wi5e0:e").about.web_seeds, ["v", "w"]);
     assert_eq!(
-        around("8:announce2:\u{e9}7:comment3:hi\n10:created by0:13:creation datei-5e").comment.as_deref(),
+        around("8:announce2:\u{e9}7:comment3:hi\n10:created by0:13:creation datei-5e").about.comment.as_deref(),
         Some("hi\n")
     );
 }
@@ -103,7 +103,7 @@ fn utf8_keys_win_and_other_names_become_safe_and_unique() {
     input.extend(format!("e4:name1:x10:name.utf-84:../a12:piece lengthi16384e{}ee", pieces(1)).bytes());
     let info = Metainfo::parse(&input).unwrap().info;
     assert_eq!(&*info.name, ".._a");
-    let names: Vec<_> = info.files.iter().map(|file| file.path.join("/")).collect();
+    let names: Vec<_> = info.files.iter().map(|file| file.path.to_string()).collect();
     assert_eq!(names, ["caf\u{fffd}", "caf\u{fffd} (2)", "_", "_CON", "ü"]);
     // What cannot lie on a disk has no literal path; what differs only in being safe has one.
     let literals: Vec<_> = info.files.iter().map(|file| info.literal_path(file).map(|path| path[1].clone())).collect();
@@ -115,7 +115,7 @@ fn a_hybrid_torrent_is_read_through_its_v1_part() {
     let tree = "9:file treed1:xd0:d6:lengthi1eeee";
     let raw = format!("d{tree}6:lengthi1e12:meta versioni2e4:name1:x12:piece lengthi16384e{}e", pieces(1));
     let info = Metainfo::parse(format!("d4:info{raw}e").as_bytes()).unwrap().info;
-    assert_eq!(info.info_hash_v2, Some(InfoHashV2::new(sha2::Sha256::digest(raw.as_bytes()).into())));
+    assert_eq!(info.info_hash_v2, Some(Box::new(InfoHashV2::new(sha2::Sha256::digest(raw.as_bytes()).into()))));
     let v2 = torrent(&format!("{tree}12:meta versioni2e4:name1:x12:piece lengthi16384e"));
     assert_eq!(refused(&v2), MetainfoError::V2Only);
 }

@@ -4,26 +4,34 @@ use std::ops::{Deref, DerefMut};
 
 /// A value that mostly is nothing. Whoever looks at it then sees [`Nothing::NOTHING`]; it is made when somebody is about
 /// to change it.
-pub(super) struct Rare<T>(Option<Box<T>>);
+#[derive(Clone, Debug)]
+pub struct Rare<T>(Option<Box<T>>);
 
 /// How there is nothing of it.
-pub(super) trait Nothing: Default + 'static {
+pub trait Nothing: Default + 'static {
     /// The same as the default.
     const NOTHING: &'static Self;
 
+    /// True if nothing would be lost with it.
     fn is_nothing(&self) -> bool;
 }
 
 impl<T> Rare<T> {
     /// The value to be changed, if there is one.
-    pub(super) fn get_mut(&mut self) -> Option<&mut T> {
+    pub fn get_mut(&mut self) -> Option<&mut T> {
         self.0.as_deref_mut()
     }
 }
 
 impl<T: Nothing> Rare<T> {
+    /// Keeps a value, if it is anything.
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self((!value.is_nothing()).then(|| Box::new(value)))
+    }
+
     /// Lets go of a value that has become nothing.
-    pub(super) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         self.0.take_if(|value| value.is_nothing());
     }
 }
