@@ -293,11 +293,9 @@ impl Bt {
                 self.drop_peer(net, peer, &"the torrent is stopped");
             }
         }
-        if let Some(torrent) = self.torrents.get_mut(&key) {
-            if let Some(active) = torrent.active.get_mut() {
-                active.peers.clear();
-                active.early.clear();
-            }
+        if let Some(active) = self.torrents.get_mut(&key).and_then(|torrent| torrent.active.get_mut()) {
+            active.peers.clear();
+            active.early.clear();
         }
     }
 

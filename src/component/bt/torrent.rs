@@ -394,6 +394,7 @@ mod tests {
         torrent.begin(now, Bitfield::full(1));
         assert!(torrent.engine().is_none() && torrent.takes_peers());
         assert!(torrent.is_complete() && torrent.bytes_have() == 3 && torrent.poll_timeout().is_none());
+        assert!(torrent.active.get_mut().is_none() && torrent.counts.get_mut().is_none() && torrent.asked.is_none());
         torrent.rouse(now);
         let key = PeerKey { slot: 0, generation: 0 };
         let (addr, peer_id, features) = (([10, 0, 0, 1], 9).into(), PeerId::ours([1; 12]), Features::default());
