@@ -48,7 +48,7 @@ impl Bench {
         disk.submit(Job::Open {
             torrent: KEY,
             info_hash: InfoHash::new([1; 20]),
-            layout: Arc::new(Layout::new(geometry, vec![file]).expect("a layout")),
+            layout: Layout::new(geometry, vec![file]).expect("a layout"),
             dir: dir.path().into(),
             hashes: (0..PIECES).map(|_| hash).collect(),
             check: CheckMode::TrustResume,

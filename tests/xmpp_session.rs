@@ -361,7 +361,7 @@ fn original(server: &Prosody) -> String {
     let items = bitween::proto::xmpp::pep::parse_items(&answer, node);
     let list = bitween::proto::xmpp::shares_original::parse(items.first().and_then(|item| item.payload));
     let entry = |entry: &bitween::types::ResourceEntry| {
-        let names: Vec<&str> = entry.shares.iter().map(|share| share.name.as_str()).collect();
+        let names: Vec<&str> = entry.shares.iter().map(|share| &*share.name).collect();
         format!("{}={}", entry.resource, names.join(","))
     };
     list.entries.iter().map(entry).collect::<Vec<_>>().join(" ")

@@ -147,7 +147,7 @@ pub(super) fn shares(contacts: &Contacts) -> types::Shares {
         let (ip_v4, ip_v6) = addresses.iter().map(|address| pair(address.socket)).partition(|(ip, _)| ip.is_ipv4());
         let entry = |share: &crate::types::Share| {
             let hash = share.info_hash.to_string();
-            (hash.clone(), types::Share { hash, name: share.name.clone(), size: share.size, files: Vec::new() })
+            (hash.clone(), types::Share { hash, name: share.name.to_string(), size: share.size, files: Vec::new() })
         };
         let shares = gather(resource.shares().map(entry));
         types::ResourceShares { ip_v4, ip_v6, shares, online: resource.is_available() }
@@ -185,7 +185,7 @@ pub(super) fn share_entry(hit: &Hit, torrents: &Torrents) -> types::ShareEntry {
         hash: hit.share.info_hash.to_string(),
         mine: own.is_some(),
         own,
-        name: hit.share.name.clone(),
+        name: hit.share.name.to_string(),
         size: hit.share.size,
         file_count: (hit.share.files > 0).then(|| u64::from(hit.share.files)),
         available,

@@ -23,7 +23,7 @@ impl OwnShares {
 
     /// Adds a share or replaces what was known of it. The name is made fit to show. Returns whether anything changed.
     pub fn insert(&mut self, mut share: Share) -> bool {
-        share.name = display_name(&share.name, MAX_NAME_LEN);
+        share.name = display_name(&share.name, MAX_NAME_LEN).into();
         if self.shares.get(&share.info_hash) == Some(&share) {
             return false;
         }
@@ -117,7 +117,7 @@ mod tests {
         let mut own = OwnShares::new();
         own.insert(share(9, "z\nz"));
         own.insert(share(1, "a"));
-        let names: Vec<_> = own.list().into_iter().map(|share| share.name).collect();
+        let names: Vec<_> = own.list().into_iter().map(|share| share.name.to_string()).collect();
         assert_eq!(names, ["a", "z z"]);
     }
 }

@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn names(query: &str) -> Vec<String> {
-        sample().search(query, 100).into_iter().map(|hit| hit.share.name).collect()
+        sample().search(query, 100).into_iter().map(|hit| hit.share.name.to_string()).collect()
     }
 
     #[test]

@@ -143,3 +143,45 @@ fn files(torrent: &Torrent) -> impl Iterator<Item = PathBuf> + '_ {
     let files = torrent.place.layout.files().iter().filter(|file| !file.pad);
     torrent.state_dir().into_iter().flat_map(move |dir| files.clone().map(move |file| dir.join(&file.path)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::files::FileCache;
+    use crate::storage::layout::Place;
+    use crate::storage::{CheckMode, Layout, LayoutFile, Writing};
+    use crate::types::Geometry;
+
+    fn torrent(number: u8, paths: &[&str]) -> Arc<Torrent> {
+        let file = |path: &&str| LayoutFile { path: path.into(), len: 1, pad: false };
+        let geometry = Geometry::new(paths.len() as u64, 1).unwrap();
+        let layout = Layout::new(geometry, paths.iter().map(file).collect()).unwrap();
+        let place = Place { dir: Path::new("/").into(), layout };
+        let (key, info_hash) = (TorrentKey(number.into()), InfoHash::new([number; 20]));
+        let mode = (CheckMode::TrustResume, Writing::Repair);
+        let (hashes, files) = (std::iter::empty().collect(), Arc::new(FileCache::new()));
+        Arc::new(Torrent::new(key, info_hash, place, hashes, mode, files))
+    }
+
+    #[test]
+    fn the_same_file_is_found_wherever_its_path_is_cut_in_two() {
+        let claims = Claims::default();
+        let claim = |torrent: &Arc<Torrent>, dir: &str| match claims.claim(torrent, &Path::new(dir).into()) {
+            Some(StorageError::InUse { path, by }) => Some((path, by)),
+            other => other.map(|error| panic!("{error}")),
+        };
+        let (high, low) = (torrent(1, &["a/b/c"]), torrent(2, &["c", "x"]));
+        assert_eq!(claim(&high, "/d"), None);
+        assert_eq!(claim(&low, "/d/a/b"), Some(("/d/a/b/c".into(), high.info_hash)));
+        let (later, beside) = (torrent(3, &["a/b/x"]), torrent(4, &["a/b/y", "ab"]));
+        assert_eq!(claim(&later, "/d"), Some(("/d/a/b/x".into(), low.info_hash)));
+        assert_eq!(claim(&beside, "/d"), None);
+        assert_eq!(claims.in_common(&later), HashMap::from([("a/b/x".into(), low.info_hash)]));
+        claims.release(&low);
+        claims.release(&later);
+        let again = torrent(5, &["x"]);
+        assert_eq!(claim(&again, "/d/a/b"), None);
+        [&high, &beside, &again].iter().for_each(|torrent| claims.release(torrent));
+        assert!(claims.lock().is_empty());
+    }
+}

@@ -83,7 +83,7 @@ pub enum Job {
         /// Key of its resume data, together with `dir`.
         info_hash: InfoHash,
         /// Its files.
-        layout: Arc<Layout>,
+        layout: Layout,
         /// Folder that holds (or gets) its top-level name.
         dir: Arc<Path>,
         /// Hash of every piece.

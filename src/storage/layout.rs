@@ -52,7 +52,7 @@ pub struct Span {
 }
 
 /// A torrent's files behind each other, cut into pieces.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Layout {
     geometry: Geometry,
     files: Box<[LayoutFile]>,
@@ -138,7 +138,7 @@ pub(super) struct Place {
     /// The folder that holds the top-level name.
     pub(super) dir: Arc<Path>,
     /// The files below it.
-    pub(super) layout: Arc<Layout>,
+    pub(super) layout: Layout,
 }
 
 impl Place {

@@ -96,7 +96,7 @@ mod tests {
         let geometry = Geometry::new(lens.iter().sum(), 1 << 20).unwrap();
         let file = |(name, len): (&str, u64)| LayoutFile { path: name.into(), len, pad: false };
         let layout = Layout::new(geometry, ["a", "b"].into_iter().zip(lens).map(file).collect()).unwrap();
-        let place = Place { dir: dir.into(), layout: Arc::new(layout) };
+        let place = Place { dir: dir.into(), layout };
         let mode = (CheckMode::TrustResume, Writing::Repair);
         let files = Arc::new(FileCache::new());
         let torrent =

@@ -26,7 +26,7 @@ const BACKENDS: [BackendChoice; 3] = [BackendChoice::Auto, BackendChoice::Mapped
 /// A torrent with made-up content and a folder for it.
 struct Torrent {
     root: TempDir,
-    layout: Arc<Layout>,
+    layout: Layout,
     content: Vec<u8>,
     hashes: PieceHashes,
 }
@@ -53,7 +53,7 @@ impl Torrent {
         let hashes = hashes.collect();
         let file = |(path, len, pad): &(&str, u64, bool)| LayoutFile { path: path.into(), len: *len, pad: *pad };
         let layout = Layout::new(geometry, files.iter().map(file).collect()).unwrap();
-        Self { root, layout: Arc::new(layout), content, hashes }
+        Self { root, layout, content, hashes }
     }
 
     fn single(piece_length: u64, len: u64) -> Self {
@@ -121,7 +121,7 @@ impl Torrent {
         Job::Open {
             torrent: key,
             info_hash: InfoHash::new([number; 20]),
-            layout: Arc::clone(&self.layout),
+            layout: self.layout.clone(),
             dir: self.dir().into(),
             hashes: self.hashes.clone(),
             check,

@@ -17,7 +17,7 @@ use super::layout::Place;
 use super::record::Record;
 use super::resume::ResumeDb;
 use super::worker::Shared;
-use crate::types::{Bitfield, InfoHash, PieceHash, PieceHashes, PieceIndex, TorrentKey};
+use crate::types::{Bitfield, InfoHash, Nothing, PieceHash, PieceHashes, PieceIndex, Rare, TorrentKey};
 
 /// From this number of files on, the whole file system is synced at once: one wait instead of one for each file.
 const SYNC_ALL: usize = 64;
@@ -64,6 +64,12 @@ struct Jobs {
 struct Written {
     /// Verified pieces.
     have: Bitfield,
+    since: Rare<Since>,
+}
+
+/// What was written since the open. Mostly nothing.
+#[derive(Clone, Default)]
+struct Since {
     /// Files with verified pieces that were not synced since, each with the number of its last write.
     unsynced: BTreeMap<usize, u64>,
     /// Pieces written so far.
@@ -74,9 +80,17 @@ struct Written {
     bytes_synced: u64,
 }
 
+impl Nothing for Since {
+    const NOTHING: &'static Self = &Self { unsynced: BTreeMap::new(), writes: 0, bytes: 0, bytes_synced: 0 };
+
+    fn is_nothing(&self) -> bool {
+        self.unsynced.is_empty() && self.writes == 0
+    }
+}
+
 impl Written {
     fn new(have: Bitfield, unsynced: BTreeMap<usize, u64>) -> Self {
-        Self { have, unsynced, writes: 0, bytes: 0, bytes_synced: 0 }
+        Self { have, since: Rare::new(Since { unsynced, ..Since::default() }) }
     }
 }
 
@@ -210,13 +224,14 @@ impl Torrent {
     pub(super) fn wrote(&self, piece: PieceIndex) -> Result<(), StorageError> {
         let len = u64::from(self.place.layout.geometry().piece_len(piece));
         let mut written = lock(&self.written);
-        written.writes += 1;
-        written.bytes += len;
         written.have.insert(piece);
-        let number = written.writes;
+        let since = &mut *written.since;
+        since.writes += 1;
+        since.bytes += len;
+        let number = since.writes;
         let spans = self.place.layout.spans(piece).filter(|span| !span.pad);
-        written.unsynced.extend(spans.map(|span| (span.file, number)));
-        let unsynced = written.have.is_full().then(|| written.unsynced.clone());
+        since.unsynced.extend(spans.map(|span| (span.file, number)));
+        let unsynced = written.have.is_full().then(|| written.since.unsynced.clone());
         drop(written);
         if let Some(home) = self.home.get() {
             home.backlog.wrote(len);
@@ -231,15 +246,17 @@ impl Torrent {
 
     /// Nobody will sync what was written.
     pub(super) fn forget_unsynced(&self) {
-        let bytes = lock(&self.written).bytes;
+        let bytes = lock(&self.written).since.bytes;
         self.bytes_synced(bytes, None);
     }
 
     /// The first so many bytes that were written do not wait to be synced any more.
     fn bytes_synced(&self, bytes: u64, since: Option<Instant>) {
         let mut written = lock(&self.written);
-        let fewer = bytes.saturating_sub(written.bytes_synced);
-        written.bytes_synced += fewer;
+        let fewer = bytes.saturating_sub(written.since.bytes_synced);
+        if fewer > 0 {
+            written.since.bytes_synced += fewer;
+        }
         drop(written);
         if let Some(home) = self.home.get() {
             home.backlog.synced(fewer, since.map(|since| since.elapsed()));
@@ -296,12 +313,19 @@ impl Torrent {
     #[expect(clippy::disallowed_methods, reason = "how long a disk takes is real time")]
     fn sync_written(&self, stamps: bool) -> Result<(Bitfield, u64), StorageError> {
         // A copy: a second commit meanwhile must not believe that these are synced already.
-        let Written { have, unsynced, writes, bytes, .. } = lock(&self.written).clone();
+        let Written { have, since } = lock(&self.written).clone();
+        let Since { unsynced, writes, bytes, .. } = &*since;
+        let (writes, bytes) = (*writes, *bytes);
         let start = Instant::now();
-        let synced = self.check_cut(&unsynced).and_then(|()| self.sync(unsynced.keys().copied().collect(), stamps));
+        let synced = self.check_cut(unsynced).and_then(|()| self.sync(unsynced.keys().copied().collect(), stamps));
         self.bytes_synced(bytes, synced.is_ok().then_some(start));
         synced?;
-        lock(&self.written).unsynced.retain(|file, write| unsynced.get(file) != Some(write));
+        let mut written = lock(&self.written);
+        if let Some(now) = written.since.get_mut() {
+            now.unsynced.retain(|file, write| unsynced.get(file) != Some(write));
+        }
+        written.since.settle();
+        drop(written);
         Ok((have, writes))
     }
 

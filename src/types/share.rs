@@ -5,6 +5,7 @@
 //! [`display_name`] and stays under the limits below; what may be connected to is decided in `share::trust`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::{InfoHash, is_unprintable};
 
@@ -27,7 +28,7 @@ pub struct Share {
     /// The torrent.
     pub info_hash: InfoHash,
     /// Text to show; never a path.
-    pub name: String,
+    pub name: Arc<str>,
     /// Bytes of all files; unproven until the metadata is known.
     pub size: u64,
     /// Number of files; 0 when the announcement does not say.

@@ -19,7 +19,7 @@ impl Bt {
     pub(super) fn open(&mut self, net: &mut Net<Peer>, key: TorrentKey, check: CheckMode) {
         let Some(layout) = self.torrents.get(&key).map(|torrent| layout_of(torrent)) else { return };
         let layout = match layout {
-            Ok(layout) => Arc::new(layout),
+            Ok(layout) => layout,
             Err(reason) => return self.fail(net, key, reason),
         };
         let Some(torrent) = self.torrents.get_mut(&key) else { return };

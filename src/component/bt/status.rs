@@ -138,7 +138,7 @@ impl Torrent {
         // Nothing to give yet: contacts would connect in vain.
         (info.geometry.piece_count() == 0 || self.bytes_have() > 0).then(|| Share {
             info_hash: self.info_hash,
-            name: info.name.to_string(),
+            name: Arc::clone(&info.name),
             size: files.clone().map(|file| file.len).sum(),
             files: u32::try_from(files.count()).unwrap_or(u32::MAX),
             complete: self.is_complete(),

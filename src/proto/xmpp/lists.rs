@@ -179,8 +179,13 @@ mod tests {
     use crate::types::InfoHash;
 
     fn list(resource: &str, count: u8, limit: usize) -> Vec<(String, Element)> {
-        let share =
-            |n| Share { info_hash: InfoHash::new([n; 20]), name: n.to_string(), size: 1, files: 1, complete: true };
+        let share = |n| Share {
+            info_hash: InfoHash::new([n; 20]),
+            name: n.to_string().into(),
+            size: 1,
+            files: 1,
+            complete: true,
+        };
         let shares: Vec<Share> = (0..count).map(share).collect();
         build_list(resource, &shares, limit).0
     }

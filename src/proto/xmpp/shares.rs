@@ -245,7 +245,7 @@ fn build_share(share: &Share) -> Element {
 fn parse_share(item: &Element) -> Option<Share> {
     Some(Share {
         info_hash: item.attr("hash")?.parse().ok()?,
-        name: display_name(item.attr("name").unwrap_or_default(), MAX_NAME_LEN),
+        name: display_name(item.attr("name").unwrap_or_default(), MAX_NAME_LEN).into(),
         size: item.attr("size").and_then(|size| size.parse().ok()).unwrap_or(0),
         files: item.attr("files").and_then(|files| files.parse().ok()).unwrap_or(0),
         complete: item.attr("have") != Some("part"),
@@ -333,7 +333,7 @@ mod tests {
             let back: Vec<Share> = parts.into_iter().flat_map(|part| part.shares).collect();
             let shown = |share: &Share| {
                 let name = super::super::xml::clean(cut(&share.name, MAX_NAME_LEN)).into_owned();
-                Share { name: display_name(&name, MAX_NAME_LEN), ..share.clone() }
+                Share { name: display_name(&name, MAX_NAME_LEN).into(), ..share.clone() }
             };
             let expected: Vec<Share> = shares.iter().take(shares.len() - left_out).map(shown).collect();
             proptest::prop_assert_eq!(back, expected);
@@ -390,7 +390,7 @@ mod tests {
         let part =
             read("new='1'", &format!("<new/><share hash='{hash}' new='2'><sub/></share><share hash='?'/>")).unwrap();
         assert_eq!((part.part, part.parts, part.shares.len(), part.truncated), (1, 1, 1, false));
-        assert_eq!((part.shares[0].size, part.shares[0].name.as_str()), (0, ""));
+        assert_eq!((part.shares[0].size, &*part.shares[0].name), (0, ""));
         for wrong in ["part='0'", "part='2'", "part='2' parts='1'", "part='x'", "parts='65'", "parts='70000'"] {
             assert_eq!(read(wrong, ""), None, "{wrong}");
         }

@@ -136,7 +136,7 @@ fn parse_share(item: &Element) -> Option<Share> {
     let name = item.attr("name").unwrap_or_default();
     // A size nobody can have is as good as none.
     let size = item.attr("size").and_then(|size| size.parse().ok()).unwrap_or(0);
-    Some(Share { info_hash, name: cut(name, MAX_WIRE_NAME).to_owned(), size, files: 0, complete: true })
+    Some(Share { info_hash, name: cut(name, MAX_WIRE_NAME).into(), size, files: 0, complete: true })
 }
 
 fn parse_address(item: &Element) -> Option<SocketAddr> {
@@ -162,7 +162,7 @@ fn build_resource(entry: &ResourceEntry) -> Element {
 fn build_share(share: &Share) -> Element {
     element("share_item", NODE)
         .with("hash", share.info_hash.to_string())
-        .with("name", &share.name)
+        .with("name", &*share.name)
         .with("size", share.size.to_string())
 }
 

@@ -227,7 +227,7 @@ impl Resource {
 
 fn bounded_shares(shares: Vec<Share>, room: usize) -> ShareTable {
     let fit = |share: Share| {
-        let name = display_name(&share.name, MAX_NAME_LEN);
+        let name = display_name(&share.name, MAX_NAME_LEN).into();
         (share.info_hash, Share { name, ..share })
     };
     gather(shares.into_iter().take(room).map(fit))

@@ -430,5 +430,5 @@ pub(crate) fn test_mapped_window(len: u32) -> ReadWindow {
 fn test_place() -> Arc<Place> {
     let geometry = crate::types::Geometry::new(0, 1).unwrap();
     let layout = crate::storage::Layout::new(geometry, Vec::new()).unwrap();
-    Arc::new(Place { dir: PathBuf::new().into(), layout: Arc::new(layout) })
+    Arc::new(Place { dir: PathBuf::new().into(), layout })
 }

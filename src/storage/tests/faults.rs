@@ -227,7 +227,7 @@ fn a_disk_that_fills_up_behind_the_open_is_an_error_before_its_last_byte_is_take
         return on_a_small_disk("a_disk_that_fills_up_behind_the_open_is_an_error_before_its_last_byte_is_taken");
     };
     let torrent = Torrent::in_root(tempfile::tempdir_in(&disk).unwrap(), 256 * 1024, &[("a", 3 << 20, false)]);
-    let place = Place { dir: torrent.dir().into(), layout: Arc::clone(&torrent.layout) };
+    let place = Place { dir: torrent.dir().into(), layout: torrent.layout.clone() };
     let mode = (CheckMode::TrustResume, Writing::Repair);
     let (hashes, files) = (torrent.hashes.clone(), Arc::new(FileCache::new()));
     files::make(&place, &[None], Space::Later, &|| false).unwrap();

@@ -178,7 +178,7 @@ fn a_close_breaks_off_a_check() {
 #[test]
 fn the_making_of_very_many_files_can_be_broken_off() {
     let torrent = Torrent::new(64 * 1024, &[("t/a", 100, false), ("t/b", 100, false)]);
-    let place = Place { dir: torrent.dir().into(), layout: Arc::clone(&torrent.layout) };
+    let place = Place { dir: torrent.dir().into(), layout: torrent.layout.clone() };
     let asked = Cell::new(0);
     let cancelled = || asked.replace(asked.get() + 1) > 0;
     let answer = files::make(&place, &[None, None], Space::Later, &cancelled);

@@ -21,7 +21,7 @@ fn shares(range: std::ops::Range<u32>) -> Vec<Share> {
     let share = |n: u32| {
         let mut hash = [1; InfoHash::LEN];
         hash[..4].copy_from_slice(&n.to_be_bytes());
-        Share { info_hash: InfoHash::new(hash), name: format!("share {n}"), size: 5, files: 1, complete: true }
+        Share { info_hash: InfoHash::new(hash), name: format!("share {n}").into(), size: 5, files: 1, complete: true }
     };
     range.map(share).collect()
 }
