@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Component, Path};
+use std::sync::OnceLock;
 
 use crate::types::MIN_MEMORY_LIMIT;
 
@@ -25,8 +26,7 @@ const MAX_FILE_WINDOWS: u64 = if cfg!(target_pointer_width = "64") { 1 << 30 } e
 /// Memory for all buffers together if nobody says otherwise: a quarter of the machine's, at most 256 MiB.
 #[must_use]
 pub fn default_memory_limit() -> u64 {
-    let machine = machine_memory(Path::new("/")).unwrap_or(u64::MAX);
-    (machine / DEFAULT_SHARE).clamp(MIN_MEMORY_LIMIT, MAX_DEFAULT_LIMIT)
+    (this_machine() / DEFAULT_SHARE).clamp(MIN_MEMORY_LIMIT, MAX_DEFAULT_LIMIT)
 }
 
 /// Memory for pieces if nobody says otherwise, given the limit for all buffers.
@@ -39,8 +39,7 @@ pub fn default_piece_buffer(memory_limit: u64) -> u64 {
 /// eighth of the machine's memory, at most 1 GiB and four times that limit.
 #[must_use]
 pub fn default_file_windows(memory_limit: u64) -> u64 {
-    let machine = machine_memory(Path::new("/")).unwrap_or(u64::MAX);
-    file_windows(machine, memory_limit)
+    file_windows(this_machine(), memory_limit)
 }
 
 fn file_windows(machine: u64, memory_limit: u64) -> u64 {
@@ -54,6 +53,12 @@ fn file_windows(machine: u64, memory_limit: u64) -> u64 {
 pub fn process_memory() -> Option<(u64, u64)> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     Some((kib_field(&status, "VmRSS:")?, kib_field(&status, "RssAnon:")?))
+}
+
+/// Bytes of memory of this machine, as far as it is known. It is looked up once, since a start asks several times.
+fn this_machine() -> u64 {
+    static KNOWN: OnceLock<u64> = OnceLock::new();
+    *KNOWN.get_or_init(|| machine_memory(Path::new("/")).unwrap_or(u64::MAX))
 }
 
 /// Bytes of memory; `None` if the kernel says nothing. `root` is `/` but in tests.
