@@ -213,8 +213,11 @@ fn plan(torrent: &Torrent, record: Option<&Record>, states: &[Option<FileState>]
     let layout = &torrent.place.layout;
     let geometry = layout.geometry();
     let stamps = record.and_then(|record| record.clean.as_ref());
-    let is_long =
-        |file: usize, end: u64| states.get(file).copied().flatten().is_some_and(|state| state.stamp.size >= end);
+    let size = |file: usize| states.get(file).copied().flatten().map(|state| state.stamp.size);
+    // A download gives every file its length before it writes. One that is shorter was cut, and what was written since has
+    // made it longer again, with a hole where pieces were.
+    let is_whole = |file: usize| layout.files().get(file).is_some_and(|whole| size(file) >= Some(whole.len));
+    let vouches = record.is_some_and(|record| record.clean.is_none() && !record.doubted);
     let untouched = |file: usize| {
         let now = states.get(file).copied().flatten().map(|state| state.stamp);
         stamps.is_some_and(|stamps| stamps.get(file) == Some(&now))
@@ -225,11 +228,12 @@ fn plan(torrent: &Torrent, record: Option<&Record>, states: &[Option<FileState>]
     let trusted = torrent.check == CheckMode::Trusted;
     for piece in geometry.pieces() {
         let on_disk = || layout.spans(piece).filter(|span| !span.pad);
-        let complete = on_disk().all(|span| is_long(span.file, span.offset + u64::from(span.len)));
+        let complete = on_disk().all(|span| size(span.file) >= Some(span.offset + u64::from(span.len)));
         let known = stamps.is_some() && on_disk().all(|span| untouched(span.file));
         let had = record.is_some_and(|record| record.have.contains(piece));
-        // While files are being written their times change: then only what was committed counts, and that it is there.
-        let believe = complete && (trusted || had && (known || stamps.is_none()));
+        // While files are being written their times change: then what was committed counts, if all of the file is there.
+        let committed = vouches && on_disk().all(|span| is_whole(span.file));
+        let believe = complete && (trusted || had && (known || committed));
         if believe {
             believed.insert(piece);
         }
@@ -398,7 +402,11 @@ impl Check {
         if let (Some(resume), true) = (resume, new && (to_make || !have.is_full())) {
             // Before the first byte, so that the files are known again if we are killed; and before a missing file is
             // made anew, for a piece of it would look like one we had.
-            resume.save(&torrent.info_hash, &self.state_dir, &Record { have: self.kept.clone(), clean: None })?;
+            resume.save(
+                &torrent.info_hash,
+                &self.state_dir,
+                &Record { have: self.kept.clone(), clean: None, doubted: false },
+            )?;
         }
         if to_make { files::make(&torrent.place, &self.states, space, cancelled) } else { Ok(()) }
     }

@@ -53,6 +53,12 @@ pub enum StorageError {
         /// The file.
         path: PathBuf,
     },
+    /// Bytes that were written may never have reached the disk, or were lost since; an earlier answer said how.
+    #[error("what was written in {} may be lost; resume the torrent to have it checked", dir.display())]
+    NotSafe {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A symbolic link, a folder or a device stands where a torrent has a file, or a file where it has a folder.
     #[error("{} is {found}, and the torrent has something else there; move it away or choose another folder", path.display())]
     NotPlain {

@@ -28,6 +28,10 @@ impl ResumeDb {
         match *self {}
     }
 
+    pub(super) fn mark_doubted(&self, _: &InfoHash, _: &Path) -> Result<(), StorageError> {
+        match *self {}
+    }
+
     pub(super) fn remove(&self, _: &InfoHash, _: &Path) -> Result<(), StorageError> {
         match *self {}
     }

@@ -10,4 +10,6 @@ pub(super) struct Record {
     pub(super) have: Bitfield,
     /// After a clean stop: every file as it was then, `None` for one that was not there.
     pub(super) clean: Option<Vec<Option<FileStamp>>>,
+    /// Some of the pieces may be gone after all: each has to be looked at.
+    pub(super) doubted: bool,
 }

@@ -2,7 +2,8 @@
 //!
 //! One row per torrent and folder. `have` only ever names pieces whose files were synced before. `clean` says that
 //! nothing was written since, and then `files` has each file's length and time of change, by which the next open sees
-//! that nobody else wrote either. A row that is not clean says that a download is writing there: see `ownership`.
+//! that nobody else wrote either. A row that is not clean says that a download is writing there: see `ownership`. It may be
+//! doubted: bytes were lost, so its pieces count for nothing until they are hashed.
 //!
 //! A power cut may lose the last rows (see `database`). An older row names fewer pieces, so it costs hashing, never
 //! truth. Any disk thread may call; the connection's lock is held for one statement.
@@ -28,7 +29,8 @@ const SCHEMA: &str = "
         dir       BLOB NOT NULL, -- absolute path, raw bytes
         have      BLOB NOT NULL, -- bitfield in wire order
         clean     INTEGER NOT NULL,
-        files     BLOB NOT NULL, -- per file: length u64, time of change i64 (ns), little endian; empty if not clean
+        files     BLOB NOT NULL, -- per file: length u64, time of change i64 (ns), little endian; if not clean, empty, or
+                                 -- one byte if doubted
         PRIMARY KEY (info_hash, dir)
     ) WITHOUT ROWID;
     PRAGMA user_version = 1;";
@@ -37,6 +39,9 @@ const RESUME: Kind = Kind { what: "the resume data", schema: SCHEMA, version: SC
 
 /// Bytes of one file's stamp in the `files` column.
 const STAMP_LEN: usize = 16;
+
+/// What stands in the `files` column of a row that is doubted.
+const DOUBTED: &[u8] = &[0];
 
 /// Length that stands for a file that is not there.
 const NO_FILE: u64 = u64::MAX;
@@ -72,13 +77,15 @@ impl ResumeDb {
         });
         let Some((have, clean, stamps)) = row.optional().map_err(failed)? else { return Ok(None) };
         let Ok(have) = Bitfield::from_bytes(&have, pieces) else { return Ok(None) };
+        let doubted = !clean && !stamps.is_empty();
         let clean = (clean && stamps.len() == files.saturating_mul(STAMP_LEN)).then(|| decode_stamps(&stamps));
-        Ok(Some(Record { have, clean }))
+        Ok(Some(Record { have, clean, doubted }))
     }
 
     /// Remembers this in place of what was.
     pub(super) fn save(&self, info_hash: &InfoHash, dir: &Path, record: &Record) -> Result<(), StorageError> {
-        let stamps = record.clean.as_deref().map(encode_stamps).unwrap_or_default();
+        let unclean = if record.doubted { DOUBTED } else { &[] };
+        let stamps = record.clean.as_deref().map_or_else(|| unclean.to_vec(), encode_stamps);
         self.execute(
             "INSERT OR REPLACE INTO resume (info_hash, dir, have, clean, files) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![
@@ -96,6 +103,14 @@ impl ResumeDb {
         self.execute(
             "UPDATE resume SET clean = 0, files = x'' WHERE info_hash = ?1 AND dir = ?2 AND clean <> 0",
             params![info_hash.as_bytes(), dir.as_os_str().as_bytes()],
+        )
+    }
+
+    /// Remembers that the files are being written, and that none of their pieces is certain any more.
+    pub(super) fn mark_doubted(&self, info_hash: &InfoHash, dir: &Path) -> Result<(), StorageError> {
+        self.execute(
+            "UPDATE resume SET clean = 0, files = ?3 WHERE info_hash = ?1 AND dir = ?2",
+            params![info_hash.as_bytes(), dir.as_os_str().as_bytes(), DOUBTED],
         )
     }
 
@@ -147,7 +162,7 @@ mod tests {
         let mut have = Bitfield::empty(12);
         have.insert(Geometry::new(12, 1).unwrap().piece(9).unwrap());
         let stamps = vec![Some(FileStamp { size: 1 << 40, mtime_ns: -5 }), None];
-        Record { have, clean: clean.then_some(stamps) }
+        Record { have, clean: clean.then_some(stamps), doubted: false }
     }
 
     #[test]
@@ -164,6 +179,13 @@ mod tests {
         assert_eq!(db.load(&HASH, Path::new("/a"), 99, 2).unwrap(), None, "another number of pieces");
         db.mark_unclean(&HASH, Path::new("/a")).unwrap();
         assert_eq!(db.load(&HASH, Path::new("/a"), 12, 2).unwrap(), Some(record(false)));
+        db.mark_doubted(&HASH, Path::new("/a")).unwrap();
+        let doubted = Record { doubted: true, ..record(false) };
+        assert_eq!(db.load(&HASH, Path::new("/a"), 12, 2).unwrap().as_ref(), Some(&doubted));
+        db.mark_unclean(&HASH, Path::new("/a")).unwrap();
+        assert_eq!(db.load(&HASH, Path::new("/a"), 12, 2).unwrap().as_ref(), Some(&doubted), "still");
+        db.save(&HASH, Path::new("/c"), &doubted).unwrap();
+        assert_eq!(db.load(&HASH, Path::new("/c"), 12, 2).unwrap(), Some(doubted));
         db.remove(&HASH, Path::new("/a")).unwrap();
         assert_eq!(db.load(&HASH, Path::new("/a"), 12, 2).unwrap(), None);
     }

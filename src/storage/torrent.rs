@@ -22,6 +22,9 @@ use crate::types::{Bitfield, InfoHash, Nothing, PieceHash, PieceHashes, PieceInd
 /// From this number of files on, the whole file system is synced at once: one wait instead of one for each file.
 const SYNC_ALL: usize = 64;
 
+/// The same for a sync ahead of time, which happens the more often the slower the disk is.
+const SYNC_ALL_EARLY: usize = 4;
+
 /// One torrent that is, or is being, opened.
 pub(super) struct Torrent {
     pub(super) key: TorrentKey,
@@ -100,6 +103,21 @@ struct Row {
     clean: bool,
     /// It names the first so many pieces that were written.
     writes: u64,
+    /// Bytes that were written may be gone: until the torrent is opened anew nothing is committed.
+    doubted: bool,
+    /// It says so.
+    says_doubted: bool,
+}
+
+/// Why files are synced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Syncing {
+    /// So that the next commit has little to wait for.
+    Early,
+    /// To commit what is in them.
+    Bytes,
+    /// To commit their times of change as well.
+    Times,
 }
 
 impl Torrent {
@@ -240,8 +258,36 @@ impl Torrent {
     }
 
     /// Syncs what was written, so that the next commit has little to wait for.
-    pub(super) fn sync_early(&self) -> Result<(), StorageError> {
-        self.sync_written(false).map(drop)
+    pub(super) fn sync_early(&self, resume: Option<&ResumeDb>) -> Result<(), StorageError> {
+        self.sync_written(resume, Syncing::Early).map(drop)
+    }
+
+    /// Bytes that were there are gone. If that may concern what was written since the open, the resume data does not
+    /// vouch for anything any more; it has the files' times otherwise, which tell.
+    pub(super) fn lost(&self, resume: Option<&ResumeDb>) {
+        if !lock(&self.row).clean {
+            self.doubt(resume);
+        }
+    }
+
+    /// Commits nothing any more, and says so in the resume data, so that it holds after the end of this process, too.
+    fn doubt(&self, resume: Option<&ResumeDb>) {
+        self.forget_unsynced();
+        let mut row = lock(&self.row);
+        row.doubted = true;
+        if let Some(resume) = resume.filter(|_| !row.says_doubted) {
+            let said = self.row_dir().and_then(|dir| resume.mark_doubted(&self.info_hash, dir));
+            row.says_doubted = said.is_ok();
+            if let Err(error) = said {
+                log::warn!("tried again at the next commit: {error}");
+            }
+        }
+    }
+
+    /// The row, to be written anew.
+    fn sound_row(&self) -> Result<MutexGuard<'_, Row>, StorageError> {
+        let row = lock(&self.row);
+        if row.doubted { Err(StorageError::NotSafe { dir: self.place.dir.to_path_buf() }) } else { Ok(row) }
     }
 
     /// Nobody will sync what was written.
@@ -279,47 +325,56 @@ impl Torrent {
     /// Syncs what was written, then remembers it. `clean`: nothing is written after this, so that the next open need
     /// not look at the files' bytes. That is so when it is complete, too.
     pub(super) fn commit(&self, resume: Option<&ResumeDb>, clean: bool) -> Result<(), StorageError> {
-        if lock(&self.row).clean {
+        if self.sound_row().is_ok_and(|row| row.clean) {
             // Nothing was written since the open, which said all there is to say. Above all not how the files look
             // now: somebody else may have changed them since.
             return Ok(());
         }
         let clean = clean || self.is_complete();
-        let (have, writes) = self.sync_written(clean)?;
+        let (have, writes) = self.sync_written(resume, if clean { Syncing::Times } else { Syncing::Bytes })?;
         let Some(resume) = resume else { return Ok(()) };
         let stamps = clean.then(|| self.stamps());
-        let mut row = lock(&self.row);
+        let mut row = self.sound_row()?;
         // One that comes late does not replace a newer one.
         if clean || row.writes < writes {
-            resume.save(&self.info_hash, self.row_dir()?, &Record { have, clean: stamps })?;
-            *row = Row { clean, writes };
+            resume.save(&self.info_hash, self.row_dir()?, &Record { have, clean: stamps, doubted: false })?;
+            (row.clean, row.writes) = (clean, writes);
         }
         Ok(())
     }
 
     /// Remembers what the open found; `stamps` are the files as they were when it began.
     pub(super) fn remember(&self, resume: &ResumeDb, stamps: Vec<Option<FileStamp>>) -> Result<(), StorageError> {
-        let (have, writes) = self.sync_written(false)?;
-        let mut row = lock(&self.row);
+        let (have, writes) = self.sync_written(Some(resume), Syncing::Bytes)?;
+        let mut row = self.sound_row()?;
         if row.writes <= writes {
             let clean = row.clean.then_some(stamps);
-            resume.save(&self.info_hash, self.row_dir()?, &Record { have, clean })?;
+            resume.save(&self.info_hash, self.row_dir()?, &Record { have, clean, doubted: false })?;
             row.writes = writes;
         }
         Ok(())
     }
 
     /// Syncs what was written. Answers with the pieces that are safe now, and the number of writes they took.
+    ///
+    /// The system says only once that something could not be written: the next sync of the same file succeeds. So after an
+    /// error there is nothing but errors.
     #[expect(clippy::disallowed_methods, reason = "how long a disk takes is real time")]
-    fn sync_written(&self, stamps: bool) -> Result<(Bitfield, u64), StorageError> {
+    fn sync_written(&self, resume: Option<&ResumeDb>, why: Syncing) -> Result<(Bitfield, u64), StorageError> {
         // A copy: a second commit meanwhile must not believe that these are synced already.
         let Written { have, since } = lock(&self.written).clone();
         let Since { unsynced, writes, bytes, .. } = &*since;
         let (writes, bytes) = (*writes, *bytes);
         let start = Instant::now();
-        let synced = self.check_cut(unsynced).and_then(|()| self.sync(unsynced.keys().copied().collect(), stamps));
+        let synced = self.check_cut(unsynced).and_then(|()| self.sound_row().map(drop));
+        let synced = synced.and_then(|()| self.sync(unsynced.keys().copied().collect(), why));
         self.bytes_synced(bytes, synced.is_ok().then_some(start));
-        synced?;
+        if synced.is_err() && writes > 0 {
+            self.doubt(resume);
+        }
+        if !synced? {
+            return Ok((have, writes));
+        }
         let mut written = lock(&self.written);
         if let Some(now) = written.since.get_mut() {
             now.unsynced.retain(|file, write| unsynced.get(file) != Some(write));
@@ -341,10 +396,12 @@ impl Torrent {
         let _ = self.opened.set(opened);
     }
 
-    /// Waits until these files' bytes are on the disk; with `stamps`, their times of change as well.
-    fn sync(&self, mut files: Vec<usize>, stamps: bool) -> Result<(), StorageError> {
+    /// Waits until these files' bytes are on the disk. True if it is certain that they are: whether a file of many could
+    /// not be written, a sync ahead of time leaves to the commit to ask.
+    fn sync(&self, mut files: Vec<usize>, why: Syncing) -> Result<bool, StorageError> {
         let dir = &self.place.dir;
-        if files.len() > SYNC_ALL {
+        let all = files.len() > if why == Syncing::Early { SYNC_ALL_EARLY } else { SYNC_ALL };
+        if all {
             let failed = |error| StorageError::io(dir, "sync", error);
             let folder = File::open(dir).map_err(failed)?;
             rustix::fs::syncfs(&folder).map_err(|errno| failed(errno.into()))?;
@@ -354,10 +411,10 @@ impl Torrent {
         }
         for index in files {
             let file = self.open_file(index, false)?;
-            let answer = if stamps { file.sync_all() } else { file.sync_data() };
+            let answer = if why == Syncing::Times { file.sync_all() } else { file.sync_data() };
             answer.map_err(|error| StorageError::io(&self.place.path(index), "sync", error))?;
         }
-        Ok(())
+        Ok(!(all && why == Syncing::Early))
     }
 
     /// Every file as it is now.

@@ -112,15 +112,16 @@ impl Shared {
                 }
             }
             Work::OpenWindow(piece) => {
-                let result = self.open_window(torrent, piece);
+                let result = self.noting_loss(torrent, self.open_window(torrent, piece));
                 self.answer(Done::WindowOpened { torrent: key, piece, result });
             }
             Work::Populate(piece) => {
                 let result = torrent.opened().and_then(|opened| opened.populate(torrent, piece));
+                let result = self.noting_loss(torrent, result);
                 self.answer(Done::Populated { torrent: key, piece, result });
             }
             Work::Probe(windows) => {
-                let result = windows.iter().try_for_each(ReadWindow::probe);
+                let result = self.noting_loss(torrent, windows.iter().try_for_each(ReadWindow::probe));
                 self.answer(Done::Probed { torrent: key, result });
             }
             Work::Commit => {
@@ -146,10 +147,18 @@ impl Shared {
     }
 
     fn sync_early(&self, torrent: &Torrent) {
-        let result = torrent.sync_early();
+        let result = torrent.sync_early(self.common.resume.as_ref());
         if result.is_err() {
             self.answer(Done::Committed { torrent: torrent.key, result });
         }
+    }
+
+    /// Passes on what became of something, and notes if that shows that bytes are gone.
+    fn noting_loss<T>(&self, torrent: &Torrent, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        if result.as_ref().is_err_and(StorageError::is_loss) {
+            torrent.lost(self.common.resume.as_ref());
+        }
+        result
     }
 
     fn open_window(&self, torrent: &Torrent, piece: PieceIndex) -> Result<WriteWindow, StorageError> {
@@ -193,7 +202,7 @@ impl Shared {
     fn end_verify(&self, verify: Verify, hash: Result<PieceHash, StorageError>) -> (Arc<Torrent>, Done) {
         let Verify { torrent, piece, window, digests } = verify;
         let digests = if digests { block_digests(&window).unwrap_or_default() } else { Vec::new() };
-        let result = hash.and_then(|hash| self.keep(&torrent, piece, window, hash));
+        let result = self.noting_loss(&torrent, hash.and_then(|hash| self.keep(&torrent, piece, window, hash)));
         let done = Done::Verified { torrent: torrent.key, piece, result, digests };
         (torrent, done)
     }

@@ -95,6 +95,10 @@ fn a_file_cut_short_between_two_pieces_is_found_before_they_count() {
         // By the piece that would make it as long as it was.
         assert!(short(&received(&running, 2).unwrap_err()));
         running.close(Ending::Broken).unwrap();
+        let running = torrent.start(backend);
+        let found = running.download(&torrent);
+        assert!(!found.contains(torrent.piece(0)) && found.contains(torrent.piece(1)), "{backend:?}: {found:?}");
+        running.crash();
 
         // By the last one, wherever it lies.
         let torrent = Torrent::single(256 * 1024, 3 * 256 * 1024);
@@ -106,6 +110,94 @@ fn a_file_cut_short_between_two_pieces_is_found_before_they_count() {
         assert!(short(&received(&running, 1).unwrap_err()));
         assert!(running.close(Ending::Clean).is_err());
     }
+}
+
+/// Receives a piece and looks at no page of its file.
+fn receive_only(running: &Running, torrent: &Torrent, index: u32) -> Result<(), StorageError> {
+    let piece = torrent.piece(index);
+    let mut window = running.open_window(piece)?;
+    window.write_at(0, torrent.bytes(piece))?;
+    running.verify(piece, window, false).0.map(drop)
+}
+
+fn try_commit(running: &Running) -> Result<(), StorageError> {
+    running.disk.submit(Job::Commit { torrent: KEY });
+    match running.next() {
+        Done::Committed { result, .. } => result,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn committed_pieces_of_a_file_cut_short_do_not_count_after_the_process_was_killed() {
+    for backend in [BackendChoice::Auto, BackendChoice::Positional] {
+        let torrent = Torrent::new(256 * 1024, &[("t/a", 3 * 256 * 1024, false), ("t/b", 256 * 1024, false)]);
+        let running = torrent.start(backend);
+        running.download(&torrent);
+        receive_only(&running, &torrent, 0).unwrap();
+        receive_only(&running, &torrent, 3).unwrap();
+        running.commit();
+        File::options().write(true).open(torrent.path(0)).unwrap().set_len(1000).unwrap();
+        // Makes the file longer again, with a hole where the first piece was.
+        receive_only(&running, &torrent, 1).unwrap();
+        running.crash();
+
+        let running = torrent.start(backend);
+        let (found, hashed) = running.open(&torrent, CheckMode::TrustResume, true);
+        let found = found.unwrap();
+        let has = |index| found.contains(torrent.piece(index));
+        assert!(!has(0) && has(1) && has(3), "{backend:?}: {found:?}");
+        assert!(hashed <= 2, "the other file is believed: {hashed}");
+        running.crash();
+    }
+}
+
+#[test]
+fn what_a_cut_file_had_is_not_believed_later_even_if_it_is_long_again() {
+    let torrent = Torrent::single(256 * 1024, 3 * 256 * 1024);
+    let running = torrent.start(BackendChoice::Positional);
+    running.download(&torrent);
+    receive_only(&running, &torrent, 1).unwrap();
+    running.commit();
+    let file = File::options().write(true).open(torrent.path(0)).unwrap();
+    file.set_len(1000).unwrap();
+    assert!(matches!(running.populate(torrent.piece(1)), Err(StorageError::TooShort { .. })));
+    file.set_len(3 * 256 * 1024).unwrap();
+    assert!(running.close(Ending::Clean).is_err(), "it is not remembered as if nothing had been");
+
+    let running = torrent.start(BackendChoice::Positional);
+    assert_eq!(running.download(&torrent).count_ones(), 0);
+    receive_only(&running, &torrent, 1).unwrap();
+    running.commit();
+    running.crash();
+    let running = torrent.start(BackendChoice::Positional);
+    let (found, hashed) = running.open(&torrent, CheckMode::TrustResume, true);
+    assert_eq!((found.unwrap().count_ones(), hashed), (1, 0), "the doubt is over");
+    running.crash();
+}
+
+#[test]
+fn after_a_sync_that_failed_nothing_is_committed_until_everything_was_hashed() {
+    let torrent = Torrent::new(16_384, &[("a", 2 * 16_384, false), ("b", 16_384, false)]);
+    let running = torrent.start(BackendChoice::Positional);
+    running.download(&torrent);
+    receive_only(&running, &torrent, 2).unwrap();
+    running.commit();
+    receive_only(&running, &torrent, 0).unwrap();
+    // The file cannot be opened to be synced; the next time it can, as a system reports an error once.
+    let aside = torrent.root.path().join("aside");
+    fs::rename(torrent.path(0), &aside).unwrap();
+    assert!(try_commit(&running).is_err());
+    fs::rename(&aside, torrent.path(0)).unwrap();
+    let again = try_commit(&running);
+    assert!(matches!(again, Err(StorageError::NotSafe { .. })), "{again:?}");
+    assert!(running.close(Ending::Clean).is_err());
+
+    let running = torrent.start(BackendChoice::Positional);
+    let (found, hashed) = running.open(&torrent, CheckMode::TrustResume, true);
+    assert_eq!((found.unwrap().count_ones(), hashed), (2, 2), "also what was committed before");
+    running.commit();
+    running.close(Ending::Clean).unwrap();
 }
 
 #[test]
