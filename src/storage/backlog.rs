@@ -3,10 +3,14 @@
 //! The system takes what is written as fast as it comes, as long as it has memory: on a slow disk that may be minutes'
 //! worth, and nobody can break off a sync, not even by ending the process. So a device is synced whenever so much has come
 //! together that it takes about half a second; how much that is, the syncs before it have told. A fast disk is hardly ever
-//! synced for that reason, a slow one no sooner than it would have to write anyway.
+//! synced for that reason, a slow one no sooner than it would have to write anyway. One torrent is synced at a time, the one
+//! with most to write; and until that is done nothing more is written to a disk that does not keep up.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+
+use super::torrent::Torrent;
 
 /// How long a sync should take.
 const TARGET: Duration = Duration::from_millis(500);
@@ -31,16 +35,9 @@ struct State {
     asked: bool,
 }
 
-/// When to sync.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Urge {
-    /// When it is time to commit.
-    Later,
-    /// As soon as there is a thread for it.
-    Soon,
-    /// Before anything more is written.
-    Now,
-}
+/// The torrents that have written to a device.
+#[derive(Default)]
+pub(super) struct Writers(Mutex<Vec<Weak<Torrent>>>);
 
 impl Default for Backlog {
     fn default() -> Self {
@@ -55,18 +52,21 @@ impl Backlog {
         state.unsynced = state.unsynced.saturating_add(bytes);
     }
 
-    /// What whoever has written has to do next. Says only once that it is to be soon.
-    pub(super) fn urge(&self) -> Urge {
+    /// True if whoever has written has to see to it that something is synced. Says so only once.
+    pub(super) fn is_due(&self) -> bool {
         let mut state = self.state();
-        if state.unsynced < state.most {
-            Urge::Later
-        } else if state.unsynced >= state.most.saturating_mul(2) {
-            Urge::Now
-        } else if std::mem::replace(&mut state.asked, true) {
-            Urge::Later
-        } else {
-            Urge::Soon
-        }
+        state.unsynced >= state.most && !std::mem::replace(&mut state.asked, true)
+    }
+
+    /// True if nothing more should be written before the sync that somebody was told of is through.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.state();
+        state.asked && state.unsynced >= state.most.saturating_mul(2)
+    }
+
+    /// Whoever was told to sync could not.
+    pub(super) fn given_up(&self) {
+        self.state().asked = false;
     }
 
     /// So many bytes wait no more: a sync took so long, or they are lost.
@@ -92,6 +92,29 @@ impl Backlog {
     }
 }
 
+impl Writers {
+    /// Notes one that has written.
+    pub(super) fn note(&self, torrent: &Arc<Torrent>) {
+        let mut writers = self.lock();
+        if !writers.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(torrent))) {
+            writers.retain(|known| known.strong_count() > 0);
+            writers.push(Arc::downgrade(torrent));
+        }
+    }
+
+    /// The one with most bytes that wait to be synced, of those that are not about to be closed.
+    pub(super) fn largest(&self) -> Option<Arc<Torrent>> {
+        let mut writers = self.lock();
+        writers.retain(|known| known.upgrade().is_some_and(|torrent| torrent.unsynced() > 0));
+        let open = writers.iter().filter_map(Weak::upgrade).filter(|torrent| !torrent.closing.load(Ordering::Relaxed));
+        open.max_by_key(|torrent| torrent.unsynced())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Torrent>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,19 +125,35 @@ mod tests {
     fn a_slow_disk_is_synced_in_portions_of_half_a_second() {
         let backlog = Backlog::default();
         backlog.wrote(8 * MIB - 1);
-        assert_eq!(backlog.urge(), Urge::Later);
+        assert!(!backlog.is_due());
         backlog.wrote(1);
-        assert_eq!((backlog.urge(), backlog.urge()), (Urge::Soon, Urge::Later), "one thread does it");
-        backlog.wrote(8 * MIB);
-        assert_eq!(backlog.urge(), Urge::Now, "faster than it can be written");
+        assert_eq!((backlog.is_due(), backlog.is_due()), (true, false), "one thread does it");
+        backlog.wrote(8 * MIB - 1);
+        assert!(!backlog.is_full());
+        backlog.wrote(1);
+        assert!(backlog.is_full(), "faster than it can be written");
         backlog.synced(16 * MIB, Some(Duration::from_secs(4)));
+        assert!(!backlog.is_full());
         backlog.wrote(2 * MIB - 1);
-        assert_eq!(backlog.urge(), Urge::Later);
+        assert!(!backlog.is_due());
         backlog.wrote(1);
-        assert_eq!(backlog.urge(), Urge::Soon);
+        assert!(backlog.is_due());
         backlog.synced(2 * MIB, Some(Duration::from_secs(60)));
         backlog.wrote(MIB);
-        assert_eq!(backlog.urge(), Urge::Soon, "never less than one MiB");
+        assert!(backlog.is_due(), "never less than one MiB");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_sync_that_nobody_was_told_of() {
+        let backlog = Backlog::default();
+        backlog.wrote(64 * MIB);
+        assert!(!backlog.is_full());
+        assert!(backlog.is_due() && backlog.is_full());
+        backlog.synced(8 * MIB, None);
+        assert!(!backlog.is_full(), "one torrent of several");
+        assert!(backlog.is_due() && backlog.is_full());
+        backlog.given_up();
+        assert!(!backlog.is_full() && backlog.is_due());
     }
 
     #[test]
@@ -123,7 +162,7 @@ mod tests {
         let mut syncs = 0;
         for _ in 0..4096 {
             backlog.wrote(MIB);
-            if backlog.urge() == Urge::Soon {
+            if backlog.is_due() {
                 syncs += 1;
                 backlog.synced(8 * MIB, Some(Duration::from_micros(10)));
             }
@@ -137,8 +176,8 @@ mod tests {
         backlog.wrote(9 * MIB);
         backlog.synced(1000, Some(Duration::from_secs(1)));
         backlog.synced(2 * MIB, None);
-        assert_eq!(backlog.urge(), Urge::Later);
+        assert!(!backlog.is_due());
         backlog.wrote(2 * MIB);
-        assert_eq!(backlog.urge(), Urge::Soon);
+        assert!(backlog.is_due());
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, unbounded};
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, Writers};
 use super::error::StorageError;
 use super::job::Done;
 use super::queues::{Queues, Task, Verifies, Work};
@@ -174,7 +174,8 @@ impl Inner {
         let number = table.devices.len();
         let (common, workers) = (Arc::clone(&self.common), self.common.workers);
         let (verifies, backlog) = (Verifies::new(workers), Backlog::default());
-        let shared = Arc::new(Shared { common, device: number, backlog, urgent, verify, verifies, slow, checks });
+        let (device, writers) = (number, Writers::default());
+        let shared = Arc::new(Shared { common, device, backlog, writers, urgent, verify, verifies, slow, checks });
         for nth in 0..workers {
             // The first of several threads is kept free for what is urgent.
             let slow = if nth == 0 && workers > 1 { never() } else { slow_tasks.clone() };

@@ -1,6 +1,6 @@
 //! What the reactor thread asks of the disk threads, and what comes back. Every job ends in exactly one [`Done`] that
 //! names it, but [`Job::Release`] and [`Job::ReleaseWrite`], which end in none; an open also tells its progress, and may
-//! tell of trouble later.
+//! tell of trouble later, as may a piece that was written ([`Done::Committed`]).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -217,11 +217,13 @@ pub enum Done {
         /// [`StorageError::Lost`] names the file.
         result: Result<(), StorageError>,
     },
-    /// Answers [`Job::Commit`]. Also comes after a good open, if what it found could not be remembered.
+    /// Answers [`Job::Commit`]. Also comes after a good open, if what it found could not be remembered, and when what was
+    /// written could not be synced ahead of time.
     Committed {
         /// Torrent.
         torrent: TorrentKey,
-        /// After an error nothing was remembered; the next commit tries again.
+        /// After an error nothing was remembered. If bytes may be lost, no later commit succeeds: the torrent has to be
+        /// opened anew, which then hashes what is there.
         result: Result<(), StorageError>,
     },
     /// Answers [`Job::Close`].

@@ -1,16 +1,18 @@
 //! What waits for the disk threads, and in which order it is taken.
 //!
 //! Four queues keep what waits for a disk from holding up what waits for memory. *Urgent*: windows, served by every
-//! thread first. *Verify*: pieces to hash, two at a time where the processor can. *Slow*: opens, commits, closes, which
-//! may sync, and slices of reservations; with two or more threads one of them never takes these. *Check*: slices of running checks, which every
+//! thread first. *Verify*: pieces to hash, two at a time where the processor can, and to write; they wait while a disk does
+//! not keep up. *Slow*: opens, commits, closes, syncs and slices of reservations; with two or more threads one of them
+//! never takes these. *Check*: slices of running checks, which every
 //! thread takes when nothing else is there, and puts back. The queues have no bound of their own: what the reactor may
 //! have under way is bounded by its piece buffer, and the handle must never make it wait.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, TryRecvError, select};
 
 use super::check::Check;
 use super::error::StorageError;
@@ -20,6 +22,9 @@ use super::reserve::Reservation;
 use super::sha1_pair::has_two_lanes;
 use super::torrent::Torrent;
 use crate::types::{PieceIndex, TorrentKey};
+
+/// How long a thread that has pieces to hash, and must not write, leaves it at that before it looks again.
+const HOLD: Duration = Duration::from_millis(5);
 
 /// A job with what the submitting side knows about it.
 pub(super) enum Task {
@@ -124,14 +129,19 @@ pub(super) enum Next {
 }
 
 impl Queues {
-    pub(super) fn next(&self, verifies: &Verifies) -> Next {
+    /// What a thread does next. While `is_full` says so, it takes no piece.
+    pub(super) fn next(&self, verifies: &Verifies, is_full: impl Fn() -> bool) -> Next {
         if let Ok(task) = self.urgent.try_recv() {
             return Next::Task(task);
         }
         if self.verifying.get() || self.verify.try_recv().is_ok() {
-            match self.take(verifies) {
-                Next::Nothing => {}
-                next => return next,
+            // It stays called until it gets to it.
+            self.verifying.set(true);
+            if self.has_ended() || !is_full() {
+                match self.take(verifies) {
+                    Next::Nothing => {}
+                    next => return next,
+                }
             }
         }
         if let Ok(task) = self.slow.try_recv() {
@@ -140,13 +150,29 @@ impl Queues {
         if let Ok(check) = self.checks.try_recv() {
             return Next::Check(check);
         }
+        if self.verifying.get() {
+            return select! {
+                recv(self.urgent) -> task => task.map_or(Next::Stop, Next::Task),
+                recv(self.slow) -> task => task.map_or(Next::Stop, Next::Task),
+                recv(self.checks) -> check => check.map_or(Next::Stop, Next::Check),
+                default(HOLD) => Next::Nothing,
+            };
+        }
         select! {
             recv(self.urgent) -> task => task.map_or(Next::Stop, Next::Task),
-            recv(self.verify) -> call => call.map_or(Next::Stop, |()| self.take(verifies)),
+            recv(self.verify) -> call => call.map_or(Next::Stop, |()| {
+                self.verifying.set(true);
+                Next::Nothing
+            }),
             recv(self.slow) -> task => task.map_or(Next::Stop, Next::Task),
             recv(self.checks) -> check => check.map_or(Next::Stop, Next::Check),
             recv(self.stop) -> _ => Next::Stop,
         }
+    }
+
+    /// True if nothing more will come: then nothing waits any longer, either.
+    fn has_ended(&self) -> bool {
+        self.stop.try_recv() == Err(TryRecvError::Disconnected)
     }
 
     /// What a thread that was called does next.
@@ -197,6 +223,8 @@ impl<T> Verifies<T> {
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::{bounded, unbounded};
+
     use super::*;
 
     #[test]
@@ -211,6 +239,35 @@ mod tests {
         assert_eq!(verifies.take(), (Some(4), Some(5)));
         assert_eq!((verifies.take(), verifies.take()), ((None, None), (None, None)));
         assert!(verifies.push(6), "all have gone to sleep");
+    }
+
+    #[test]
+    fn a_thread_that_is_to_verify_does_everything_else_while_the_disk_does_not_keep_up() {
+        let (urgent_in, urgent) = unbounded();
+        let (verify_in, verify) = unbounded();
+        let (slow_in, slow) = unbounded();
+        let (_checks_in, checks) = unbounded();
+        let (alive, stop) = bounded(0);
+        let queues = Queues { urgent, verify, verifying: Cell::new(false), slow, checks, stop };
+        let verifies = Verifies::new(2);
+        let full = Cell::new(true);
+        let next = || queues.next(&verifies, || full.get());
+        let task = || Task::Release(Vec::new());
+        verify_in.send(()).unwrap();
+        assert!(matches!(next(), Next::Nothing), "nothing else is there");
+        slow_in.send(task()).unwrap();
+        urgent_in.send(task()).unwrap();
+        assert!(matches!((next(), next()), (Next::Task(_), Next::Task(_))));
+        assert!(urgent_in.is_empty() && slow_in.is_empty() && queues.verifying.get(), "it is still called");
+        full.set(false);
+        slow_in.send(task()).unwrap();
+        assert!(matches!(next(), Next::Task(_)) && !queues.verifying.get(), "it has looked, and there was no piece");
+
+        full.set(true);
+        verify_in.send(()).unwrap();
+        drop(alive);
+        slow_in.send(task()).unwrap();
+        assert!(matches!(next(), Next::Task(_)) && !queues.verifying.get(), "at the end nothing is left waiting");
     }
 
     #[test]

@@ -205,6 +205,14 @@ impl Torrent {
         lock(&self.jobs).pending += 1;
     }
 
+    /// Counts a job for a torrent that may have no other one. False if it is being closed.
+    pub(super) fn job_joins(&self) -> bool {
+        let mut jobs = lock(&self.jobs);
+        let open = !self.closing.load(Ordering::Relaxed);
+        jobs.pending += u32::from(open);
+        open
+    }
+
     /// Counts a job that is through. `Some` if a close waited for it and must now be done.
     pub(super) fn job_ends(&self) -> Option<Ending> {
         let mut jobs = lock(&self.jobs);
@@ -214,8 +222,8 @@ impl Torrent {
 
     /// Lets a close wait for the jobs before it. False if there are none: do it at once.
     pub(super) fn defer_close(&self, ending: Ending) -> bool {
-        self.closing.store(true, Ordering::Relaxed);
         let mut jobs = lock(&self.jobs);
+        self.closing.store(true, Ordering::Relaxed);
         let wait = jobs.pending > 0;
         if wait {
             jobs.close = Some(ending);
@@ -288,6 +296,12 @@ impl Torrent {
     fn sound_row(&self) -> Result<MutexGuard<'_, Row>, StorageError> {
         let row = lock(&self.row);
         if row.doubted { Err(StorageError::NotSafe { dir: self.place.dir.to_path_buf() }) } else { Ok(row) }
+    }
+
+    /// Bytes that were written and wait to be synced.
+    pub(super) fn unsynced(&self) -> u64 {
+        let written = lock(&self.written);
+        written.since.bytes.saturating_sub(written.since.bytes_synced)
     }
 
     /// Nobody will sync what was written.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::Sender;
 
 use super::backend::{self, Backend};
-use super::backlog::{Backlog, Urge};
+use super::backlog::{Backlog, Writers};
 use super::check::{self, Check, Outcome, Slice};
 use super::claims::Claims;
 use super::error::StorageError;
@@ -46,6 +46,7 @@ pub(super) struct Shared {
     pub(super) device: usize,
     /// What was written to it.
     pub(super) backlog: Backlog,
+    pub(super) writers: Writers,
     pub(super) urgent: Sender<Task>,
     /// Calls to the pieces in `verifies`.
     pub(super) verify: Sender<()>,
@@ -58,7 +59,7 @@ pub(super) struct Shared {
 pub(super) fn work(shared: &Shared, queues: &Queues) {
     let mut reader = PieceReader::default();
     loop {
-        match queues.next(&shared.verifies) {
+        match queues.next(&shared.verifies, || shared.backlog.is_full()) {
             Next::Task(Task::Of(torrent, work)) => shared.try_run(&torrent, work),
             Next::Task(Task::Release(windows)) => drop(windows),
             Next::Task(Task::ReleaseWrite(window)) => drop(window),
@@ -90,6 +91,8 @@ impl Shared {
     fn try_run(&self, torrent: &Arc<Torrent>, work: Work) {
         let failed = work.failed(torrent.key, StorageError::Panicked);
         if !is_through(|| self.run(torrent, work)) {
+            // Somebody may wait for the sync that this was.
+            self.backlog.given_up();
             self.answer(failed);
             self.job_ends(torrent);
         }
@@ -134,16 +137,19 @@ impl Shared {
         self.job_ends(torrent);
     }
 
-    /// Sees to it that not more waits to be synced than a moment's worth.
+    /// Sees to it that not more waits to be synced than a moment's worth. Never waits for that itself: this thread may be
+    /// the one that is kept free.
     fn bound_backlog(&self, torrent: &Arc<Torrent>) {
-        match self.backlog.urge() {
-            Urge::Later => {}
-            Urge::Soon => {
-                torrent.job_begins();
-                self.send(&self.slow, Task::Of(Arc::clone(torrent), Work::Sync));
-            }
-            Urge::Now => self.sync_early(torrent),
+        self.writers.note(torrent);
+        if !self.backlog.is_due() {
+            return;
         }
+        let largest = self.writers.largest().filter(|largest| largest.job_joins());
+        let torrent = largest.unwrap_or_else(|| {
+            torrent.job_begins();
+            Arc::clone(torrent)
+        });
+        self.send(&self.slow, Task::Of(torrent, Work::Sync));
     }
 
     fn sync_early(&self, torrent: &Torrent) {

@@ -78,3 +78,36 @@ fn torrents_in_one_place_share_their_threads_wherever_its_folders_are() {
     assert_eq!([KEY, OTHER, TorrentKey(3)].map(|key| running.disk.device_of(key)), [Some(0), Some(0), None]);
     running.crash();
 }
+
+#[test]
+fn the_torrent_with_most_to_write_is_synced_whoever_writes_the_last_straw() {
+    const MIB: u64 = 1 << 20;
+    let root = tempfile::tempdir().unwrap();
+    let torrents = [("large", 8 * MIB), ("small", 2 * MIB)].map(|(name, len)| {
+        let root = tempfile::tempdir_in(root.path()).unwrap();
+        Torrent::in_root(root, MIB, &[(name, len, false)])
+    });
+    let running = Running::start(DiskOptions { threads: 2, backend: BackendChoice::Positional, state: None });
+    for (key, torrent) in [KEY, OTHER].into_iter().zip(&torrents) {
+        running.opened(torrent.open_as(key, CheckMode::Full, Writing::Repair)).0.unwrap();
+    }
+    let receive = |key, torrent: &Torrent, index| {
+        let piece = torrent.piece(index);
+        running.disk.submit(Job::OpenWindow { torrent: key, piece });
+        let Done::WindowOpened { result, .. } = running.next() else { panic!() };
+        let mut window = result.unwrap();
+        window.write_at(0, torrent.bytes(piece)).unwrap();
+        running.disk.submit(Job::Verify { torrent: key, piece, window, digests: false });
+        assert!(matches!(running.next(), Done::Verified { result: Ok(Verified::Good(_)), .. }));
+    };
+    let waits = || running.disk.unsynced(KEY).unwrap();
+    let [large, small] = &torrents;
+    (0..7).for_each(|index| receive(KEY, large, index));
+    assert_eq!(waits(), 7 * MIB);
+    receive(OTHER, small, 0);
+    while waits() == 8 * MIB {
+        thread::yield_now();
+    }
+    assert_eq!(waits(), MIB);
+    running.crash();
+}
