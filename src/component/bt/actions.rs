@@ -83,13 +83,12 @@ impl Bt {
     /// Opens the window of a piece, now or when there is room. True if that is done already, and the torrent has to be
     /// drained.
     pub(super) fn open_window(&mut self, net: &mut Net<Peer>, key: TorrentKey, piece: PieceIndex) -> bool {
-        let device = self.torrents.get(&key).map_or(0, |torrent| torrent.device);
-        // Behind those that wait, or small pieces would keep a large one from ever having room.
-        let opened = if self.room.is_wanted(device) { None } else { self.open_if_room(net, key, piece) };
+        let Some((len, device)) = self.piece_of((key, piece)) else { return false };
+        let opened = if self.room.passes(device, len) { self.open_if_room(net, key, piece) } else { None };
         match opened {
             Some(opened) => opened,
             None => {
-                self.room.wait(device, (key, piece));
+                self.room.wait(device, (key, piece), len);
                 self.arm_room(net);
                 false
             }
@@ -142,14 +141,16 @@ impl Bt {
 
     fn open_as_room_allows(&mut self, net: &mut Net<Peer>) {
         for device in self.room.wanted() {
-            while let Some((key, piece)) = self.room.next(device) {
-                match self.open_if_room(net, key, piece) {
-                    Some(true) => self.drain(net, key),
-                    Some(false) => {}
-                    None => {
-                        self.room.put_back(device, (key, piece));
-                        break;
-                    }
+            // Where there is no room for a piece there is none for others that are as large.
+            let mut below = u32::MAX;
+            while let Some(((key, piece), len)) = self.room.next(device, below) {
+                let Some(opened) = self.open_if_room(net, key, piece) else {
+                    below = len;
+                    continue;
+                };
+                self.room.drop_waiting(device, (key, piece));
+                if opened {
+                    self.drain(net, key);
                 }
             }
         }

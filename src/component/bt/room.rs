@@ -5,10 +5,12 @@
 //! then (the dynamic threshold of A. Choudhury and E. Hahne, 1998, for queues that share the memory of a switch). One alone
 //! gets three quarters; some is always left for one that comes later; nobody has to know how many there are.
 //!
-//! On one disk pieces get room in the order in which they asked. Beside others a large piece might never find enough free
-//! at a time, if small ones take what there is as soon as it is given back. So for a disk that has nothing and whose first
-//! piece has waited from one look to the next, room is saved up: nobody else gets any until that piece has it, or until
-//! the next look. What a hung disk has never comes back, so saving up in vain is done more and more rarely.
+//! On one disk pieces get room in the order in which they asked, but smaller ones pass those that have to wait: one large
+//! piece does not stop everything else. It might never find enough free at a time, though, if small ones take what there is
+//! as soon as it is given back. So room is saved up for a piece that was first from one look to the next: no other of its
+//! disk gets any until that piece has it, or until a later look. If its disk has nothing at all, those of other disks do
+//! not either, until the next look. What a hung disk has never comes back, so saving up in vain is done more and more
+//! rarely.
 
 use std::collections::VecDeque;
 
@@ -19,6 +21,10 @@ const SHARE: u64 = 3;
 
 /// Looks after which room is saved up again, at most, if that was in vain.
 const MAX_REST: u32 = 64;
+
+/// Looks for which others on the same disk make way for its first piece, at most. It begins with one; a piece as large as
+/// the whole buffer needs what they have begun to be finished.
+const MAX_SAVE: u32 = 8;
 
 /// A piece of some torrent.
 type Piece = (TorrentKey, PieceIndex);
@@ -37,12 +43,18 @@ struct Disk {
     held: u64,
     /// Bytes in finished pieces that are being brought into memory.
     coming: u64,
-    /// Pieces that wait for room, in this order.
-    waiting: VecDeque<Piece>,
+    /// Pieces that wait for room, with their lengths, in this order.
+    waiting: VecDeque<(Piece, u32)>,
     /// Finished pieces that wait for room, to be served.
     waiting_reads: VecDeque<Piece>,
     /// Who waited first at the last look.
     seen: [Option<Piece>; 2],
+    /// Looks for which room is still saved up for the first piece, as far as others of this disk go.
+    saving: u32,
+    /// Looks until that may be done.
+    rest: u32,
+    /// The same, the next time that it was in vain.
+    next_rest: u32,
 }
 
 impl Disk {
@@ -51,15 +63,38 @@ impl Disk {
     }
 
     fn first(&self, want: Want) -> Option<Piece> {
-        let waiting = if want == Want::Receive { &self.waiting } else { &self.waiting_reads };
-        waiting.front().copied()
+        match want {
+            Want::Receive => self.waiting.front().map(|(piece, _)| *piece),
+            Want::Read => self.waiting_reads.front().copied(),
+        }
+    }
+
+    /// The same piece waits first as at the last look.
+    fn still_waits(&self, want: Want) -> bool {
+        let seen = self.seen.get(want as usize).copied().flatten();
+        seen.is_some() && seen == self.first(want)
     }
 
     /// Has nothing of this kind, and the same piece waits for it as at the last look.
     fn starves(&self, want: Want) -> bool {
         let has = if want == Want::Receive { self.held } else { self.coming };
-        let seen = self.seen.get(want as usize).copied().flatten();
-        has == 0 && seen.is_some() && seen == self.first(want)
+        has == 0 && self.still_waits(want)
+    }
+
+    /// Sees to it that smaller pieces do not pass the first one for ever.
+    fn look(&mut self) {
+        if self.saving > 0 {
+            self.saving -= 1;
+            if self.saving == 0 {
+                self.next_rest = (self.next_rest * 2).clamp(1, MAX_REST);
+                self.rest = self.next_rest;
+            }
+        } else if self.rest > 0 {
+            self.rest -= 1;
+        } else if self.still_waits(Want::Receive) {
+            self.saving = (self.next_rest * 2).clamp(1, MAX_SAVE);
+        }
+        self.seen = [self.first(Want::Receive), self.first(Want::Read)];
     }
 }
 
@@ -106,9 +141,7 @@ impl Room {
             let mut all = (0..).zip(&self.disks).flat_map(|(device, disk)| wants.map(|want| (device, want, disk)));
             self.saving = all.find_map(|(device, want, disk)| disk.starves(want).then_some((device, want)));
         }
-        for disk in &mut self.disks {
-            disk.seen = [disk.first(Want::Receive), disk.first(Want::Read)];
-        }
+        self.disks.iter_mut().for_each(Disk::look);
     }
 
     /// Something was granted. If it was saved up for, others get their turn.
@@ -117,6 +150,17 @@ impl Room {
             self.saving = None;
             self.next_rest = 0;
         }
+    }
+
+    /// Whoever room was saved up for waits no more: others get their turn.
+    fn saving_ends(&mut self) {
+        for disk in &mut self.disks {
+            if !disk.still_waits(Want::Receive) {
+                disk.saving = 0;
+            }
+        }
+        let waits = |(device, want): (usize, Want)| self.disks.get(device).is_some_and(|disk| disk.still_waits(want));
+        self.saving = self.saving.filter(|saving| waits(*saving));
     }
 
     fn has_room(&self, device: usize, len: u32, budget: u64) -> bool {
@@ -151,19 +195,39 @@ impl Room {
         disk.coming = disk.coming.saturating_sub(u64::from(len));
     }
 
-    /// A piece waits for room.
-    pub(super) fn wait(&mut self, device: usize, piece: Piece) {
-        self.disk(device).waiting.push_back(piece);
+    /// A piece of `len` bytes waits for room.
+    pub(super) fn wait(&mut self, device: usize, piece: Piece, len: u32) {
+        self.disk(device).waiting.push_back((piece, len));
     }
 
-    /// The piece that waits first on this disk, which does not wait any more.
-    pub(super) fn next(&mut self, device: usize) -> Option<Piece> {
-        self.disk(device).waiting.pop_front()
+    /// True if a piece of `len` bytes need not wait behind others on this disk: there are none, or it is smaller than all
+    /// of them and room is saved up for none.
+    pub(super) fn passes(&self, device: usize, len: u32) -> bool {
+        let Some(disk) = self.disks.get(device) else { return true };
+        disk.waiting.is_empty() || !self.saves(device) && disk.waiting.iter().all(|(_, waiting)| len < *waiting)
     }
 
-    /// A piece that was first and had no luck is first again.
-    pub(super) fn put_back(&mut self, device: usize, piece: Piece) {
-        self.disk(device).waiting.push_front(piece);
+    /// The piece of less than `below` bytes that waits first on this disk, and its length. It goes on waiting until
+    /// [`Self::drop_waiting`].
+    pub(super) fn next(&self, device: usize, below: u32) -> Option<(Piece, u32)> {
+        let candidates = if self.saves(device) { 1 } else { usize::MAX };
+        let waiting = self.disks.get(device)?.waiting.iter().take(candidates);
+        waiting.copied().find(|(_, len)| *len < below)
+    }
+
+    /// This piece has room, or is not wanted any more. If it was the first, the next one's patience begins anew.
+    pub(super) fn drop_waiting(&mut self, device: usize, piece: Piece) {
+        let disk = self.disk(device);
+        let Some(at) = disk.waiting.iter().position(|(waiting, _)| *waiting == piece) else { return };
+        disk.waiting.remove(at);
+        if at == 0 {
+            (disk.saving, disk.rest, disk.next_rest) = (0, 0, 0);
+        }
+    }
+
+    /// Room is saved up for the first piece to be received on this disk: no other of it may have any.
+    fn saves(&self, device: usize) -> bool {
+        self.saving == Some((device, Want::Receive)) || self.disks.get(device).is_some_and(|disk| disk.saving > 0)
     }
 
     /// A finished piece waits for room.
@@ -184,6 +248,7 @@ impl Room {
     /// Forgets finished pieces that wait.
     pub(super) fn retain_reads(&mut self, keep: impl Fn(&Piece) -> bool) {
         self.disks.iter_mut().for_each(|disk| disk.waiting_reads.retain(&keep));
+        self.saving_ends();
     }
 
     /// Disks on which finished pieces wait.
@@ -193,12 +258,8 @@ impl Room {
 
     /// Forgets waiting pieces.
     pub(super) fn retain(&mut self, keep: impl Fn(&Piece) -> bool) {
-        self.disks.iter_mut().for_each(|disk| disk.waiting.retain(&keep));
-    }
-
-    /// True if a piece waits on this disk.
-    pub(super) fn is_wanted(&self, device: usize) -> bool {
-        self.disks.get(device).is_some_and(|disk| !disk.waiting.is_empty())
+        self.disks.iter_mut().for_each(|disk| disk.waiting.retain(|(piece, _)| keep(piece)));
+        self.saving_ends();
     }
 
     /// True if nobody waits to receive.
@@ -283,15 +344,15 @@ mod tests {
         let mut room = Room::default();
         let piece = (TorrentKey(1), Geometry::new(100, 10).unwrap().piece(0).unwrap());
         assert_eq!(fill(&mut room, 1), 30);
-        room.wait(0, piece);
+        room.wait(0, piece, 290);
         room.give_back(1, 10);
         assert_eq!(look_and_fill(&mut room), 1, "it may have come a moment ago");
         room.give_back(1, 10);
         assert_eq!(look_and_fill(&mut room), 0, "it has waited through a look");
         room.give_back(1, 290);
         assert!(room.grants(0, 290, 400) && !room.grants(1, 10, 400) && !room.grants_read(1, 10, 400));
-        assert_eq!(room.next(0), Some(piece));
         room.take(0, 290);
+        room.drop_waiting(0, piece);
         assert!(room.grants(1, 10, 400) && room.grants_read(1, 10, 400));
     }
 
@@ -312,7 +373,7 @@ mod tests {
         let mut room = Room::default();
         let piece = (TorrentKey(1), Geometry::new(100, 10).unwrap().piece(0).unwrap());
         room.take(1, 10); // Never to be given back.
-        room.wait(0, piece);
+        room.wait(0, piece, 290);
         room.look();
         let saved: Vec<bool> = (0..30)
             .map(|_| {
@@ -331,12 +392,75 @@ mod tests {
         room.take(0, 20);
         room.take(2, 10);
         assert!(room.is_enough() && room.wanted().is_empty());
-        [0, 1, 2].into_iter().for_each(|device| room.wait(device, piece));
+        [0, 1, 2].into_iter().for_each(|device| room.wait(device, piece, 10));
         assert_eq!(room.wanted(), [1, 2, 0]);
-        assert_eq!(room.next(1), Some(piece));
+        assert_eq!(room.next(1, 11), Some((piece, 10)));
+        room.drop_waiting(1, piece);
         assert_eq!(room.wanted(), [2, 0]);
-        room.put_back(1, piece);
         room.retain(|(torrent, _)| *torrent != TorrentKey(1));
         assert!(room.is_enough());
+    }
+
+    /// Piece `index` of a torrent.
+    fn piece(index: u32) -> Piece {
+        (TorrentKey(1), Geometry::new(100, 10).unwrap().piece(index).unwrap())
+    }
+
+    #[test]
+    fn smaller_pieces_pass_a_large_one_of_their_disk_and_make_way_for_it_at_times() {
+        let mut room = Room::default();
+        room.wait(0, piece(0), 200);
+        room.wait(0, piece(1), 10);
+        room.wait(0, piece(2), 10);
+        assert_eq!(room.next(0, u32::MAX), Some((piece(0), 200)), "in order");
+        assert_eq!(room.next(0, 200), Some((piece(1), 10)), "if there is no room for that");
+        assert!(room.passes(0, 9) && !room.passes(0, 10), "new ones that are as large wait behind");
+        room.look();
+        assert_eq!(room.next(0, 200), Some((piece(1), 10)), "it may have come a moment ago");
+        room.take(0, 10);
+        room.drop_waiting(0, piece(1));
+        room.look();
+        assert_eq!((room.next(0, 200), room.passes(0, 9)), (None, false), "it has waited through a look");
+        assert_eq!(room.next(0, u32::MAX), Some((piece(0), 200)));
+        assert!(room.grants(1, 10, 400), "other disks are not concerned");
+        room.take(0, 200);
+        room.drop_waiting(0, piece(0));
+        assert_eq!(room.next(0, 200), Some((piece(2), 10)), "it has its room");
+    }
+
+    #[test]
+    fn smaller_pieces_make_way_for_one_that_finds_no_room_longer_each_time_and_more_and_more_rarely() {
+        let mut room = Room::default();
+        room.take(0, 10); // Never to be given back.
+        room.wait(0, piece(0), 400);
+        let saved: Vec<bool> = (0..60)
+            .map(|_| {
+                room.look();
+                !room.passes(0, 10)
+            })
+            .collect();
+        let lengths: Vec<(bool, usize)> = saved.chunk_by(|a, b| a == b).map(|turn| (turn[0], turn.len())).collect();
+        let most = [(false, 1), (true, 1), (false, 2), (true, 2), (false, 3), (true, 4), (false, 5), (true, 8)];
+        assert_eq!(lengths[..8], most);
+        assert_eq!(lengths[8..10], [(false, 9), (true, 8)]);
+    }
+
+    #[test]
+    fn room_is_not_saved_up_for_a_piece_that_waits_no_more() {
+        for want in [Want::Receive, Want::Read] {
+            let mut room = Room::default();
+            match want {
+                Want::Receive => room.wait(0, piece(0), 290),
+                Want::Read => room.wait_to_read(0, piece(0)),
+            }
+            room.look();
+            room.look();
+            assert!(!room.grants(1, 10, 400));
+            match want {
+                Want::Receive => room.retain(|waiting| *waiting != piece(0)),
+                Want::Read => room.retain_reads(|waiting| *waiting != piece(0)),
+            }
+            assert!(room.grants(1, 10, 400));
+        }
     }
 }

@@ -185,7 +185,7 @@ impl Bt {
     }
 
     /// Length of a piece, and the disk that it lies on.
-    fn piece_of(&self, (torrent, piece): (TorrentKey, PieceIndex)) -> Option<(u32, usize)> {
+    pub(super) fn piece_of(&self, (torrent, piece): (TorrentKey, PieceIndex)) -> Option<(u32, usize)> {
         let torrent = self.torrents.get(&torrent)?;
         Some((torrent.metainfo.as_ref()?.info.geometry.piece_len(piece), torrent.device))
     }
