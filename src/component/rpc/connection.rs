@@ -1,7 +1,7 @@
 //! One HTTP connection as a small state machine: reading, working, writing, lingering.
 //!
-//! Owned by the `rpc` thread. Never blocks: [`Connection::advance`] does what the socket allows now and says what the
-//! server has to do next. While a call is being worked on or written out, nothing more is read, so what a client can
+//! Owned by the `rpc` thread. Never blocks: [`Connection::advance`] does what the socket allows now, of a long answer no
+//! more than a part, and says what the server has to do next. While a call is being worked on or written out, nothing more is read, so what a client can
 //! make us hold is bounded. Each phase has its own deadline; a slow client costs a slot, never a thread.
 
 use std::io::{self, Read, Write};
@@ -20,6 +20,8 @@ use super::routes;
 const READ_LEN: usize = 16 << 10;
 /// Bytes of an answer that are made at a time. Long answers are made as fast as their client takes them.
 const WRITE_LEN: usize = 32 << 10;
+/// Bytes of an answer that are made in one turn, about: then others come first, however fast this client is.
+const TURN_LEN: usize = 256 << 10;
 /// Bytes that are thrown away after a refused request, so that the client can read why before the connection is reset.
 const MAX_DISCARDED: usize = 4 << 20;
 /// How long a client has to take note of a refusal.
@@ -47,6 +49,8 @@ impl Default for Timing {
 pub(super) enum Progress {
     /// Nothing until the socket is ready again.
     Wait,
+    /// Call [`Connection::advance`] again when all others had their turn: the socket would take more.
+    GoOn,
     /// Answer this request, then call [`Connection::respond`].
     Request(Box<Request>),
     /// Drop the connection.
@@ -154,7 +158,7 @@ impl Connection {
         matches!(self.phase, Phase::Working | Phase::Writing)
     }
 
-    /// Does as much as the socket allows.
+    /// Does as much as the socket allows and others bear.
     pub(super) fn advance(&mut self, now: Instant) -> Progress {
         loop {
             let step = match self.phase {
@@ -244,9 +248,14 @@ impl Connection {
     }
 
     fn write(&mut self, now: Instant) -> io::Result<Option<Progress>> {
+        let mut made = 0;
         loop {
             if self.sent == 0 {
+                if made >= TURN_LEN {
+                    return Ok(Some(Progress::GoOn));
+                }
                 self.body.take(&mut self.out, WRITE_LEN);
+                made += self.out.len();
             }
             let rest = self.out.get(self.sent..).unwrap_or_default();
             if rest.is_empty() {
@@ -278,5 +287,40 @@ impl Connection {
         let len = self.stream.read(&mut buffer)?;
         self.discarded = self.discarded.saturating_add(len);
         Ok((len == 0 || self.discarded > MAX_DISCARDED).then_some(Progress::Close))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test may look at the clock")]
+    fn a_long_answer_takes_many_turns() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let guard = Arc::new(Guard::new(IpAddr::V4(Ipv4Addr::LOCALHOST), &[], None));
+        let (limits, now) = (Limits::default(), Instant::now());
+        let stream = TcpStream::from_std(stream);
+        let mut connection = Connection::new(now, stream, 1, guard, limits, Timing::default());
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            client.read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        let mut progress = connection.respond(now, Response::text(200, &"x".repeat(4 << 20)), true);
+        let mut turns = 0;
+        while connection.is_busy() {
+            match progress {
+                Progress::GoOn => turns += 1,
+                Progress::Wait => std::thread::sleep(Duration::from_millis(1)),
+                _ => panic!("an answer was under way"),
+            }
+            progress = connection.advance(now);
+        }
+        assert!(turns > 0, "all of it at once");
+        assert!(reader.join().unwrap() > 4 << 20, "and all of it came");
     }
 }

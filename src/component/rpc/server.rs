@@ -122,6 +122,7 @@ impl RpcServer {
         let stop_flag = Arc::clone(&stopping);
         let event_loop = EventLoop {
             poll,
+            going_on: Vec::new(),
             listener,
             accept_after: None,
             connections: Slab::new(),
@@ -234,6 +235,8 @@ impl Workers {
 
 struct EventLoop {
     poll: Poll,
+    /// Connections whose sockets would take more than their part of a turn.
+    going_on: Vec<ConnectionKey>,
     listener: TcpListener,
     accept_after: Option<Instant>,
     connections: Slab<Connection>,
@@ -257,7 +260,11 @@ impl EventLoop {
             }
             let deadlines = self.connections.iter().filter_map(|(_, connection)| connection.deadline());
             let next = deadlines.chain(self.accept_after).chain(stop_at).min();
-            let timeout = next.map(|next| next.saturating_duration_since(turn));
+            let timeout = if self.going_on.is_empty() {
+                next.map(|next| next.saturating_duration_since(turn))
+            } else {
+                Some(Duration::ZERO)
+            };
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -276,10 +283,13 @@ impl EventLoop {
     fn turn(&mut self, events: &Events, stopping: bool) {
         let now = now();
         let mut accepts = self.accept_after.is_some_and(|after| after <= now);
+        let going_on = std::mem::take(&mut self.going_on);
         for event in events {
             match event.token() {
                 LISTENER => accepts = true,
                 WAKER => {}
+                // One turn for each, and those with long answers come last.
+                Token(slot) if going_on.iter().any(|key| key.slot == slot) => {}
                 Token(slot) => {
                     if let Some(connection) = self.connections.get_mut(slot) {
                         let progress = connection.advance(now);
@@ -290,10 +300,16 @@ impl EventLoop {
             }
         }
         while let Ok((key, response)) = self.workers.answers.try_recv() {
-            let fresh = self.connections.get_mut(key.slot).filter(|connection| connection.generation == key.generation);
-            if let Some(connection) = fresh {
+            if let Some(connection) = self.fresh(key) {
                 let progress = connection.respond(now, response, stopping);
                 self.follow(key.slot, progress, stopping);
+            }
+        }
+        for key in going_on {
+            if let Some(connection) = self.fresh(key) {
+                let progress = connection.advance(now);
+                self.follow(key.slot, progress, stopping);
+                self.shed(now, stopping);
             }
         }
         if accepts && !stopping {
@@ -302,9 +318,18 @@ impl EventLoop {
         self.expire(now, stopping);
     }
 
+    /// The connection, unless its slot has another one now.
+    fn fresh(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
+        self.connections.get_mut(key.slot).filter(|connection| connection.generation == key.generation)
+    }
+
     fn follow(&mut self, slot: usize, progress: Progress, stopping: bool) {
         match progress {
             Progress::Wait => {}
+            Progress::GoOn => {
+                let generation = self.connections.get(slot).map(|connection| connection.generation);
+                self.going_on.extend(generation.map(|generation| ConnectionKey { slot, generation }));
+            }
             Progress::Close => drop(self.connections.try_remove(slot)),
             Progress::Request(_) if stopping => drop(self.connections.try_remove(slot)),
             Progress::Request(request) => {
