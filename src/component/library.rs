@@ -58,6 +58,7 @@ impl LibraryThread {
             torrents,
             cancel: Arc::default(),
             hashing: HashMap::new(),
+            failed: None,
         };
         Ok(Self(Running::start("library", Part::Library, bus, move || library.run(&inbox))?))
     }
@@ -95,6 +96,8 @@ struct Library {
     /// Tells threads that hash files to give up.
     cancel: Arc<AtomicBool>,
     hashing: HashMap<PathBuf, JoinHandle<()>>,
+    /// Why something could not be written down, until somebody who waited for it was told.
+    failed: Option<Arc<StorageError>>,
 }
 
 impl Library {
@@ -156,33 +159,41 @@ impl Library {
     }
 
     /// Writes down this change and those that follow it at once. Answers with the event that ended the row of them.
-    fn write_together(&self, first: Event, inbox: &Subscriber<Event>) -> Option<Event> {
-        let (mut waiting, mut other) = (Vec::new(), None);
-        let written = self.list.together(|| {
-            let mut next = Some(first);
-            for _ in 0..WRITTEN_TOGETHER {
-                match next.take().or_else(|| inbox.try_recv()) {
-                    Some(Event::Lifecycle { info_hash, change }) => {
-                        if let Err(error) = self.remember(info_hash, &change) {
-                            log::error!("{info_hash}: {error}");
-                        }
-                    }
-                    Some(Event::SyncLibrary { reply }) => waiting.push(reply),
-                    event => {
-                        other = event;
-                        return;
-                    }
+    fn write_together(&mut self, first: Event, inbox: &Subscriber<Event>) -> Option<Event> {
+        let (mut changes, mut waiting, mut other) = (Vec::new(), Vec::new(), None);
+        let mut next = Some(first);
+        for _ in 0..WRITTEN_TOGETHER {
+            match next.take().or_else(|| inbox.try_recv()) {
+                Some(Event::Lifecycle { info_hash, change }) => changes.push((info_hash, change)),
+                Some(Event::SyncLibrary { reply }) => waiting.push(reply),
+                event => {
+                    other = event;
+                    break;
                 }
             }
-        });
-        let answer = written.map_err(|error| {
-            log::error!("{error}");
-            ControlError::Storage(Arc::new(error))
-        });
-        for reply in waiting {
-            reply.send(answer.clone());
+        }
+        let mut all = changes.iter();
+        if let Err(error) = self.list.together(|| all.try_for_each(|(hash, change)| self.remember(*hash, change))) {
+            log::warn!("{error}; each change is tried by itself");
+            self.write_one_by_one(&changes);
+        }
+        if !waiting.is_empty() {
+            let answer = self.failed.take().map_or(Ok(()), |error| Err(ControlError::Storage(error)));
+            for reply in waiting {
+                reply.send(answer.clone());
+            }
         }
         other
+    }
+
+    /// What cannot be written, or was lost with a transaction, takes no other change with it.
+    fn write_one_by_one(&mut self, changes: &[(InfoHash, Lifecycle)]) {
+        for (info_hash, change) in changes {
+            if let Err(error) = self.remember(*info_hash, change) {
+                log::error!("{info_hash}: {error}");
+                self.failed.get_or_insert_with(|| Arc::new(error));
+            }
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -389,6 +400,7 @@ mod tests {
             torrents: Published::default(),
             cancel: Arc::default(),
             hashing: HashMap::new(),
+            failed: None,
         }
     }
 
@@ -421,6 +433,27 @@ mod tests {
         // Another connection sees only what is committed.
         let other = self::library(folder.path());
         assert_eq!(count(&other), 2);
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_written_takes_no_other_with_it_and_whoever_waits_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut library = library(folder.path());
+        // As SQLite itself does when the disk is full: everything of the transaction is undone.
+        library.list.refuse(InfoHash::new([2; 20]));
+        let inbox = library.bus.subscribe("library", TOPICS, 16);
+        for byte in [1, 2, 3] {
+            let (torrent, info_hash) = (Arc::new(link(byte)), InfoHash::new([byte; 20]));
+            library.bus.publish(Event::Lifecycle { info_hash, change: Lifecycle::Added(torrent) }).unwrap();
+        }
+        let first = inbox.try_recv().unwrap();
+        assert!(library.handle_all(first, &inbox));
+        assert_eq!(count(&self::library(folder.path())), 2);
+        for told in [true, false] {
+            let (reply, answer) = Reply::channel();
+            assert!(library.handle_all(Event::SyncLibrary { reply }, &inbox));
+            assert_eq!(answer.wait(Duration::ZERO).unwrap().is_err(), told);
+        }
     }
 
     #[test]

@@ -131,16 +131,27 @@ impl TorrentList {
     /// Writes everything that `write` writes in one transaction: a thousand torrents take little longer than one.
     ///
     /// # Errors
-    /// [`StorageError::State`] if it cannot be written; then nothing of it is.
-    pub fn together(&self, write: impl FnOnce()) -> Result<(), StorageError> {
+    /// [`StorageError::State`] if it cannot be written, or what `write` answers with; then nothing of it is.
+    pub fn together(&self, write: impl FnOnce() -> Result<(), StorageError>) -> Result<(), StorageError> {
         let failed = |error| LIST.sort(&self.path, "write", error);
         self.connection.execute_batch("BEGIN").map_err(failed)?;
-        write();
-        self.connection.execute_batch("COMMIT").map_err(|error| {
+        let written = write().and_then(|()| self.connection.execute_batch("COMMIT").map_err(failed));
+        if written.is_err() {
             // It may be over already: some errors end it.
             let _ = self.connection.execute_batch("ROLLBACK");
-            failed(error)
-        })
+        }
+        written
+    }
+
+    /// Lets every attempt to write this torrent fail.
+    #[cfg(test)]
+    pub(crate) fn refuse(&self, info_hash: InfoHash) {
+        let hash: String = info_hash.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sql = format!(
+            "CREATE TEMP TRIGGER refuse BEFORE INSERT ON torrent WHEN new.info_hash = x'{hash}'
+             BEGIN SELECT raise(ROLLBACK, 'refused'); END"
+        );
+        self.connection.execute_batch(&sql).unwrap();
     }
 
     /// Remembers a description that has come.
@@ -213,12 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_together_is_written() {
+    fn what_is_written_together_is_written_or_nothing_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("torrents.sqlite");
         let list = TorrentList::open(&path).unwrap();
-        list.together(|| [1, 2].iter().for_each(|byte| list.save(&torrent(*byte)).unwrap())).unwrap();
-        list.together(|| list.remove(InfoHash::new([2; 20])).unwrap()).unwrap();
+        list.together(|| [1, 2].iter().try_for_each(|byte| list.save(&torrent(*byte)))).unwrap();
+        list.together(|| list.remove(InfoHash::new([2; 20]))).unwrap();
+        list.refuse(InfoHash::new([4; 20]));
+        assert!(list.together(|| [3, 4].iter().try_for_each(|byte| list.save(&torrent(*byte)))).is_err());
         assert_eq!(all(&TorrentList::open(&path).unwrap()), [torrent(1)]);
     }
 
