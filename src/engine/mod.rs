@@ -21,4 +21,6 @@ pub use metadata::{MetadataAction, MetadataFetch};
 pub use picker::{PickRequest, Picker, Received};
 pub use stats::{PeerStats, TorrentStats};
 pub use swarm::Source;
-pub use torrent::{Action, BlockVerdict, CloseReason, PeerInfo, PieceOutcome, Replaceable, Torrent, TorrentOptions};
+pub use torrent::{
+    Action, BlockVerdict, CloseReason, MAX_UPLOADS, PeerInfo, PieceOutcome, Replaceable, Torrent, TorrentOptions,
+};

@@ -7,13 +7,10 @@ use std::time::Instant;
 
 use super::Bt;
 use super::torrent::{Phase, Torrent};
-use crate::engine::{BlockVerdict, CloseReason, PeerInfo};
+use crate::engine::{BlockVerdict, CloseReason, MAX_UPLOADS, PeerInfo};
 use crate::proto::peer::{Command, Event, Fault, Handshake, METADATA_PIECE_LEN, SessionOptions};
 use crate::reactor::{CloseCause, Net};
 use crate::types::{Block, MemoryClass, PeerKey, TorrentKey};
-
-/// How many blocks a peer may have asked for and not got, as we tell it (BEP 10, `reqq`).
-pub(super) const REQUEST_QUEUE: u32 = 2048;
 
 /// Peers whose handshakes wait for a check of the files.
 const MAX_EARLY: usize = 64;
@@ -57,7 +54,7 @@ impl Bt {
             listen_port: Some(self.port),
             geometry: metainfo.map(|metainfo| metainfo.info.geometry),
             metadata_size: metainfo.and_then(|metainfo| u32::try_from(metainfo.raw_info().len()).ok()),
-            request_queue: REQUEST_QUEUE,
+            request_queue: MAX_UPLOADS,
             client: concat!("bitween/", env!("CARGO_PKG_VERSION")).to_owned(),
             remote_ip: Some(addr.ip()),
         }

@@ -26,6 +26,7 @@ use fastrand::Rng;
 
 pub use action::{Action, BlockVerdict, CloseReason, PeerInfo, PieceOutcome, TorrentOptions};
 use peer::Peer;
+pub use peers::MAX_UPLOADS;
 pub use room::Replaceable;
 
 use super::choker::{self, Choker};

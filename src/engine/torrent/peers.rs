@@ -10,8 +10,9 @@ use crate::engine::requests::Claim;
 use crate::proto::peer::{Command, Event, ExtendedHandshake};
 use crate::types::{Bitfield, Block, PeerKey, PieceIndex};
 
-/// Blocks handed out for sending to one peer at most; further requests are refused. Twice what fast clients keep.
-const MAX_UPLOADS: usize = 1024;
+/// Blocks handed out for sending to one peer at most; further requests are refused. To be announced as `reqq` (BEP 10).
+/// Twice what fast clients keep.
+pub const MAX_UPLOADS: u32 = 1024;
 /// Requests refused in a row beyond which a peer is sent away: no client keeps so many open when it is choked, so this one
 /// does not listen. Twice what fast clients keep.
 const MAX_REFUSED: u32 = 4096;
@@ -325,7 +326,8 @@ impl Torrent {
 
     fn requested(&mut self, now: Instant, key: PeerKey, block: Block) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        let served = !peer.am_choking && self.picker.have().contains(block.piece()) && peer.uploads.len() < MAX_UPLOADS;
+        let has_room = peer.uploads.len() < MAX_UPLOADS as usize;
+        let served = !peer.am_choking && self.picker.have().contains(block.piece()) && has_room;
         if served {
             peer.refused = 0;
             peer.uploads.push_back(block);

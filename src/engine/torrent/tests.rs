@@ -212,6 +212,18 @@ fn who_goes_on_asking_for_what_it_is_refused_is_sent_away() {
 }
 
 #[test]
+fn as_many_requests_are_kept_as_are_announced() {
+    let mut bench = Bench::with(3, &[0], TorrentOptions { upload_slots: 1, ..TorrentOptions::default() });
+    let block = bench.block(0, 1);
+    bench.join(1, FAST);
+    bench.say(1, &Event::Interested);
+    for _ in 0..MAX_UPLOADS {
+        assert_eq!(bench.say(1, &Event::Requested(block)), [Action::Upload { peer: key(1), block }]);
+    }
+    assert_eq!(bench.say(1, &Event::Requested(block)), [send(1, Command::Reject(block))]);
+}
+
+#[test]
 fn a_choke_frees_the_blocks_for_others() {
     let mut bench = Bench::new(2, &[0]);
     bench.server(1, &[0, 1]);
