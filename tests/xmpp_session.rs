@@ -88,7 +88,7 @@ impl Client {
         let share = |(n, name): (usize, &String)| {
             let mut hash = [port.to_be_bytes()[1]; InfoHash::LEN];
             hash[..4].copy_from_slice(&u32::try_from(n).unwrap().to_be_bytes());
-            Share { info_hash: InfoHash::new(hash), name: name.clone(), size: 1, files: 1, complete: true }
+            Share { info_hash: InfoHash::new(hash), name: name.as_str().into(), size: 1, files: 1, complete: true }
         };
         self.session.set_shares(now(), names.iter().enumerate().map(share).collect());
     }

@@ -62,7 +62,7 @@ impl Node {
 
     fn share(&self, names: &[&str]) {
         let share =
-            |name: &&str| Share { info_hash: hash(name), name: (*name).to_owned(), size: 7, files: 1, complete: true };
+            |name: &&str| Share { info_hash: hash(name), name: (*name).into(), size: 7, files: 1, complete: true };
         self.bus.publish(Event::PublishShares(names.iter().map(share).collect())).unwrap();
     }
 
