@@ -1,7 +1,7 @@
 //! SHA-1 (FIPS 180-4) of two messages at once.
 //!
 //! One SHA-1 is a chain: each step waits for the one before, so a core with SHA instructions is idle half the time. Two
-//! independent messages, step by step in turns, fill the gaps: about 1.7 times the speed on one core. Pieces are
+//! independent messages, step by step in turns, fill the gaps: about 1.8 times the speed on one core. Pieces are
 //! independent messages, and a disk thread that checks or verifies has many of them.
 //!
 //! [`Pair`] cuts two messages into blocks; `x86.rs` is the interleaved kernel, found out at run time. Everywhere else, and
