@@ -82,7 +82,7 @@ impl Backlog {
     }
 
     /// Bytes that wait.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "resume"))]
     pub(super) fn unsynced(&self) -> u64 {
         self.state().unsynced
     }

@@ -142,7 +142,7 @@ impl Disk {
     }
 
     /// Bytes written to the device of an open torrent that wait to be synced.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "resume"))]
     pub(super) fn unsynced(&self, torrent: TorrentKey) -> Option<u64> {
         self.torrents().get(&torrent).and_then(|open| Some(open.home.get()?.backlog.unsynced()))
     }
