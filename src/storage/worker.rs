@@ -102,12 +102,10 @@ impl Shared {
         let key = torrent.key;
         let resume = self.common.resume.as_ref();
         match work {
-            Work::Open => {
-                match check::begin(torrent, resume, &self.common.claims, self.common.workers) {
-                    Ok(check) => return self.start_check(check), // The job ends with the check.
-                    Err(error) => self.open_failed(torrent, error, 0),
-                }
-            }
+            Work::Open => match check::begin(torrent, resume, &self.common.claims, self.common.workers) {
+                Ok(check) => return self.start_check(check), // The job ends with the check.
+                Err(error) => self.open_failed(torrent, error, 0),
+            },
             Work::Conclude(check) => self.conclude(torrent, &check),
             Work::Reserve(reservation) => {
                 if !self.reserve(torrent, reservation) {

@@ -51,10 +51,30 @@ struct Disk {
     seen: [Option<Piece>; 2],
     /// Looks for which room is still saved up for the first piece, as far as others of this disk go.
     saving: u32,
-    /// Looks until that may be done.
-    rest: u32,
-    /// The same, the next time that it was in vain.
-    next_rest: u32,
+    rest: Rest,
+}
+
+/// How long nothing is saved up after that was in vain: longer each time.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Looks that are left of it.
+    left: u32,
+    /// Looks that it took, the last time.
+    len: u32,
+}
+
+impl Rest {
+    fn begin(&mut self) {
+        self.len = (self.len * 2).clamp(1, MAX_REST);
+        self.left = self.len;
+    }
+
+    /// To be asked once a look.
+    fn is_over(&mut self) -> bool {
+        let is_over = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        is_over
+    }
 }
 
 impl Disk {
@@ -86,13 +106,10 @@ impl Disk {
         if self.saving > 0 {
             self.saving -= 1;
             if self.saving == 0 {
-                self.next_rest = (self.next_rest * 2).clamp(1, MAX_REST);
-                self.rest = self.next_rest;
+                self.rest.begin();
             }
-        } else if self.rest > 0 {
-            self.rest -= 1;
-        } else if self.still_waits(Want::Receive) {
-            self.saving = (self.next_rest * 2).clamp(1, MAX_SAVE);
+        } else if self.rest.is_over() && self.still_waits(Want::Receive) {
+            self.saving = (self.rest.len * 2).clamp(1, MAX_SAVE);
         }
         self.seen = [self.first(Want::Receive), self.first(Want::Read)];
     }
@@ -104,10 +121,7 @@ pub(super) struct Room {
     disks: Vec<Disk>,
     /// Room is saved up for this one.
     saving: Option<(usize, Want)>,
-    /// Looks until room may be saved up.
-    rest: u32,
-    /// The same, the next time that it was in vain.
-    next_rest: u32,
+    rest: Rest,
 }
 
 impl Room {
@@ -132,11 +146,8 @@ impl Room {
     /// To be called every few seconds while somebody waits: sees to it that nobody waits for ever.
     pub(super) fn look(&mut self) {
         if self.saving.take().is_some() {
-            self.next_rest = (self.next_rest * 2).clamp(1, MAX_REST);
-            self.rest = self.next_rest;
-        } else if self.rest > 0 {
-            self.rest -= 1;
-        } else {
+            self.rest.begin();
+        } else if self.rest.is_over() {
             let wants = [Want::Receive, Want::Read];
             let mut all = (0..).zip(&self.disks).flat_map(|(device, disk)| wants.map(|want| (device, want, disk)));
             self.saving = all.find_map(|(device, want, disk)| disk.starves(want).then_some((device, want)));
@@ -147,8 +158,7 @@ impl Room {
     /// Something was granted. If it was saved up for, others get their turn.
     fn granted(&mut self, device: usize, want: Want) {
         if self.saving == Some((device, want)) {
-            self.saving = None;
-            self.next_rest = 0;
+            (self.saving, self.rest) = (None, Rest::default());
         }
     }
 
@@ -221,7 +231,7 @@ impl Room {
         let Some(at) = disk.waiting.iter().position(|(waiting, _)| *waiting == piece) else { return };
         disk.waiting.remove(at);
         if at == 0 {
-            (disk.saving, disk.rest, disk.next_rest) = (0, 0, 0);
+            (disk.saving, disk.rest) = (0, Rest::default());
         }
     }
 
