@@ -1,8 +1,9 @@
 //! One HTTP connection as a small state machine: reading, working, writing, lingering.
 //!
 //! Owned by the `rpc` thread. Never blocks: [`Connection::advance`] does what the socket allows now, of a long answer no
-//! more than a part, and says what the server has to do next. While a call is being worked on or written out, nothing more is read, so what a client can
-//! make us hold is bounded. Each phase has its own deadline; a slow client costs a slot, never a thread.
+//! more than a part, and says what the server has to do next. While a call is being worked on or written out, nothing more
+//! is read, so what a client can make us hold is bounded. Each phase has its own deadline; a slow client costs a slot,
+//! never a thread.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
