@@ -283,8 +283,11 @@ fn a_limit_that_is_too_small_is_refused_and_the_least_is_named() {
 fn turns_are_counted() {
     let node = Node::start();
     let first = node.engine.memory().unwrap().turns;
-    let second = node.engine.memory().unwrap().turns;
-    assert!(second.count > first.count && second.longest >= second.longest_lately);
+    // Two questions may be answered in one turn.
+    let second = wait_for("another turn", SOON, || {
+        Some(node.engine.memory().unwrap().turns).filter(|turns| turns.count > first.count)
+    });
+    assert!(second.longest >= second.longest_lately);
     assert!(second.longest > Duration::ZERO);
 }
 
