@@ -258,9 +258,7 @@ impl Check {
     pub(super) fn run_slice(&self, reader: &mut PieceReader, stopping: bool) -> Slice {
         let geometry = self.torrent.place.layout.geometry();
         let run = usize::try_from(SLICE / u64::from(geometry.piece_length())).unwrap_or(1).max(1);
-        if stopping || self.torrent.closing.load(Ordering::Relaxed) {
-            self.fail(StorageError::NotOpen);
-        }
+        self.heed_end(stopping);
         if self.found().failure.is_some() {
             return self.leave();
         }
@@ -274,6 +272,18 @@ impl Check {
         }
         let checked = self.found().checked;
         Slice::More(self.ticks.try_recv().ok().map(|_| (checked, self.total())))
+    }
+
+    /// True if no piece has to be looked at.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.candidates.is_empty()
+    }
+
+    /// Ends the check if the torrent is being closed, or everything stops.
+    pub(super) fn heed_end(&self, stopping: bool) {
+        if stopping || self.torrent.closing.load(Ordering::Relaxed) {
+            self.fail(StorageError::NotOpen);
+        }
     }
 
     /// Ends the check with an error, unless there is one already.

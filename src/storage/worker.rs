@@ -103,6 +103,11 @@ impl Shared {
         let resume = self.common.resume.as_ref();
         match work {
             Work::Open => match check::begin(torrent, resume, &self.common.claims, self.common.workers) {
+                // At a start there are thousands of these: what is kept for the check must not pile up behind the opens.
+                Ok(check) if check.is_idle() => {
+                    check.heed_end(self.common.stopping.load(Ordering::Relaxed));
+                    self.conclude(torrent, &check);
+                }
                 Ok(check) => return self.start_check(check), // The job ends with the check.
                 Err(error) => self.open_failed(torrent, error, 0),
             },
