@@ -3,7 +3,7 @@
 //! It hears of every change on the bus and writes it down; at its start it adds the listed torrents again. Hashing a
 //! folder to share it happens on a thread of its own, so that the list never waits for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,6 +87,32 @@ pub enum LibraryError {
     Thread(#[from] io::Error),
 }
 
+/// What was said and is not handled yet, oldest first.
+struct Inbox<'a> {
+    /// What [`sift`](Self::sift) kept.
+    kept: VecDeque<Event>,
+    bus: &'a Subscriber<Event>,
+}
+
+impl<'a> Inbox<'a> {
+    fn new(bus: &'a Subscriber<Event>) -> Self {
+        Self { kept: VecDeque::new(), bus }
+    }
+
+    fn recv(&mut self) -> Result<Event, RecvError> {
+        self.kept.pop_front().map_or_else(|| self.bus.recv(), Ok)
+    }
+
+    fn try_recv(&mut self) -> Option<Event> {
+        self.kept.pop_front().or_else(|| self.bus.try_recv())
+    }
+
+    /// Forgets what nothing has to be done for.
+    fn sift(&mut self) {
+        self.kept.extend(std::iter::from_fn(|| self.bus.try_recv()).filter(is_news));
+    }
+}
+
 struct Library {
     list: TorrentList,
     download_dir: PathBuf,
@@ -102,10 +128,11 @@ struct Library {
 
 impl Library {
     fn run(mut self, inbox: &Subscriber<Event>) {
-        self.restore();
+        let mut inbox = Inbox::new(inbox);
+        self.restore(&mut inbox);
         loop {
             let goes_on = match inbox.recv() {
-                Ok(event) => self.handle_all(event, inbox),
+                Ok(event) => self.handle_all(event, &mut inbox),
                 Err(error) => error != RecvError::Closed,
             };
             if !goes_on {
@@ -120,8 +147,8 @@ impl Library {
         }
     }
 
-    /// Adds every listed torrent to the BitTorrent thread.
-    fn restore(&self) {
+    /// Adds every listed torrent to the BitTorrent thread. What is told of them meanwhile does not wait until all are.
+    fn restore(&self, inbox: &mut Inbox<'_>) {
         let mut last: Arc<Path> = Path::new("").into();
         let listed = self.list.for_each(|torrent| {
             let info_hash = torrent.info_hash;
@@ -133,6 +160,7 @@ impl Library {
                 Ok(()) | Err(ControlError::AlreadyHere(_)) => {}
                 Err(error) => log::error!("cannot start {info_hash} again: {error}"),
             }
+            inbox.sift();
         });
         if let Err(error) = listed {
             log::error!("{error}");
@@ -146,7 +174,7 @@ impl Library {
 
     /// Handles an event and those that wait behind it. What is written together is one transaction, and whoever waits
     /// for it is answered when that is done. False if the thread is to end.
-    fn handle_all(&mut self, first: Event, inbox: &Subscriber<Event>) -> bool {
+    fn handle_all(&mut self, first: Event, inbox: &mut Inbox<'_>) -> bool {
         let mut next = Some(first);
         while let Some(event) = next.take() {
             match event {
@@ -159,7 +187,7 @@ impl Library {
     }
 
     /// Writes down this change and those that follow it at once. Answers with the event that ended the row of them.
-    fn write_together(&mut self, first: Event, inbox: &Subscriber<Event>) -> Option<Event> {
+    fn write_together(&mut self, first: Event, inbox: &mut Inbox<'_>) -> Option<Event> {
         let (mut changes, mut waiting, mut other) = (Vec::new(), Vec::new(), None);
         let mut next = Some(first);
         for _ in 0..WRITTEN_TOGETHER {
@@ -209,8 +237,7 @@ impl Library {
 
     fn remember(&self, info_hash: InfoHash, change: &Lifecycle) -> Result<(), StorageError> {
         match change {
-            // It comes from the list.
-            Lifecycle::Added(torrent) if torrent.restored => Ok(()),
+            change if !is_written(change) => Ok(()),
             Lifecycle::Added(torrent) => self.list.save(&listed(torrent)),
             Lifecycle::MetadataKnown(metainfo) => self.list.set_metainfo(info_hash, &metainfo.to_bytes()),
             Lifecycle::Paused(paused) => self.list.set_paused(info_hash, *paused),
@@ -372,6 +399,21 @@ fn listed(torrent: &NewTorrent) -> ListedTorrent {
     }
 }
 
+/// True if the list says something else after it.
+fn is_written(change: &Lifecycle) -> bool {
+    match change {
+        // It comes from the list.
+        Lifecycle::Added(torrent) => !torrent.restored,
+        Lifecycle::MetadataKnown(_) | Lifecycle::Paused(_) | Lifecycle::Removed => true,
+        Lifecycle::Started(_) | Lifecycle::Completed | Lifecycle::Failed(_) => false,
+    }
+}
+
+/// True if there is something to be done.
+fn is_news(event: &Event) -> bool {
+    !matches!(event, Event::Lifecycle { change, .. } if !is_written(change))
+}
+
 /// A torrent of the list, which lies in `dir`.
 fn revive(torrent: ListedTorrent, dir: Arc<Path>) -> Result<NewTorrent, ControlError> {
     let unreadable = |error: &dyn std::fmt::Display| ControlError::Refused(format!("unreadable entry: {error}"));
@@ -428,7 +470,7 @@ mod tests {
         library.bus.publish(Event::SyncLibrary { reply }).unwrap();
         library.bus.publish(Event::Stop(Part::Library)).unwrap();
         let first = inbox.try_recv().unwrap();
-        assert!(!library.handle_all(first, &inbox), "told to stop");
+        assert!(!library.handle_all(first, &mut Inbox::new(&inbox)), "told to stop");
         assert!(answer.wait(Duration::ZERO).unwrap().is_ok());
         // Another connection sees only what is committed.
         let other = self::library(folder.path());
@@ -447,13 +489,34 @@ mod tests {
             library.bus.publish(Event::Lifecycle { info_hash, change: Lifecycle::Added(torrent) }).unwrap();
         }
         let first = inbox.try_recv().unwrap();
-        assert!(library.handle_all(first, &inbox));
+        assert!(library.handle_all(first, &mut Inbox::new(&inbox)));
         assert_eq!(count(&self::library(folder.path())), 2);
         for told in [true, false] {
             let (reply, answer) = Reply::channel();
-            assert!(library.handle_all(Event::SyncLibrary { reply }, &inbox));
+            assert!(library.handle_all(Event::SyncLibrary { reply }, &mut Inbox::new(&inbox)));
             assert_eq!(answer.wait(Duration::ZERO).unwrap().is_err(), told);
         }
+    }
+
+    #[test]
+    fn what_nothing_has_to_be_done_for_is_not_kept_through_a_start() {
+        let bus = Bus::new();
+        let told = bus.subscribe("library", TOPICS, 16);
+        let restored = Arc::new(NewTorrent { restored: true, ..link(1) });
+        let info_hash = InfoHash::new([1; 20]);
+        let say = |change| bus.publish(Event::Lifecycle { info_hash, change }).unwrap();
+        let (reply, _answer) = Reply::channel();
+        bus.publish(Event::SyncLibrary { reply }).unwrap();
+        say(Lifecycle::Added(Arc::clone(&restored)));
+        say(Lifecycle::Started(true));
+        say(Lifecycle::Removed);
+        let mut inbox = Inbox::new(&told);
+        inbox.sift();
+        assert_eq!((inbox.kept.len(), Arc::strong_count(&restored)), (2, 1));
+        say(Lifecycle::Paused(true));
+        assert!(matches!(inbox.recv(), Ok(Event::SyncLibrary { .. })));
+        assert!(matches!(inbox.try_recv(), Some(Event::Lifecycle { change: Lifecycle::Removed, .. })));
+        assert!(matches!(inbox.try_recv(), Some(Event::Lifecycle { change: Lifecycle::Paused(true), .. })));
     }
 
     #[test]
