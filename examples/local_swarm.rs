@@ -206,6 +206,6 @@ fn instance(role: &str, torrent: &Path, dir: &Path, peers: &[&str]) -> Outcome<(
     std::io::stdin().read_to_end(&mut Vec::new())?;
     engine.stop();
     let status = engine.status(info_hash).ok_or("the torrent is gone")?;
-    println!("fetched {}\ngave {}", status.downloaded, status.uploaded);
+    println!("fetched {}\ngave {}", status.traffic.downloaded, status.traffic.uploaded);
     Ok(())
 }

@@ -50,7 +50,7 @@ fn found(leecher: &mut Program) -> (u32, u32) {
 
 /// Block bytes that the seeder has handed out, as it stands now.
 fn sent(seeder: &Node, sample: &Sample) -> u64 {
-    let gone = seeder.engine.status(sample.metainfo.info_hash).unwrap().uploaded;
+    let gone = seeder.engine.status(sample.metainfo.info_hash).unwrap().traffic.uploaded;
     let here: u64 = seeder.engine.peers(sample.metainfo.info_hash).unwrap().iter().map(|peer| peer.uploaded).sum();
     gone.max(here)
 }

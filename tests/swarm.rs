@@ -66,7 +66,7 @@ fn what_went_over_the_wire_can_still_be_read_after_the_end() {
     leecher.wait_complete(info_hash);
     seeder.engine.stop();
     let status = seeder.engine.status(info_hash).unwrap();
-    assert!(status.uploaded >= 2_000_000, "{} bytes", status.uploaded);
+    assert!(status.traffic.uploaded >= 2_000_000, "{} bytes", status.traffic.uploaded);
 }
 
 #[test]
@@ -164,7 +164,8 @@ fn a_peer_that_sends_a_whole_wrong_piece_is_banned_at_once() {
     let liar = FakePeer::start(&sample.metainfo, |block| Some(vec![7; block.len() as usize]));
     let leecher = Node::start();
     let info_hash = leecher.download(&sample.metainfo, &[liar.address]);
-    let status = leecher.wait_until("the liar is gone", info_hash, |status| status.wasted > 0 && status.peers == 0);
+    let status = leecher
+        .wait_until("the liar is gone", info_hash, |status| status.traffic.wasted > 0 && status.traffic.peers == 0);
     assert_eq!(status.done, 0);
 
     let seeder = Node::start();
@@ -196,7 +197,7 @@ fn a_peer_that_spoils_single_blocks_is_found_and_banned_and_honest_ones_are_not(
     let status = leecher.wait_complete(info_hash);
     sample.assert_same_in(&leecher.dir());
     assert!(lies.load(Ordering::Relaxed) > 0, "the liar was asked for something");
-    assert!(status.wasted >= PIECE as u64);
+    assert!(status.traffic.wasted >= PIECE as u64);
     assert_eq!(liar.connections(), 1, "it was not connected to again");
 }
 
@@ -225,9 +226,9 @@ fn the_rate_falls_to_nothing_soon_after_the_last_block() {
     });
     let leecher = Node::start();
     let info_hash = leecher.download(&sample.metainfo, &[falls_silent.address]);
-    leecher.wait_until("it moves", info_hash, |status| status.download_rate.0 > 0);
+    leecher.wait_until("it moves", info_hash, |status| status.traffic.download_rate.0 > 0);
     let start = Instant::now();
-    let has_ended = |status: &TorrentStatus| status.download_rate.0 == 0 && status.seconds_left().is_none();
+    let has_ended = |status: &TorrentStatus| status.traffic.download_rate.0 == 0 && status.seconds_left().is_none();
     leecher.wait_until("it has ended", info_hash, has_ended);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
@@ -454,7 +455,7 @@ fn a_paused_download_goes_on_and_a_removed_one_is_gone() {
     leecher.engine.control(info_hash, TorrentControl::Pause).unwrap();
     leecher.engine.add_peers(info_hash, &[seeder.address()]);
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(leecher.engine.status(info_hash).unwrap().downloaded, 0);
+    assert_eq!(leecher.engine.status(info_hash).unwrap().traffic.downloaded, 0);
     leecher.engine.control(info_hash, TorrentControl::Resume).unwrap();
     leecher.wait_complete(info_hash);
     leecher.engine.control(info_hash, TorrentControl::Recheck).unwrap();

@@ -158,18 +158,18 @@ fn show(progress: &Progress, status: &TorrentStatus) {
 
 /// What happens, in a few words.
 fn describe(status: &TorrentStatus) -> String {
-    let connected = u64::try_from(status.peers).unwrap_or(u64::MAX);
+    let connected = u64::try_from(status.traffic.peers).unwrap_or(u64::MAX);
     let doing = match &status.state {
         TorrentState::Metadata => format!("waiting for the description from {}", peers(connected)),
         TorrentState::Checking { checked, total } => format!("checking {} of {}", size(*checked), size(*total)),
         TorrentState::Seeding => {
-            let (rate, sent) = (size(status.upload_rate.0), size(status.uploaded));
+            let (rate, sent) = (size(status.traffic.upload_rate.0), size(status.traffic.uploaded));
             return format!("seeding at {rate}/s to {}, {sent} sent", peers(connected));
         }
         TorrentState::Paused => "paused".to_owned(),
         TorrentState::Error(reason) => Printable(reason).to_string(),
         TorrentState::Downloading => {
-            fetching(status.done, status.total_size, status.download_rate.0, connected, status.seconds_left())
+            fetching(status.done, status.total_size, status.traffic.download_rate.0, connected, status.seconds_left())
         }
     };
     match &status.warning {

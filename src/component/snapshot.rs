@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::proto::metainfo::Metainfo;
 use crate::reactor::TurnStats;
 use crate::share::{AddressFilter, ContactShares};
-use crate::types::{BytesPerSec, InfoHash, MemoryClass, Share, Usage};
+use crate::types::{BytesPerSec, InfoHash, MemoryClass, Nothing, Rare, Share, Usage};
 
 /// The place of one snapshot: the owner replaces it, everybody else reads the newest.
 #[derive(Debug)]
@@ -181,6 +181,21 @@ pub struct TorrentStatus {
     pub done: u64,
     /// What it does.
     pub state: TorrentState,
+    /// What peers give and take.
+    pub traffic: Rare<Traffic>,
+    /// Folder that holds its top-level name.
+    pub dir: Arc<Path>,
+    /// Announced to contacts.
+    pub shared: bool,
+    /// The description, once known.
+    pub metainfo: Option<Arc<Metainfo>>,
+    /// The last trouble that does not stop it, such as a tracker's refusal.
+    pub warning: Option<Arc<str>>,
+}
+
+/// Peers, and what was and is transferred. Most of thousands of torrents have none, and never had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
     /// Payload bytes received and sent since it was added to this process.
     pub downloaded: u64,
     /// See `downloaded`.
@@ -197,14 +212,23 @@ pub struct TorrentStatus {
     pub seeds: usize,
     /// Known addresses that are not connected.
     pub candidates: usize,
-    /// Folder that holds its top-level name.
-    pub dir: Arc<Path>,
-    /// Announced to contacts.
-    pub shared: bool,
-    /// The description, once known.
-    pub metainfo: Option<Arc<Metainfo>>,
-    /// The last trouble that does not stop it, such as a tracker's refusal.
-    pub warning: Option<Arc<str>>,
+}
+
+impl Nothing for Traffic {
+    const NOTHING: &'static Self = &Self {
+        downloaded: 0,
+        uploaded: 0,
+        wasted: 0,
+        download_rate: BytesPerSec(0),
+        upload_rate: BytesPerSec(0),
+        peers: 0,
+        seeds: 0,
+        candidates: 0,
+    };
+
+    fn is_nothing(&self) -> bool {
+        self == Self::NOTHING
+    }
 }
 
 impl TorrentStatus {
@@ -217,11 +241,9 @@ impl TorrentStatus {
     /// True if both say the same. The description counts as the same only if it is the same one in memory.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let numbers = |s: &Self| {
-            let sizes = (s.total_size, s.done, s.downloaded, s.uploaded, s.wasted);
-            (sizes, s.download_rate, s.upload_rate, (s.peers, s.seeds, s.candidates), s.shared)
-        };
+        let numbers = |s: &Self| (s.total_size, s.done, s.shared);
         numbers(self) == numbers(other)
+            && *self.traffic == *other.traffic
             && self.state == other.state
             && (&self.name, &self.dir, &self.warning) == (&other.name, &other.dir, &other.warning)
             && self.metainfo.as_ref().map(Arc::as_ptr) == other.metainfo.as_ref().map(Arc::as_ptr)
@@ -231,7 +253,7 @@ impl TorrentStatus {
     #[must_use]
     pub fn seconds_left(&self) -> Option<u64> {
         let left = self.total_size.checked_sub(self.done)?;
-        left.checked_div(self.download_rate.0)
+        left.checked_div(self.traffic.download_rate.0)
     }
 }
 
@@ -351,14 +373,7 @@ mod tests {
             total_size: 0,
             done: 0,
             state: TorrentState::Seeding,
-            downloaded: 0,
-            uploaded: 0,
-            wasted: 0,
-            download_rate: BytesPerSec(0),
-            upload_rate: BytesPerSec(0),
-            peers: 0,
-            seeds: 0,
-            candidates: 0,
+            traffic: Rare::default(),
             dir: Path::new("").into(),
             shared: false,
             metainfo: None,

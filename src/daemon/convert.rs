@@ -90,12 +90,12 @@ pub(super) fn torrent_status(status: &TorrentStatus) -> types::TorrentStatus {
         complete: status.is_complete() && state != types::TorrentState::Error,
         shared: status.shared,
         save_path: status.dir.display().to_string(),
-        download_rate: status.download_rate.0,
-        upload_rate: status.upload_rate.0,
-        downloaded: status.downloaded,
-        uploaded: status.uploaded,
-        peers: count(status.peers),
-        seeds: count(status.seeds),
+        download_rate: status.traffic.download_rate.0,
+        upload_rate: status.traffic.upload_rate.0,
+        downloaded: status.traffic.downloaded,
+        uploaded: status.traffic.uploaded,
+        peers: count(status.traffic.peers),
+        seeds: count(status.traffic.seeds),
         eta: status.seconds_left().filter(|_| is_moving),
     }
 }

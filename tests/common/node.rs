@@ -91,7 +91,9 @@ impl Node {
         let limit = TRANSFER_LIMIT + Duration::from_secs(10);
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait_for(what, limit, ready)));
         found.unwrap_or_else(|_| match last {
-            Some(s) => panic!("not so: {what}; {:?}, {} of {}, {} peers", s.state, s.done, s.total_size, s.peers),
+            Some(s) => {
+                panic!("not so: {what}; {:?}, {} of {}, {} peers", s.state, s.done, s.total_size, s.traffic.peers)
+            }
             None => panic!("not so: {what}; there is no such torrent"),
         })
     }

@@ -211,14 +211,14 @@ impl Bt {
         self.publish_status(net.now());
         for key in self.torrents.keys().copied().collect::<Vec<_>>() {
             let Some(torrent) = self.torrents.get_mut(&key) else { continue };
-            match torrent.closing.take() {
+            match torrent.closing.take().map(|closing| *closing) {
                 None => self.close_torrent(net, key, Closing::Stop, Ending::Clean),
                 // Being closed already: nothing is opened again, but a removal is carried through.
                 Some(Closing::Reopen(_, reply)) => {
-                    torrent.closing = Some(Closing::Stop);
+                    torrent.closing = Some(Box::new(Closing::Stop));
                     reply.send(Err(stopping()));
                 }
-                closing => torrent.closing = closing,
+                closing => torrent.closing = closing.map(Box::new),
             }
         }
     }

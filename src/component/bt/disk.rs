@@ -257,7 +257,7 @@ impl Bt {
         self.drain_announces(net, key);
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
         torrent.keep_totals(now);
-        torrent.closing = Some(closing);
+        torrent.closing = Some(Box::new(closing));
         torrent.committed();
         torrent.phase = Phase::Closing;
         self.drop_connections(net, key);
@@ -277,7 +277,7 @@ impl Bt {
                 Err(ControlError::Storage(Arc::new(error)))
             }
         };
-        match torrent.closing.take() {
+        match torrent.closing.take().map(|closing| *closing) {
             Some(Closing::Reopen(check, reply)) => {
                 torrent.phase = Phase::Opening { checked: 0, total: 0 };
                 self.open(net, key, check);

@@ -19,7 +19,7 @@ mod status;
 mod torrent;
 mod uploads;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -238,7 +238,8 @@ pub(super) struct Bt {
     buffer: PieceBuffer,
     // Boxed: a table has up to twice as many places as torrents.
     torrents: HashMap<TorrentKey, Box<Torrent>>,
-    by_hash: HashMap<InfoHash, TorrentKey>,
+    /// A tree: a table has up to twice as many places as torrents.
+    by_hash: BTreeMap<InfoHash, TorrentKey>,
     next_key: u64,
     /// Who has, and who waits for, room in the piece buffer to receive pieces.
     room: Room,
@@ -262,6 +263,8 @@ pub(super) struct Bt {
     published_at: Option<Instant>,
     /// The list of shares is to be published with the next snapshot.
     shares_changed: bool,
+    /// When the list of shares was published last because of a torrent that was opened.
+    shares_published_at: Option<Instant>,
     /// A torrent's state has changed, which is not to wait for the usual time.
     state_changed: bool,
     /// The timer for those who wait for room is armed.
@@ -306,7 +309,7 @@ impl Bt {
             inbox,
             disk,
             torrents: HashMap::new(),
-            by_hash: HashMap::new(),
+            by_hash: BTreeMap::new(),
             next_key: 1,
             room: Room::default(),
             populating: HashMap::new(),
@@ -321,6 +324,7 @@ impl Bt {
             gone: Vec::new(),
             published_at: None,
             shares_changed: false,
+            shares_published_at: None,
             state_changed: false,
             room_armed: false,
             opening: false,

@@ -9,9 +9,9 @@ use super::memory::IDLE_TIMER;
 use super::peers::Peer;
 use super::torrent::{Closing, Phase, Torrent};
 use crate::component::event::Event;
-use crate::component::snapshot::{TorrentState, TorrentStatus, Torrents};
+use crate::component::snapshot::{TorrentState, TorrentStatus, Torrents, Traffic};
 use crate::reactor::Net;
-use crate::types::{Share, TorrentKey};
+use crate::types::{Rare, Share, TorrentKey};
 
 /// The snapshot is at most this old while something happens. Nothing is published while nothing does.
 const PUBLISH_EVERY: Duration = Duration::from_millis(500);
@@ -21,6 +21,9 @@ const STATES_EVERY: Duration = Duration::from_millis(50);
 
 /// Room for so many torrents whose published status is out of date is kept.
 const STALE_KEPT: usize = 64;
+
+/// Torrents of one snapshot, if more have changed: there is another one right behind it.
+const PUBLISHED_TOGETHER: usize = 64;
 
 /// Number of the snapshot's deadline; torrents' numbers count up from 1.
 pub(super) const STATUS_TIMER: u64 = 0;
@@ -33,6 +36,10 @@ impl Bt {
         // Not at once: many changes may come with one turn of the loop, and states change thousands at a time at the start.
         let earliest = self.published_at.map_or(now, |at| now.max(at + STATES_EVERY));
         let due = if std::mem::take(&mut self.state_changed) { earliest } else { now + PUBLISH_EVERY };
+        self.publish_by(net, due);
+    }
+
+    fn publish_by(&mut self, net: &mut Net<Peer>, due: Instant) {
         if self.status_due.is_none_or(|known| due < known) {
             self.status_due = Some(due);
             net.arm(STATUS_TIMER, due);
@@ -78,7 +85,14 @@ impl Bt {
         let moving: Vec<TorrentKey> = stale.filter(|torrent| torrent.is_moving(now)).map(|t| t.key).collect();
         self.publish_status(now);
         if self.shares_changed {
-            self.publish_shares();
+            // All of them each time, so not as often as states while thousands of torrents are opened.
+            match self.shares_published_at.map(|at| at + PUBLISH_EVERY).filter(|due| now < *due) {
+                Some(later) => self.publish_by(net, later),
+                None => {
+                    self.shares_published_at = Some(now);
+                    self.publish_shares();
+                }
+            }
         }
         for key in moving {
             self.mark_stale(net, key);
@@ -88,27 +102,36 @@ impl Bt {
     /// Publishes the status of the torrents that changed.
     pub(super) fn publish_status(&mut self, now: Instant) {
         self.published_at = Some(now);
-        let old = self.published.read();
-        let torrents = self.stale.drain().filter_map(|key| self.torrents.get(&key));
-        let fresh = torrents.map(|torrent| torrent.status(now));
-        let fresh = fresh.filter(|new| !old.list.get(&new.info_hash).is_some_and(|old| old.is_same(new)));
-        let fresh: Vec<_> = fresh.collect();
+        let stale: Vec<_> = self.stale.drain().collect();
         // Thousands at the start, few ever after.
         self.stale.shrink_to(STALE_KEPT);
-        if fresh.is_empty() && self.gone.is_empty() {
+        // A part at a time: the memory of what it replaces serves the next one.
+        let (first, more) = stale.split_at(stale.len().min(PUBLISHED_TOGETHER));
+        self.publish_part(first, now);
+        more.chunks(PUBLISHED_TOGETHER).for_each(|part| self.publish_part(part, now));
+    }
+
+    fn publish_part(&mut self, stale: &[TorrentKey], now: Instant) {
+        let old = self.published.read();
+        let torrents = stale.iter().filter_map(|key| self.torrents.get(key));
+        let fresh = torrents.map(|torrent| torrent.status(now));
+        let mut fresh =
+            fresh.filter(|new| !old.list.get(&new.info_hash).is_some_and(|old| old.is_same(new))).peekable();
+        if fresh.peek().is_none() && self.gone.is_empty() {
             return;
         }
         let mut list = old.list.clone();
         self.gone.drain(..).for_each(|info_hash| list.remove(&info_hash));
-        fresh.into_iter().for_each(|status| list.insert(Arc::new(status)));
+        fresh.for_each(|status| list.insert(Arc::new(status)));
         self.published.publish(Arc::new(Torrents { list, port: self.port, shares: Arc::clone(&old.shares) }));
     }
 
     /// Tells who wants to know which torrents of ours contacts may see.
     pub(super) fn publish_shares(&mut self) {
         self.shares_changed = false;
-        let mut shares: Vec<Share> = self.torrents.values().filter_map(|torrent| torrent.share()).collect();
-        shares.sort_unstable();
+        // In the order of the info hashes, which is the shares' own.
+        let mut shares: Vec<Share> = Vec::with_capacity(self.by_hash.len());
+        shares.extend(self.by_hash.values().filter_map(|key| self.torrents.get(key)?.share()));
         let shares: Arc<[Share]> = shares.into();
         let old = self.published.read();
         if old.shares == shares {
@@ -146,8 +169,6 @@ impl Torrent {
     }
 
     pub(super) fn status(&self, now: Instant) -> TorrentStatus {
-        let stats = self.engine().map(|engine| engine.stats(now)).unwrap_or_default();
-        let transferred = self.transferred(now);
         TorrentStatus {
             info_hash: self.info_hash,
             name: Arc::clone(&self.name),
@@ -155,6 +176,18 @@ impl Torrent {
             total_size: self.metainfo.as_ref().map_or(0, |metainfo| metainfo.info.geometry.total()),
             done: self.bytes_have(),
             state: self.state(),
+            traffic: self.traffic(now),
+            dir: Arc::clone(&self.dir),
+            shared: self.shared,
+            metainfo: self.metainfo.clone(),
+            warning: self.warning.clone().or_else(|| self.announcer.warning()),
+        }
+    }
+
+    fn traffic(&self, now: Instant) -> Rare<Traffic> {
+        let stats = self.engine().map(|engine| engine.stats(now)).unwrap_or_default();
+        let transferred = self.transferred(now);
+        Rare::new(Traffic {
             downloaded: transferred.downloaded,
             uploaded: transferred.uploaded,
             wasted: transferred.wasted,
@@ -163,17 +196,13 @@ impl Torrent {
             peers: if self.engine().is_some() { stats.peers } else { self.active.peers.len() },
             seeds: stats.seeds,
             candidates: stats.candidates + self.active.dialing.len(),
-            dir: Arc::clone(&self.dir),
-            shared: self.shared,
-            metainfo: self.metainfo.clone(),
-            warning: self.warning.clone().or_else(|| self.announcer.warning()),
-        }
+        })
     }
 
     fn state(&self) -> TorrentState {
         match &self.phase {
             Phase::Failed(reason) => TorrentState::Error(reason.clone()),
-            Phase::Closing if matches!(self.closing, Some(Closing::Reopen(..))) => {
+            Phase::Closing if matches!(self.closing.as_deref(), Some(Closing::Reopen(..))) => {
                 TorrentState::Checking { checked: 0, total: 0 }
             }
             Phase::Opening { checked, total } => TorrentState::Checking { checked: *checked, total: *total },

@@ -61,7 +61,7 @@ pub(super) struct Torrent {
     pub(super) announcer: Announcer,
     pub(super) warning: Option<Arc<str>>,
     /// It is being closed; answered when the disk threads are done with it.
-    pub(super) closing: Option<Closing>,
+    pub(super) closing: Option<Box<Closing>>,
     /// Bytes that were there are gone: believe nothing at the next open.
     pub(super) suspect: bool,
     /// What the next open may do to the files of a download.

@@ -140,9 +140,9 @@ impl Control for DaemonControl {
             addresses: contacts.own_addresses.iter().map(ToString::to_string).collect(),
             account: self.account_status(),
             torrents: convert::count(torrents.list.len()),
-            peers: sum(|status| convert::count(status.peers)),
-            download_rate: sum(|status| status.download_rate.0),
-            upload_rate: sum(|status| status.upload_rate.0),
+            peers: sum(|status| convert::count(status.traffic.peers)),
+            download_rate: sum(|status| status.traffic.download_rate.0),
+            upload_rate: sum(|status| status.traffic.upload_rate.0),
             problems,
         })
     }
