@@ -80,6 +80,8 @@ pub(super) struct Conn<T> {
     pub(super) out: OutQueue,
     /// False after the kernel took no more, until it says that there is room.
     pub(super) writable: bool,
+    /// An event tells when it becomes writable: while it connects, and from the first time on that the kernel took no more.
+    pub(super) watched: bool,
     /// Waits in the list of connections to be written to.
     pub(super) dirty: bool,
     /// Waits in the list of connections that may have more to read.

@@ -12,8 +12,9 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::conn::{CloseCause, Conn, Partial, Phase};
 use super::listener::{self, Accepted};
 use super::net::{HandedOut, Net};
+use super::pause::Pause;
 use super::timers::Deadline;
-use super::wake::Wake;
+use super::wake::{Call, Sleep, Wake};
 use crate::proto::peer::Event;
 use crate::types::{Memory, MemoryClass, PeerKey};
 
@@ -69,6 +70,11 @@ pub trait Handler {
     fn woken(&mut self, net: &mut Net<Self::Data>);
     /// A deadline set with [`Net::arm`] has passed.
     fn timer(&mut self, net: &mut Net<Self::Data>, id: u64);
+    /// True if connections will be read again soon, and calls of [`Reactor::lenient_wake_hook`] may wait for that. Asked
+    /// before each wait.
+    fn awaits_input(&self) -> bool {
+        false
+    }
 }
 
 /// The loop: a poll, the listeners and the connections.
@@ -82,6 +88,8 @@ pub struct Reactor<T> {
     scratch: Vec<u8>,
     /// What is left of the turn's read budget.
     to_read: usize,
+    /// The last wait was a doze, and nothing came.
+    overslept: bool,
     net: Net<T>,
 }
 
@@ -122,6 +130,7 @@ impl<T> Reactor<T> {
             crowded: Vec::new(),
             scratch: vec![0; SCRATCH],
             to_read: TURN_READ_BUDGET,
+            overslept: false,
             net: Net::new(registry, Instant::now(), memory),
         })
     }
@@ -131,11 +140,22 @@ impl<T> Reactor<T> {
         self.net.starved.patience = patience;
     }
 
-    /// A function for other threads that makes the loop call [`Handler::woken`] soon. Several calls may lead to one.
+    /// A function for other threads that makes the loop call [`Handler::woken`] at once. Several calls may lead to one.
     #[must_use]
     pub fn wake_hook(&self) -> Arc<dyn Fn() + Send + Sync> {
+        self.hook(Call::Now)
+    }
+
+    /// The same, but a call may wait for the next input, or some
+    /// milliseconds, while [`Handler::awaits_input`] allows that.
+    #[must_use]
+    pub fn lenient_wake_hook(&self) -> Arc<dyn Fn() + Send + Sync> {
+        self.hook(Call::Soon)
+    }
+
+    fn hook(&self, call: Call) -> Arc<dyn Fn() + Send + Sync> {
         let wake = Arc::clone(&self.wake);
-        Arc::new(move || wake.call())
+        Arc::new(move || wake.call(call))
     }
 
     /// Listens on this address and says which port it got.
@@ -173,9 +193,11 @@ impl<T> Reactor<T> {
     /// If polling itself fails; there is nothing to go on with then.
     #[expect(clippy::disallowed_methods, reason = "the reactor is where the clock is read")]
     pub fn turn<H: Handler<Data = T>>(&mut self, handler: &mut H) -> io::Result<()> {
-        let wait = if self.wake.fall_asleep() { self.wait() } else { Some(Duration::ZERO) };
-        let polled = self.poll.poll(&mut self.events, wait);
+        let pause = self.pause(handler);
+        let called = pause.sleep != Sleep::Awake && !self.wake.fall_asleep(pause.sleep);
+        let polled = self.poll.poll(&mut self.events, if called { Some(Duration::ZERO) } else { pause.limit });
         self.wake.awake();
+        self.overslept = pause.sleep == Sleep::Doze && !called && self.events.is_empty();
         match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             other => other?,
@@ -228,14 +250,15 @@ impl<T> Reactor<T> {
         self.net.ready = waiting.chain(later).collect();
     }
 
-    fn wait(&mut self) -> Option<Duration> {
+    fn pause<H: Handler<Data = T>>(&mut self, handler: &H) -> Pause {
         if self.net.again || !self.net.ready.is_empty() || !self.net.dirty.is_empty() || !self.crowded.is_empty() {
-            return Some(Duration::ZERO);
+            return Pause::NONE;
         }
         #[expect(clippy::disallowed_methods, reason = "the reactor is where the clock is read")]
         let now = Instant::now();
         self.net.turns.end(now);
-        self.net.timers.next().map(|at| at.saturating_duration_since(now))
+        let limit = self.net.timers.next().map(|at| at.saturating_duration_since(now));
+        Pause::new(limit, !self.overslept && handler.awaits_input())
     }
 
     fn connection_ready<H: Handler<Data = T>>(&mut self, handler: &mut H, slot: usize, event: &Readiness) {
@@ -244,10 +267,15 @@ impl<T> Reactor<T> {
         if matches!(conn.phase, Phase::Connecting { .. }) {
             match conn.finish_connect() {
                 Ok(false) => return,
-                Ok(true) => {}
+                Ok(true) => {
+                    if let Err(error) = self.net.watch(key, false) {
+                        return self.lose(handler, key, CloseCause::Io(error));
+                    }
+                }
                 Err(why) => return self.lose(handler, key, why),
             }
         }
+        let Some(conn) = self.net.conn_mut(key) else { return };
         // The end came in the same event as the last bytes: it will not be announced again.
         conn.ending |= event.is_read_closed() || event.is_error();
         if event.is_writable() {
@@ -518,8 +546,9 @@ impl<T> Reactor<T> {
             if generations.get(key.slot as usize) != Some(&key.generation) {
                 continue;
             }
-            let flushed = conn.flush(spent);
+            let mut flushed = conn.flush(spent);
             conn.dirty = conn.wants_write();
+            let blocked = !conn.writable;
             let again = conn.held && conn.takes_input(tight);
             if tight {
                 conn.out.shrink();
@@ -528,6 +557,9 @@ impl<T> Reactor<T> {
                 self.net.dirty.push(key);
             }
             self.net.recount(key);
+            if blocked && let Err(error) = self.net.watch(key, true) {
+                flushed = Err(CloseCause::Io(error));
+            }
             match flushed {
                 Ok(payload) => {
                     if again {

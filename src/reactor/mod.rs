@@ -9,6 +9,7 @@ mod event_loop;
 mod listener;
 mod net;
 mod out_queue;
+mod pause;
 mod starved;
 mod timers;
 mod turns;

@@ -144,8 +144,10 @@ impl<T> Net<T> {
         let _ = stream.set_nodelay(true);
         let entry = self.conns.vacant_entry();
         let slot = entry.key();
-        // Edge-triggered: both interests are registered once and cost nothing while nothing changes.
-        self.registry.register(&mut stream, Token(slot), Interest::READABLE | Interest::WRITABLE)?;
+        // Edge-triggered: an interest costs nothing while nothing changes. But with both of them, data that is read as soon
+        // as it is there ends the next wait, too, only to say that the socket is still writable.
+        let connecting = phase != Phase::Open;
+        self.registry.register(&mut stream, Token(slot), interest(connecting))?;
         self.opened += 1;
         entry.insert(Conn {
             stream,
@@ -156,7 +158,8 @@ impl<T> Net<T> {
             session,
             partial: Partial::default(),
             out,
-            writable: phase == Phase::Open,
+            writable: !connecting,
+            watched: connecting,
             dirty: false,
             ready: false,
             held: false,
@@ -172,6 +175,15 @@ impl<T> Net<T> {
         let key = self.key_of(slot);
         self.rearm(key);
         Ok(key)
+    }
+
+    /// Whether an event is to tell that a connection can be written to. If it can already, that is told at once.
+    pub(super) fn watch(&mut self, key: PeerKey, writable: bool) -> io::Result<()> {
+        let Some(conn) = self.conns.get_mut(key.slot as usize).filter(|conn| conn.watched != writable) else {
+            return Ok(());
+        };
+        conn.watched = writable;
+        self.registry.reregister(&mut conn.stream, Token(key.slot as usize), interest(writable))
     }
 
     /// Hands out the messages at the front of `input`, at most `budget` of them, which is lowered by their number. `None`:
@@ -396,4 +408,8 @@ impl<T> Net<T> {
         self.rearm(key);
         Ok(())
     }
+}
+
+const fn interest(writable: bool) -> Interest {
+    if writable { Interest::READABLE.add(Interest::WRITABLE) } else { Interest::READABLE }
 }

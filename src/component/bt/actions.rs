@@ -210,6 +210,8 @@ impl Bt {
     fn verify(&mut self, key: TorrentKey, piece: PieceIndex, digests: bool) {
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
         if let Some(window) = torrent.active.windows.remove(&piece) {
+            self.verifying += 1;
+            self.receiving = Some(key);
             self.disk.submit(Job::Verify { torrent: key, piece, window, digests });
         }
     }

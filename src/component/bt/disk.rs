@@ -59,6 +59,7 @@ impl Bt {
                 Done::NotReserved { torrent, error } => self.storage_failed(net, torrent, &error),
                 Done::WindowOpened { torrent, piece, result } => self.window_opened(net, torrent, piece, result),
                 Done::Verified { torrent, piece, result, digests } => {
+                    self.verifying = self.verifying.saturating_sub(1);
                     self.verified(net, torrent, piece, result, &digests);
                 }
                 Done::Populated { torrent, piece, result } => match result {

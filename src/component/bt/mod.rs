@@ -121,7 +121,7 @@ impl BtThread {
         let wake = reactor.wake_hook();
         let disk = Disk::start(
             &DiskOptions { threads: options.disk_threads, backend: options.storage, state: options.state.clone() },
-            Arc::clone(&wake),
+            reactor.lenient_wake_hook(),
         )?;
         let inbox = bus.subscribe_with_wake("bt", TOPICS, INBOX, wake);
         let bt = Bt::new(options, port, bus.clone(), inbox, disk, torrents.clone(), contacts);
@@ -243,6 +243,10 @@ pub(super) struct Bt {
     next_key: u64,
     /// Who has, and who waits for, room in the piece buffer to receive pieces.
     room: Room,
+    /// Received pieces that are with the disk threads.
+    verifying: usize,
+    /// Whose piece was the last of these.
+    receiving: Option<TorrentKey>,
     /// Pieces being brought into memory, and who waits for them.
     populating: HashMap<(TorrentKey, PieceIndex), Coming>,
     /// Peers that asked for blocks since `pump_asking`.
@@ -312,6 +316,8 @@ impl Bt {
             by_hash: BTreeMap::new(),
             next_key: 1,
             room: Room::default(),
+            verifying: 0,
+            receiving: None,
             populating: HashMap::new(),
             asking: Vec::new(),
             waiting_metadata: Vec::new(),
@@ -409,6 +415,13 @@ impl Handler for Bt {
     fn timer(&mut self, net: &mut Net<Peer>, id: u64) {
         self.deadline(net, id);
         self.settle_memory(net);
+    }
+
+    /// What disk threads say of received pieces can wait until more of the same torrent has come. Not so while others are
+    /// brought into memory, for which peers wait.
+    fn awaits_input(&self) -> bool {
+        let engine = || self.torrents.get(self.receiving.as_ref()?)?.engine();
+        self.verifying > 0 && self.populating.is_empty() && engine().is_some_and(|engine| engine.awaits_blocks())
     }
 }
 

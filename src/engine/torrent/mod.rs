@@ -219,6 +219,12 @@ impl Torrent {
         }
     }
 
+    /// True if a peer was asked for something and has not answered yet.
+    #[must_use]
+    pub fn awaits_blocks(&self) -> bool {
+        self.peers.values().any(|peer| peer.requests.len() > 0)
+    }
+
     /// How each connected peer stands.
     #[must_use]
     pub fn peers(&self, now: Instant) -> Vec<PeerStats> {

@@ -469,6 +469,19 @@ fn a_complete_torrent_without_peers_has_no_timer() {
 }
 
 #[test]
+fn blocks_are_awaited_until_the_last_one_is_there() {
+    let mut bench = Bench::new(1, &[]);
+    assert!(!bench.torrent.awaits_blocks());
+    bench.server(1, &[0]);
+    assert!(!bench.torrent.awaits_blocks(), "nothing is asked for before there is room for it");
+    bench.opened(0);
+    bench.arrive(1, bench.block(0, 0));
+    assert!(bench.torrent.awaits_blocks());
+    bench.arrive(1, bench.block(0, 1));
+    assert!(!bench.torrent.awaits_blocks());
+}
+
+#[test]
 fn no_piece_is_started_while_the_disk_is_behind() {
     let len = u64::from(2 * BLOCK_LEN);
     let options = TorrentOptions { max_verifying_bytes: 2 * len, max_verifying_pieces: 1, ..TorrentOptions::default() };

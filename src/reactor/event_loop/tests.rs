@@ -8,6 +8,7 @@ use std::thread;
 
 use super::*;
 use crate::proto::peer::{Session, SessionOptions};
+use crate::reactor::pause::DOZE;
 use crate::types::{InfoHash, PeerId};
 
 /// Counts who comes and takes nobody.
@@ -155,6 +156,7 @@ struct Sleeper {
     hook: Arc<dyn Fn() + Send + Sync>,
     woken: usize,
     again: usize,
+    awaits_input: bool,
 }
 
 impl Handler for Sleeper {
@@ -175,13 +177,16 @@ impl Handler for Sleeper {
         }
     }
     fn timer(&mut self, _: &mut Net<()>, _: u64) {}
+    fn awaits_input(&self) -> bool {
+        self.awaits_input
+    }
 }
 
 #[test]
 fn a_call_of_the_wake_hook_is_never_missed() {
     let mut reactor = Reactor::new().unwrap();
     let hook = reactor.wake_hook();
-    let mut sleeper = Sleeper { hook: Arc::clone(&hook), woken: 0, again: 3 };
+    let mut sleeper = Sleeper { hook: Arc::clone(&hook), woken: 0, again: 3, awaits_input: false };
     // Before the loop waits, and while it is at work: no event tells it, and it must not wait.
     hook();
     (0..4).for_each(|_| reactor.turn(&mut sleeper).unwrap());
@@ -203,4 +208,38 @@ fn a_call_of_the_wake_hook_is_never_missed() {
         answer.send(()).unwrap();
     }
     caller.join().unwrap();
+}
+
+#[test]
+fn a_call_that_may_wait_is_answered_although_no_input_comes() {
+    let mut reactor = Reactor::new().unwrap();
+    let hook = reactor.lenient_wake_hook();
+    let (answer, answers) = std::sync::mpsc::channel::<()>();
+    let mut sleeper = Sleeper { hook: Arc::clone(&hook), woken: 0, again: 0, awaits_input: true };
+    let caller = thread::spawn(move || {
+        for _ in 0..200 {
+            hook();
+            answers.recv().unwrap();
+        }
+    });
+    for _ in 0..200 {
+        let before = sleeper.woken;
+        while sleeper.woken == before {
+            reactor.turn(&mut sleeper).unwrap();
+        }
+        answer.send(()).unwrap();
+    }
+    caller.join().unwrap();
+}
+
+#[test]
+fn the_loop_dozes_once_for_input_that_was_promised() {
+    let mut reactor = Reactor::<()>::new().unwrap();
+    let sleeper = Sleeper { hook: reactor.wake_hook(), woken: 0, again: 0, awaits_input: true };
+    let doze = Pause { limit: Some(DOZE), sleep: Sleep::Doze };
+    assert_eq!(reactor.pause(&sleeper), doze);
+    reactor.overslept = true;
+    assert_eq!(reactor.pause(&sleeper), Pause { limit: None, sleep: Sleep::Deep });
+    reactor.net.again = true;
+    assert_eq!(reactor.pause(&sleeper), Pause::NONE);
 }
