@@ -91,6 +91,8 @@ pub(super) struct Conn<T> {
     /// Input waits for memory: see [`super::starved`].
     pub(super) starved: bool,
     pub(super) counted: Counted,
+    /// Payload that is on its way from the peer, as far as the handler knows.
+    pub(super) expected: usize,
     /// The peer has closed its side, or an error waits: read on to the end.
     pub(super) ending: bool,
     /// The earliest deadline that stands in the heap.

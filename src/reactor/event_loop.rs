@@ -304,15 +304,15 @@ impl<T> Reactor<T> {
     fn read_some<H: Handler<Data = T>>(&mut self, handler: &mut H, key: PeerKey, messages: &mut usize) {
         let mut filled = match self.resume(handler, key, messages) {
             Ok(Resumed::ReadOn(filled)) => filled,
-            Ok(Resumed::Stop) => return self.end_burst(handler, key, 0, None),
+            Ok(Resumed::Stop) => return self.end_burst(handler, key, 0, (0, None)),
             Ok(Resumed::Gone) => return,
             Err(why) => return self.lose(handler, key, why),
         };
         let Some(mut allowance) = self.net.read_allowance(key, filled) else {
-            return self.end_burst(handler, key, filled, None);
+            return self.end_burst(handler, key, filled, (0, None));
         };
         let mut budget = READ_BUDGET;
-        let mut ended = None;
+        let (mut read, mut ended) = (0, None);
         loop {
             let tight = self.net.is_tight();
             let Some(conn) = self.net.conn_mut(key) else { return };
@@ -327,6 +327,7 @@ impl<T> Reactor<T> {
                 Ok(0) => ended = Some(CloseCause::Eof),
                 Ok(n) => {
                     filled += n;
+                    read += n;
                     budget = budget.saturating_sub(n);
                     self.to_read = self.to_read.saturating_sub(n);
                     allowance = allowance.saturating_sub(n);
@@ -353,7 +354,7 @@ impl<T> Reactor<T> {
             }
             break;
         }
-        self.end_burst(handler, key, filled, ended);
+        self.end_burst(handler, key, filled, (read, ended));
     }
 
     /// Begins with what an earlier turn has left: whole messages are handed out from where they lie, and the rest goes to
@@ -406,7 +407,7 @@ impl<T> Reactor<T> {
         handler: &mut H,
         key: PeerKey,
         filled: usize,
-        ended: Option<CloseCause>,
+        (read, ended): (usize, Option<CloseCause>),
     ) {
         if let Some(why) = ended {
             return self.lose(handler, key, why);
@@ -415,6 +416,7 @@ impl<T> Reactor<T> {
             conn.partial.bytes.extend_from_slice(self.scratch.get(..filled).unwrap_or_default());
             self.net.recount(key);
             handler.burst_end(&mut self.net, key);
+            self.net.pace(key, read);
         }
         self.narrow_scratch();
         // A listening peer's time-outs moved later, which the heap finds out by itself; only a session that was just
@@ -520,6 +522,11 @@ impl<T> Reactor<T> {
                 Deadline::Peer(key) => {
                     if let Err(why) = self.net.peer_deadline(key, at) {
                         self.lose(handler, key, why);
+                    }
+                }
+                Deadline::Portions => {
+                    for key in self.net.paused() {
+                        self.read_later(key);
                     }
                 }
                 Deadline::Starved => {

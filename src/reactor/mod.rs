@@ -10,6 +10,7 @@ mod listener;
 mod net;
 mod out_queue;
 mod pause;
+mod portions;
 mod starved;
 mod timers;
 mod turns;

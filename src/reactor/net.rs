@@ -11,6 +11,7 @@ use slab::Slab;
 use super::Handler;
 use super::conn::{CloseCause, Conn, Counted, Partial, Phase};
 use super::out_queue::OutQueue;
+use super::portions::Portions;
 use super::starved::Starved;
 use super::timers::{Deadline, Timers};
 use super::turns::{TurnStats, Turns};
@@ -50,6 +51,7 @@ pub struct Net<T> {
     pub(super) again: bool,
     /// Connections whose input waits for memory.
     pub(super) starved: Starved,
+    pub(super) portions: Portions,
     pub(super) memory: Memory,
     pub(super) turns: Turns,
 }
@@ -68,6 +70,7 @@ impl<T> Net<T> {
             spent: Vec::new(),
             again: false,
             starved: Starved::default(),
+            portions: Portions::default(),
             memory,
             turns: Turns::new(now),
         }
@@ -165,6 +168,7 @@ impl<T> Net<T> {
             held: false,
             starved: false,
             counted: Counted::default(),
+            expected: 0,
             ending: false,
             armed: None,
             data,

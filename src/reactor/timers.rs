@@ -20,6 +20,8 @@ pub(super) enum Deadline {
     Listener(usize),
     /// Connections have been waiting for memory.
     Starved,
+    /// Connections that are read in portions may have paused.
+    Portions,
 }
 
 #[derive(Default)]

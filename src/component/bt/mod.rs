@@ -384,6 +384,7 @@ impl Handler for Bt {
     fn burst_end(&mut self, net: &mut Net<Peer>, key: PeerKey) {
         if let Some(torrent) = net.data(key).and_then(|peer| peer.torrent) {
             self.drain(net, torrent);
+            self.expect(net, torrent, key);
         }
     }
 

@@ -10,7 +10,7 @@ use super::torrent::{Phase, Torrent};
 use crate::engine::{BlockVerdict, CloseReason, MAX_UPLOADS, PeerInfo};
 use crate::proto::peer::{Command, Event, Fault, Handshake, METADATA_PIECE_LEN, SessionOptions};
 use crate::reactor::{CloseCause, Net};
-use crate::types::{Block, MemoryClass, PeerKey, TorrentKey};
+use crate::types::{BLOCK_LEN, Block, MemoryClass, PeerKey, TorrentKey};
 
 /// Peers whose handshakes wait for a check of the files.
 const MAX_EARLY: usize = 64;
@@ -47,6 +47,13 @@ impl Peer {
 }
 
 impl Bt {
+    /// Tells the connection how much was asked for.
+    pub(super) fn expect(&self, net: &mut Net<Peer>, torrent: TorrentKey, key: PeerKey) {
+        let engine = self.torrents.get(&torrent).and_then(|torrent| torrent.engine());
+        let blocks = engine.map_or(0, |engine| engine.requested_from(key));
+        net.expect(key, blocks.saturating_mul(BLOCK_LEN as usize));
+    }
+
     pub(super) fn session_options(&self, torrent: &Torrent, addr: SocketAddr) -> SessionOptions {
         let metainfo = torrent.metainfo.as_ref().filter(|_| matches!(torrent.phase, Phase::Running(_)));
         SessionOptions {

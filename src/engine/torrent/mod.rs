@@ -225,6 +225,12 @@ impl Torrent {
         self.peers.values().any(|peer| peer.requests.len() > 0)
     }
 
+    /// Blocks that this peer was asked for and has not sent yet.
+    #[must_use]
+    pub fn requested_from(&self, key: PeerKey) -> usize {
+        self.peers.get(&key).map_or(0, |peer| peer.requests.len())
+    }
+
     /// How each connected peer stands.
     #[must_use]
     pub fn peers(&self, now: Instant) -> Vec<PeerStats> {
