@@ -233,6 +233,18 @@ fn the_rate_falls_to_nothing_soon_after_the_last_block() {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
+/// What a command publishes must not be the last word on something that still moves.
+#[test]
+fn the_rate_of_a_paused_upload_falls_to_nothing() {
+    let sample = Sample::file(400_000_000, &[]);
+    let (seeder, leecher) = (Node::start(), Node::start());
+    let info_hash = seeder.seed(&sample.metainfo, &sample.dir);
+    leecher.download(&sample.metainfo, &[seeder.address()]);
+    seeder.wait_until("it moves", info_hash, |status| status.traffic.upload_rate.0 > 0);
+    seeder.engine.control(info_hash, TorrentControl::Pause).unwrap();
+    seeder.wait_until("it has ended", info_hash, |status| status.traffic.upload_rate.0 == 0);
+}
+
 /// Whoever asks for much and reads nothing gets no memory for it: sooner or later it is not listened to any more.
 #[test]
 fn a_peer_that_asks_without_reading_is_not_listened_to() {

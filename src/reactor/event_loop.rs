@@ -264,10 +264,13 @@ impl<T> Reactor<T> {
     fn connection_ready<H: Handler<Data = T>>(&mut self, handler: &mut H, slot: usize, event: &Readiness) {
         let key = self.net.key_of(slot);
         let Some(conn) = self.net.conn_mut(key) else { return };
+        let mut writable = event.is_writable();
         if matches!(conn.phase, Phase::Connecting { .. }) {
             match conn.finish_connect() {
                 Ok(false) => return,
                 Ok(true) => {
+                    // What waited for the connection is sent, whichever event told of it.
+                    writable = true;
                     if let Err(error) = self.net.watch(key, false) {
                         return self.lose(handler, key, CloseCause::Io(error));
                     }
@@ -278,7 +281,7 @@ impl<T> Reactor<T> {
         let Some(conn) = self.net.conn_mut(key) else { return };
         // The end came in the same event as the last bytes: it will not be announced again.
         conn.ending |= event.is_read_closed() || event.is_error();
-        if event.is_writable() {
+        if writable {
             conn.writable = true;
             if !conn.dirty && !conn.out.is_empty() {
                 conn.dirty = true;
@@ -416,7 +419,9 @@ impl<T> Reactor<T> {
             conn.partial.bytes.extend_from_slice(self.scratch.get(..filled).unwrap_or_default());
             self.net.recount(key);
             handler.burst_end(&mut self.net, key);
-            self.net.pace(key, read);
+            if self.net.pace(key, read) {
+                self.read_later(key);
+            }
         }
         self.narrow_scratch();
         // A listening peer's time-outs moved later, which the heap finds out by itself; only a session that was just

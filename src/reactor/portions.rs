@@ -18,12 +18,15 @@ use crate::types::PeerKey;
 /// What is worth reading. Measured: half of it means some calls more, and twice as much saves next to nothing.
 pub(super) const PORTION: usize = 256 * 1024;
 
-/// Payload that must be expected of the peer: while one portion is awaited and read, another one is on its way.
+/// Payload that must be expected of the peer at the beginning: while one portion is awaited and read, another one is on
+/// its way. Later one portion is enough, or a pipeline that is just being filled again would end it time and again.
 pub(super) const DEEP: usize = 2 * PORTION;
 
-/// How long a portion may take. Whoever is slower than 25 MB/s needs no larger ones.
+/// How long a portion may take, and up to twice that, since one timer looks after all. Whoever is slower than 25 MB/s needs
+/// no larger ones.
 pub(super) const PATIENCE: Duration = Duration::from_millis(10);
 
+// The one `unsafe` call outside of `storage`: it is in the crate's macro, which knows the option's type.
 sockopt_impl!(
     /// Bytes that make a socket readable.
     ReceiveLowWater,
@@ -48,27 +51,29 @@ impl<T> Net<T> {
         }
     }
 
-    /// So many bytes were read from this connection, and the handler has said what more it expects.
-    pub(super) fn pace(&mut self, key: PeerKey, read: usize) {
+    /// So many bytes were read from this connection, and the handler has said what more it expects. True if every byte
+    /// counts again: then it has to be read, since not every system tells that there is something already.
+    pub(super) fn pace(&mut self, key: PeerKey, read: usize) -> bool {
         let now = self.now;
-        let Some(deep) = self.conn(key).map(|conn| conn.expected >= DEEP) else { return };
+        let Some(expected) = self.conn(key).map(|conn| conn.expected) else { return false };
         match self.portions.conns.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, at)) if deep => *at = if read > 0 { now } else { *at },
+            Some((_, at)) if expected >= PORTION => *at = if read > 0 { now } else { *at },
             Some(_) => {
                 self.portions.conns.retain(|(known, _)| *known != key);
                 self.set_portion(key, 1);
+                return true;
             }
-            None if deep && read >= PORTION => {
+            None if expected >= DEEP && read >= PORTION => {
                 self.portions.conns.push((key, now));
                 self.set_portion(key, PORTION);
                 self.arm_portions();
             }
             None => {}
         }
+        false
     }
 
-    /// Every byte counts again of those that were not read for a while. They have to be read: it is not told everywhere
-    /// that there is something already.
+    /// Every byte counts again of those that were not read for a while; they have to be read, as after [`Self::pace`].
     pub(super) fn paused(&mut self) -> Vec<PeerKey> {
         self.portions.armed = false;
         let now = self.now;

@@ -234,7 +234,7 @@ impl Bt {
         self.commit(key);
         // Before it is told: whoever waits for the news looks at the status next.
         self.stale.insert(key);
-        self.publish_status(net.now());
+        self.publish_status_now(net);
         self.announce_change(info_hash, Lifecycle::Completed);
         self.publish_shares();
     }

@@ -141,7 +141,7 @@ impl Bt {
         }
         self.publish_shares();
         self.drain(net, key);
-        self.publish_status(net.now());
+        self.publish_status_now(net);
         reply.send(Ok(()));
     }
 
@@ -208,7 +208,7 @@ impl Bt {
         net.arm(super::status::STATUS_TIMER, deadline);
         // What can be read after the end is how it ended.
         self.stale.extend(self.torrents.keys());
-        self.publish_status(net.now());
+        self.publish_status_now(net);
         for key in self.torrents.keys().copied().collect::<Vec<_>>() {
             let Some(torrent) = self.torrents.get_mut(&key) else { continue };
             match torrent.closing.take().map(|closing| *closing) {

@@ -282,7 +282,7 @@ impl Bt {
             Some(Closing::Reopen(check, reply)) => {
                 torrent.phase = Phase::Opening { checked: 0, total: 0 };
                 self.open(net, key, check);
-                self.publish_status(net.now()); // Whoever has the answer must not see it paused any more.
+                self.publish_status_now(net); // Whoever has the answer must not see it paused any more.
                 reply.send(answer);
             }
             Some(Closing::Remove(reply)) => {
@@ -290,7 +290,7 @@ impl Bt {
                 self.by_hash.remove(&info_hash);
                 self.gone.push(info_hash);
                 self.publish_shares();
-                self.publish_status(net.now());
+                self.publish_status_now(net);
                 let _ = self
                     .bus
                     .publish(crate::component::event::Event::Lifecycle { info_hash, change: Lifecycle::Removed });

@@ -80,10 +80,7 @@ impl Bt {
 
     fn publish_status_and_go_on(&mut self, net: &mut Net<Peer>) {
         let now = net.now();
-        // Rates fall after the last byte came: go on while something moves. What does not move is not looked at.
-        let stale = self.stale.iter().filter_map(|key| self.torrents.get(key));
-        let moving: Vec<TorrentKey> = stale.filter(|torrent| torrent.is_moving(now)).map(|t| t.key).collect();
-        self.publish_status(now);
+        self.publish_status_now(net);
         if self.shares_changed {
             // All of them each time, so not as often as states while thousands of torrents are opened.
             match self.shares_published_at.map(|at| at + PUBLISH_EVERY).filter(|due| now < *due) {
@@ -94,12 +91,22 @@ impl Bt {
                 }
             }
         }
+    }
+
+    /// Publishes the status of the torrents that changed, without waiting for the time to do so.
+    pub(super) fn publish_status_now(&mut self, net: &mut Net<Peer>) {
+        let now = net.now();
+        // Rates fall after the last byte came: go on while something moves. What does not move is not looked at.
+        let stale = self.stale.iter().filter_map(|key| self.torrents.get(key));
+        let moving: Vec<TorrentKey> = stale.filter(|torrent| torrent.is_moving(now)).map(|t| t.key).collect();
+        self.publish_status(now);
         for key in moving {
             self.mark_stale(net, key);
         }
     }
 
-    /// Publishes the status of the torrents that changed.
+    /// Publishes the status of the torrents that changed. What moves has to be looked at again: that is left to
+    /// [`Self::publish_status_now`].
     pub(super) fn publish_status(&mut self, now: Instant) {
         self.published_at = Some(now);
         let stale: Vec<_> = self.stale.drain().collect();

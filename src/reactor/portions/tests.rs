@@ -109,8 +109,10 @@ fn what_a_peer_says_that_has_paused_is_heard() {
 fn every_byte_counts_as_soon_as_little_is_expected() {
     let (mut bench, key) = Bench::in_full_flow();
     let net = bench.reactor.net();
-    net.expect(key, DEEP - 1);
-    net.pace(key, 1);
+    net.expect(key, PORTION);
+    assert!(!net.pace(key, 1));
+    net.expect(key, PORTION - 1);
+    assert!(net.pace(key, 1), "it has to be read");
     assert_eq!(bench.in_portions(), 0);
     // The deadline that is still armed finds nothing to do.
     assert!(bench.reactor.net().paused().is_empty());
