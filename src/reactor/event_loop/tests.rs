@@ -182,6 +182,26 @@ impl Handler for Sleeper {
     }
 }
 
+/// Another thread calls the sleeper's hook so often. Each call is answered before the next one comes, or this hangs.
+fn answer_calls(reactor: &mut Reactor<()>, sleeper: &mut Sleeper, calls: usize) {
+    let hook = Arc::clone(&sleeper.hook);
+    let (answer, answers) = std::sync::mpsc::channel::<()>();
+    let caller = thread::spawn(move || {
+        for _ in 0..calls {
+            hook();
+            answers.recv().unwrap();
+        }
+    });
+    for _ in 0..calls {
+        let before = sleeper.woken;
+        while sleeper.woken == before {
+            reactor.turn(sleeper).unwrap();
+        }
+        answer.send(()).unwrap();
+    }
+    caller.join().unwrap();
+}
+
 #[test]
 fn a_call_of_the_wake_hook_is_never_missed() {
     let mut reactor = Reactor::new().unwrap();
@@ -192,44 +212,16 @@ fn a_call_of_the_wake_hook_is_never_missed() {
     (0..4).for_each(|_| reactor.turn(&mut sleeper).unwrap());
     assert_eq!(sleeper.woken, 4);
 
-    // While it waits, or begins to. Each call is answered before the next one comes, or this hangs.
-    let (answer, answers) = std::sync::mpsc::channel::<()>();
-    let caller = thread::spawn(move || {
-        for _ in 0..20_000 {
-            hook();
-            answers.recv().unwrap();
-        }
-    });
-    for _ in 0..20_000 {
-        let before = sleeper.woken;
-        while sleeper.woken == before {
-            reactor.turn(&mut sleeper).unwrap();
-        }
-        answer.send(()).unwrap();
-    }
-    caller.join().unwrap();
+    // While it waits, or begins to.
+    answer_calls(&mut reactor, &mut sleeper, 20_000);
 }
 
 #[test]
 fn a_call_that_may_wait_is_answered_although_no_input_comes() {
     let mut reactor = Reactor::new().unwrap();
     let hook = reactor.lenient_wake_hook();
-    let (answer, answers) = std::sync::mpsc::channel::<()>();
-    let mut sleeper = Sleeper { hook: Arc::clone(&hook), woken: 0, again: 0, awaits_input: true };
-    let caller = thread::spawn(move || {
-        for _ in 0..200 {
-            hook();
-            answers.recv().unwrap();
-        }
-    });
-    for _ in 0..200 {
-        let before = sleeper.woken;
-        while sleeper.woken == before {
-            reactor.turn(&mut sleeper).unwrap();
-        }
-        answer.send(()).unwrap();
-    }
-    caller.join().unwrap();
+    let mut sleeper = Sleeper { hook, woken: 0, again: 0, awaits_input: true };
+    answer_calls(&mut reactor, &mut sleeper, 200);
 }
 
 #[test]
