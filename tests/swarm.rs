@@ -27,7 +27,7 @@ use bitween::proto::metainfo::Metainfo;
 use bitween::proto::peer::{Command, Event, Step};
 use bitween::share::AddressFilter;
 use bitween::storage::BackendChoice;
-use bitween::types::{Announcement, BLOCK_LEN, Block, ResourceEntry};
+use bitween::types::{Announcement, BLOCK_LEN, Block, ResourceEntry, Via};
 use common::data::{Sample, assert_same, random_bytes, write_file};
 use common::fake_peer::{FakePeer, connect};
 use common::node::Node;
@@ -315,9 +315,9 @@ fn a_contact_gets_in_where_a_stranger_does_not() {
     let mut contacts =
         Contacts { filter: AddressFilter { allow_loopback: true, ..Default::default() }, ..Default::default() };
     let entry = ResourceEntry { resource: "home".into(), addresses: vec![seeder.address()], ..Default::default() };
-    let _ = contacts.shares.online("bob@example.org", "home");
+    let _ = contacts.shares.online(Via::FIRST, "bob@example.org", "home");
     let account = Announcement::Account { entries: vec![entry], truncated: false };
-    let _ = contacts.shares.apply("bob@example.org", account);
+    let _ = contacts.shares.apply(Via::FIRST, "bob@example.org", account);
     seeder.engine.contacts().publish(Arc::new(contacts));
     connect(seeder.address(), &samples[2].metainfo);
     connect(seeder.address(), &samples[3].metainfo);

@@ -22,7 +22,7 @@ use bitween::proto::xmpp::announcer::Node;
 use bitween::proto::xmpp::framing::{Frame, Framer, Limits};
 use bitween::proto::xmpp::{SessionEvent, SessionOptions, XmppSession, xml};
 use bitween::share::ContactShares;
-use bitween::types::{Address, AddressKind, Endpoint, InfoHash, Share};
+use bitween::types::{Address, AddressKind, Endpoint, InfoHash, Share, Via};
 use common::prosody::{Prosody, ProsodyOptions, installed};
 use jid::FullJid;
 use minidom::Element;
@@ -121,11 +121,11 @@ impl Client {
         }
         while let Some(event) = self.session.poll_event() {
             let _ = match event {
-                SessionEvent::Announced { jid, announcement } => self.contacts.apply(&jid, announcement),
-                SessionEvent::ContactOnline { jid, resource } => self.contacts.online(&jid, &resource),
-                SessionEvent::ContactOffline { jid, resource } => self.contacts.offline(&jid, &resource),
-                SessionEvent::AllOffline => self.contacts.all_offline(),
-                SessionEvent::SharesGone { jid } => self.contacts.forget(&jid),
+                SessionEvent::Announced { jid, announcement } => self.contacts.apply(Via::FIRST, &jid, announcement),
+                SessionEvent::ContactOnline { jid, resource } => self.contacts.online(Via::FIRST, &jid, &resource),
+                SessionEvent::ContactOffline { jid, resource } => self.contacts.offline(Via::FIRST, &jid, &resource),
+                SessionEvent::AllOffline => self.contacts.all_offline(Via::FIRST),
+                SessionEvent::SharesGone { jid } => self.contacts.forget(Via::FIRST, &jid),
                 SessionEvent::Warning(text) => {
                     self.warnings.push(text);
                     continue;

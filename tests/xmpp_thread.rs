@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use bitween::bus::{Reply, Subscriber};
 use bitween::component::event::{Account, Bus, ContactCommand, ControlError, Event, Topic};
+use bitween::component::people::{PeopleOptions, PeopleThread};
 use bitween::component::snapshot::{AccountState, Contacts, Published, Torrents};
 use bitween::component::xmpp::{XmppThread, XmppThreadOptions};
 use bitween::share::{AddressOptions, ContactLimits};
-use bitween::types::{InfoHash, Share};
+use bitween::types::{AccountKey, InfoHash, Share};
 use common::prosody::{Prosody, ProsodyOptions, installed};
 use common::{free_port, wait_for};
 
@@ -33,6 +34,7 @@ struct Node {
     contacts: Published<Contacts>,
     rechecks: Subscriber<Event>,
     thread: XmppThread,
+    _people: PeopleThread,
 }
 
 impl Node {
@@ -46,18 +48,18 @@ impl Node {
         }
         let (bus, contacts) = (Bus::new(), Published::<Contacts>::default());
         let rechecks = bus.subscribe("test", &[Topic::RecheckHandles], 16);
-        let options = XmppThreadOptions {
-            account: account.map(Arc::new),
-            publish_original: true,
+        let options = PeopleOptions {
             addresses: AddressOptions { loopback: true, ..AddressOptions::default() },
             allow_loopback: true,
             allow_low_ports: false,
             limits,
         };
         let torrents = Published::<Torrents>::default();
-        let thread = XmppThread::start(options, bus.clone(), contacts.clone(), torrents).unwrap();
+        let people = PeopleThread::start(&options, bus.clone(), contacts.clone(), &torrents).unwrap();
+        let options = XmppThreadOptions { key: AccountKey::FIRST, account: account.map(Arc::new) };
+        let thread = XmppThread::start(options, bus.clone(), &contacts, &torrents).unwrap();
         bus.publish(Event::SetPort(7001)).unwrap();
-        Self { bus, contacts, rechecks, thread }
+        Self { bus, contacts, rechecks, thread, _people: people }
     }
 
     fn share(&self, names: &[&str]) {
@@ -87,7 +89,7 @@ impl Node {
     }
 
     fn state(&self) -> Option<(AccountState, Option<String>)> {
-        self.contacts.read().account.as_ref().map(|account| (account.state, account.problem.clone()))
+        self.contacts.read().account().map(|account| (account.state, account.problem.clone()))
     }
 
     fn until_online(&self) {
@@ -99,7 +101,7 @@ impl Node {
         build: impl FnOnce(Reply<Result<(), ControlError>>) -> ContactCommand,
     ) -> Result<(), ControlError> {
         let (reply, answer) = Reply::channel();
-        self.bus.publish(Event::Contacts(build(reply))).unwrap();
+        self.bus.publish(command(build(reply))).unwrap();
         answer.wait(PATIENCE).expect("every command is answered")
     }
 
@@ -123,6 +125,14 @@ fn now() -> Instant {
     Instant::now()
 }
 
+fn command(command: ContactCommand) -> Event {
+    Event::Contacts { account: AccountKey::FIRST, command }
+}
+
+fn asks(contacts: &Contacts) -> Vec<&str> {
+    contacts.requests.iter().map(|request| request.jid.as_str()).collect()
+}
+
 fn hash(name: &str) -> InfoHash {
     let mut bytes = [0; InfoHash::LEN];
     bytes.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
@@ -138,6 +148,7 @@ fn account(server: &Prosody, user: &str, password: &str) -> Account {
         direct_tls: Some(false),
         ca_file: Some(server.ca_file()),
         allow_plain: false,
+        publish_original: true,
     }
 }
 
@@ -244,7 +255,7 @@ fn an_account_is_set_refused_changed_and_removed() {
     // Another account takes everything of the old one off its server.
     node.set(account(&server, "carol", "c")).unwrap();
     bob.until_sees(ALICE, &[]);
-    assert!(node.contacts.read().account.as_ref().unwrap().jid.starts_with("carol@localhost"));
+    assert!(node.contacts.read().account().unwrap().jid.starts_with("carol@localhost"));
     node.remove_account().unwrap();
     wait_for("no account", PATIENCE, || node.state().is_none().then_some(()));
     assert!(node.stop() < Duration::from_secs(1));
@@ -270,14 +281,14 @@ fn people_ask_and_are_accepted_refused_and_removed() {
     assert!(accept(CAROL).unwrap_err().to_string().contains("has not asked"));
     assert!(remove(&alice, CAROL).unwrap_err().to_string().contains("no contact"));
     add(ALICE).unwrap();
-    alice.until("carol asks", |contacts| contacts.requests == [CAROL]);
+    alice.until("carol asks", |contacts| asks(contacts) == [CAROL]);
     // No: she is told, and may ask again.
     remove(&alice, CAROL).unwrap();
     alice.until("nobody asks", |contacts| contacts.requests.is_empty());
     carol.until("she is told", |contacts| contacts.roster.iter().all(|entry| !entry.pending));
     remove(&carol, ALICE).unwrap();
     add(ALICE).unwrap();
-    alice.until("carol asks again", |contacts| contacts.requests == [CAROL]);
+    alice.until("carol asks again", |contacts| asks(contacts) == [CAROL]);
     assert_eq!(carol.sees(ALICE), [""; 0]);
     accept(CAROL).unwrap();
     carol.until_sees(ALICE, &["film"]);
@@ -302,7 +313,7 @@ fn a_restarted_server_is_found_again_and_told_what_changed() {
     alice.share(&["before"]);
     bob.until_sees(ALICE, &["before"]);
     server.stop();
-    bob.until("offline", |contacts| contacts.account.as_ref().unwrap().state == AccountState::Offline);
+    bob.until("offline", |contacts| contacts.account().unwrap().state == AccountState::Offline);
     assert_eq!(bob.sees(ALICE), ["-before"]);
     let problem = bob.state().unwrap().1.unwrap();
     assert!(!problem.is_empty());
@@ -322,7 +333,7 @@ fn a_missing_server_is_waited_for() {
     server.kill();
     let alice = Node::start(Some(account(&server, "alice", "a")));
     alice.until("it says why", |contacts| {
-        let account = contacts.account.as_ref().unwrap();
+        let account = contacts.account().unwrap();
         account.state == AccountState::Offline && account.problem.as_ref().unwrap().contains("cannot connect to")
     });
     server.resume();
@@ -367,7 +378,7 @@ fn an_account_can_be_changed_and_removed_while_its_server_hangs() {
     let start = now();
     node.set(account(&server, "bob", "b")).unwrap();
     assert!(now() - start < Duration::from_secs(5));
-    node.until("bob is used", |contacts| contacts.account.as_ref().unwrap().jid.starts_with(BOB));
+    node.until("bob is used", |contacts| contacts.account().unwrap().jid.starts_with(BOB));
 
     node.share(&["film"]);
     node.until("announced", |contacts| contacts.announced.contains(&hash("film")));
@@ -392,7 +403,7 @@ fn what_an_account_announced_goes_when_its_server_is_back() {
     node.share(&["film"]);
     watcher.until_sees(ALICE, &["film"]);
     old.kill();
-    node.until("offline", |contacts| contacts.account.as_ref().unwrap().state == AccountState::Offline);
+    node.until("offline", |contacts| contacts.account().unwrap().state == AccountState::Offline);
 
     // Another account, while the old one cannot be reached: it is remembered, and told.
     node.set(account(&new, "carol", "c")).unwrap();
@@ -400,13 +411,13 @@ fn what_an_account_announced_goes_when_its_server_is_back() {
     old.resume();
     watcher.until_sees(ALICE, &[]);
     node.until("nothing remains", |contacts| contacts.remains.is_empty());
-    assert!(node.contacts.read().account.as_ref().unwrap().jid.starts_with("carol@localhost"));
+    assert!(node.contacts.read().account().unwrap().jid.starts_with("carol@localhost"));
 
     // Back to alice, and no account at all while she cannot be reached.
     node.set(account(&old, "alice", "a")).unwrap();
     watcher.until_sees(ALICE, &["film"]);
     old.kill();
-    node.until("offline", |contacts| contacts.account.as_ref().unwrap().state == AccountState::Offline);
+    node.until("offline", |contacts| contacts.account().unwrap().state == AccountState::Offline);
     let error = node.remove_account().unwrap_err();
     assert!(matches!(&error, ControlError::Offline(text) if text.contains("alice@localhost announced")), "{error}");
     assert_eq!(node.state(), None);
@@ -425,7 +436,7 @@ fn an_account_used_again_keeps_what_it_announces() {
     node.share(&["film"]);
     watcher.until_sees(ALICE, &["film"]);
     old.kill();
-    node.until("offline", |contacts| contacts.account.as_ref().unwrap().state == AccountState::Offline);
+    node.until("offline", |contacts| contacts.account().unwrap().state == AccountState::Offline);
     node.set(account(&new, "carol", "c")).unwrap();
     node.until("it is told", |contacts| !contacts.remains.is_empty());
     assert!(matches!(node.set(account(&old, "alice", "a")), Err(ControlError::Offline(_))), "it is used unchecked");
@@ -488,7 +499,7 @@ fn a_slow_server_is_told_of_and_what_it_says_later_is_seen() {
         gate.open();
         // The attempt under way has to find out first that nobody answers it.
         node.bus
-            .publish(Event::Contacts(ContactCommand::Add { jid: BOB.into(), name: None, reply: Reply::channel().0 }))
+            .publish(command(ContactCommand::Add { jid: BOB.into(), name: None, reply: Reply::channel().0 }))
             .unwrap();
         wait_for("the outcome", PATIENCE, || (node.state()?.0 == outcome).then_some(()));
     }
@@ -507,10 +518,10 @@ fn an_account_lost_in_the_middle_of_a_change_is_left_all_the_same() {
     old.freeze();
     let (reply, answer) = Reply::channel();
     let next = Arc::new(account(&new, "bob", "b"));
-    node.bus.publish(Event::Contacts(ContactCommand::SetAccount { account: next, reply })).unwrap();
+    node.bus.publish(command(ContactCommand::SetAccount { account: next, reply })).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     old.kill();
     answer.wait(PATIENCE).expect("answered").unwrap();
-    node.until("bob is used", |contacts| contacts.account.as_ref().unwrap().jid.starts_with(BOB));
+    node.until("bob is used", |contacts| contacts.account().unwrap().jid.starts_with(BOB));
     node.remove_account().unwrap();
 }

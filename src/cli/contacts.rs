@@ -37,17 +37,36 @@ enum Action {
         /// Name for the contact list
         #[arg(long)]
         name: Option<String>,
+        #[command(flatten)]
+        account: AccountArg,
     },
     /// Say yes to somebody who asks: they see your shares and addresses from then on
     Accept {
         /// name@domain
         jid: JidText,
+        #[command(flatten)]
+        account: AccountArg,
     },
     /// Remove a contact, or refuse somebody who asks
     Remove {
         /// name@domain
         jid: JidText,
+        #[command(flatten)]
+        account: AccountArg,
     },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct AccountArg {
+    /// Which of your accounts is meant [default: the one that knows the contact, else the first]
+    #[arg(long = "account", value_name = "JID")]
+    own: Option<JidText>,
+}
+
+impl AccountArg {
+    fn bare(&self) -> Option<&str> {
+        self.own.as_ref().map(JidText::bare)
+    }
 }
 
 /// Runs the subcommand.
@@ -58,17 +77,19 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let client = Client::find(&args.list.connect)?;
     let (method, params, done) = match &args.action {
         None => return list(&client, args.list.json),
-        Some(Action::Add { jid, name }) => {
+        Some(Action::Add { jid, name, account }) => {
             let contacts: Contacts = client.call("xmpp.contacts", json!({}))?;
             let known = contacts.contacts.into_iter().find(|contact| contact.jid.eq_ignore_ascii_case(jid.bare()));
             let done = format!("{} {}", jid.bare(), added(known.as_ref()));
-            ("xmpp.add_contact", json!({"jid": jid.bare(), "name": name}), done)
+            ("xmpp.add_contact", json!({"jid": jid.bare(), "name": name, "account": account.bare()}), done)
         }
-        Some(Action::Accept { jid }) => {
-            ("xmpp.accept_contact", json!({"jid": jid.bare()}), format!("{} is accepted", jid.bare()))
+        Some(Action::Accept { jid, account }) => {
+            let params = json!({"jid": jid.bare(), "account": account.bare()});
+            ("xmpp.accept_contact", params, format!("{} is accepted", jid.bare()))
         }
-        Some(Action::Remove { jid }) => {
-            ("xmpp.remove_contact", json!({"jid": jid.bare()}), format!("{} is removed", jid.bare()))
+        Some(Action::Remove { jid, account }) => {
+            let params = json!({"jid": jid.bare(), "account": account.bare()});
+            ("xmpp.remove_contact", params, format!("{} is removed", jid.bare()))
         }
     };
     client.call::<Value>(method, params)?;
@@ -94,10 +115,15 @@ fn list(client: &Client, as_json: bool) -> Result<(), CliError> {
         note("no contacts; add one with `bitween contacts add name@example.org`");
         return say_why(client);
     }
+    // With one account it is clear whose contacts they are.
+    let mut accounts = contacts.contacts.iter().flat_map(|contact| &contact.accounts);
+    let first = accounts.next();
+    let several = accounts.any(|account| Some(account) != first);
     let mut table = Table::new(&[("STATE", Align::Left), ("SHARES", Align::Right), ("CONTACT", Align::Left)]);
     for contact in contacts.contacts {
         let name = contact.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-        table.row([state(&contact).to_owned(), contact.shares.to_string(), contact.jid + &name]);
+        let via = if several { format!("  via {}", contact.accounts.join(", ")) } else { String::new() };
+        table.row([state(&contact).to_owned(), contact.shares.to_string(), contact.jid + &name + &via]);
     }
     print(&table.render())
 }

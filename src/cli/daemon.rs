@@ -64,10 +64,12 @@ pub fn run(args: &Args, start_logging: impl FnOnce(&LogConfig) -> Result<(), Cli
 
 /// An account without a password: asks, if there is somebody to ask.
 fn ask_for_password(config: &mut Config) -> Result<(), CliError> {
-    let Some(account) = config.account()?.filter(|account| account.password.is_none()) else { return Ok(()) };
-    if std::io::stdin().is_terminal() {
-        let question = format!("Password of {}: ", account.jid);
-        config.asked_password = Some(prompt::password(&question).map_err(CliError::failed)?);
+    for account in config.accounts()?.into_iter().filter(|account| account.password.is_none()) {
+        if std::io::stdin().is_terminal() {
+            let question = format!("Password of {}: ", account.jid);
+            let password = prompt::password(&question).map_err(CliError::failed)?;
+            config.asked_passwords.push((account.jid.to_string(), password));
+        }
     }
     Ok(())
 }

@@ -120,6 +120,12 @@ fn describe(daemon: &DaemonStatus) -> String {
         rate(daemon.download_rate),
         rate(daemon.upload_rate)
     );
+    for other in daemon.accounts.iter().skip(1) {
+        let error = other.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        let jid = other.jid.as_deref().unwrap_or_default();
+        text += &clean(&format!("{jid} {}{error}", state_text(other.state)));
+        text.push('\n');
+    }
     for problem in daemon.account.error.iter().chain(&daemon.account.remains).chain(&daemon.problems) {
         text += &format!("! {}\n", clean(problem));
     }

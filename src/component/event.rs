@@ -4,6 +4,8 @@
 //! `recheck_handles`, `exit`, `add_hash`, `generate_torrent`, `del_torrent`, `add_peer`, `add_torrent`.
 
 mod announce;
+#[cfg(feature = "xmpp")]
+mod told;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,9 +19,13 @@ use crate::proto::metainfo::{Magnet, Metainfo};
 use crate::storage::create::Skipped;
 use crate::storage::inspect::locate;
 use crate::storage::{CheckMode, StorageError};
-use crate::types::{Bitfield, InfoHash, Share};
+#[cfg(feature = "xmpp")]
+use crate::types::Via;
+use crate::types::{AccountKey, Bitfield, Endpoint, InfoHash, Share};
 
 pub use announce::{AnnounceError, AnnounceReply, AnnounceRequest};
+#[cfg(feature = "xmpp")]
+pub use told::Told;
 
 /// The bus of one bitween process.
 pub type Bus = bus::Bus<Event>;
@@ -72,15 +78,27 @@ pub enum Topic {
     SyncLibrary,
     /// Contacts and accounts.
     Contacts,
+    /// A place for one more account.
+    Accounts,
+    /// What was heard of contacts, for the thread that knows them all.
+    People,
+    /// How this node can be reached changed.
+    PublishEndpoint,
+    /// The thread that knows all contacts is to end.
+    StopPeople,
 }
 
 impl bus::Topic for Topic {
     fn when_full(self) -> WhenFull {
         match self {
             // The newest says it all.
-            Self::BtReady | Self::SetPort | Self::PublishShares | Self::RecheckHandles | Self::Exit | Self::Health => {
-                WhenFull::DropOldest
-            }
+            Self::BtReady
+            | Self::SetPort
+            | Self::PublishShares
+            | Self::PublishEndpoint
+            | Self::RecheckHandles
+            | Self::Exit
+            | Self::Health => WhenFull::DropOldest,
             _ => WhenFull::Refuse,
         }
     }
@@ -191,8 +209,28 @@ pub enum Event {
         /// Done.
         reply: Reply<Result<(), ControlError>>,
     },
-    /// Something to do with contacts or the account.
-    Contacts(ContactCommand),
+    /// Something to do with the contacts of an account, or with the account.
+    Contacts {
+        /// Whose.
+        account: AccountKey,
+        /// What to do.
+        command: ContactCommand,
+    },
+    /// Make a place for one more account.
+    PlaceAccount {
+        /// The place, in which there is no account.
+        reply: Reply<Result<AccountKey, ControlError>>,
+    },
+    /// What was heard through one of the roads to contacts.
+    #[cfg(feature = "xmpp")]
+    Told {
+        /// Which road.
+        via: Via,
+        /// What.
+        told: Told,
+    },
+    /// How contacts are told that this node can be reached; replaces what was said before.
+    PublishEndpoint(Arc<Endpoint>),
 }
 
 impl bus::Event for Event {
@@ -209,7 +247,8 @@ impl bus::Event for Event {
             Self::Stop(Part::Bt) => Topic::StopBt,
             Self::Stop(Part::Tracker) => Topic::StopTracker,
             Self::Stop(Part::Library) => Topic::StopLibrary,
-            Self::Stop(Part::Xmpp) => Topic::StopXmpp,
+            Self::Stop(Part::Xmpp(_)) => Topic::StopXmpp,
+            Self::Stop(Part::People) => Topic::StopPeople,
             Self::AddHash { .. } => Topic::AddHash,
             Self::GenerateTorrent { .. } => Topic::GenerateTorrent,
             Self::DelTorrent { .. } => Topic::DelTorrent,
@@ -221,7 +260,11 @@ impl bus::Event for Event {
             Self::Announced(_) => Topic::Announced,
             Self::Lifecycle { .. } => Topic::Lifecycle,
             Self::SyncLibrary { .. } => Topic::SyncLibrary,
-            Self::Contacts(_) => Topic::Contacts,
+            Self::Contacts { .. } => Topic::Contacts,
+            Self::PlaceAccount { .. } => Topic::Accounts,
+            #[cfg(feature = "xmpp")]
+            Self::Told { .. } => Topic::People,
+            Self::PublishEndpoint(_) => Topic::PublishEndpoint,
         }
     }
 }
@@ -235,8 +278,10 @@ pub enum Part {
     Tracker,
     /// The list of torrents.
     Library,
-    /// The XMPP thread.
-    Xmpp,
+    /// The XMPP thread of this account.
+    Xmpp(AccountKey),
+    /// The thread that knows all contacts.
+    People,
 }
 
 /// A torrent to be downloaded or seeded.
@@ -414,6 +459,8 @@ pub struct Account {
     pub ca_file: Option<PathBuf>,
     /// The server may see the password itself, inside verified TLS.
     pub allow_plain: bool,
+    /// Speak the original's format too.
+    pub publish_original: bool,
 }
 
 impl std::fmt::Debug for Account {

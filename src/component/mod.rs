@@ -5,6 +5,8 @@ pub mod bt;
 pub mod event;
 #[cfg(feature = "resume")]
 pub mod library;
+#[cfg(feature = "xmpp")]
+pub mod people;
 #[cfg(feature = "web")]
 pub mod rpc;
 mod running;

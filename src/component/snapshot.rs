@@ -10,7 +10,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::proto::metainfo::Metainfo;
 use crate::reactor::TurnStats;
 use crate::share::{AddressFilter, ContactShares};
-use crate::types::{BytesPerSec, InfoHash, MemoryClass, Nothing, Rare, Share, Usage};
+use crate::types::{
+    AccountKey, BytesPerSec, Endpoint, InfoHash, MemoryClass, Nothing, Rare, Share, Usage, Via,
+};
 
 /// The place of one snapshot: the owner replaces it, everybody else reads the newest.
 #[derive(Debug)]
@@ -295,7 +297,7 @@ impl TorrentState {
     }
 }
 
-/// Contacts, what they share, and the account. What can be long is shared between one snapshot and the next, so that a
+/// Contacts, what they share, and the accounts. What can be long is shared between one snapshot and the next, so that a
 /// change costs what it changes.
 #[derive(Clone, Debug, Default)]
 pub struct Contacts {
@@ -303,15 +305,16 @@ pub struct Contacts {
     pub shares: ContactShares,
     /// Which announced addresses may be connected to.
     pub filter: AddressFilter,
-    /// The account, if one is set up.
-    pub account: Option<AccountStatus>,
-    /// The roster, by bare JID.
+    /// The accounts that are in use, in the order of their places.
+    pub accounts: Vec<AccountStatus>,
+    /// The rosters, by road and bare JID.
     pub roster: Arc<[RosterEntry]>,
-    /// Bare JIDs of people who ask to see our shares.
-    pub requests: Vec<String>,
-    /// Own addresses, as contacts are told.
-    pub own_addresses: Vec<SocketAddr>,
-    /// Own shares whose announcement the server has confirmed. A fresh share is announced when it is in here.
+    /// People who ask to see our shares.
+    pub requests: Vec<ContactRequest>,
+    /// How this node can be reached, as contacts are told.
+    pub endpoint: Arc<Endpoint>,
+    /// Own shares whose announcement the server of every account that is online has confirmed. A fresh share is announced
+    /// when it is in here.
     pub announced: Arc<HashSet<InfoHash>>,
     /// What accounts that were left have announced and still stands on their servers, one line each.
     pub remains: Vec<String>,
@@ -319,15 +322,44 @@ pub struct Contacts {
     pub warnings: Vec<String>,
 }
 
-/// How the account's connection is doing.
+impl Contacts {
+    /// The first account, if there is one.
+    #[must_use]
+    pub fn account(&self) -> Option<&AccountStatus> {
+        self.accounts.first()
+    }
+
+    /// The account with this bare JID.
+    #[must_use]
+    pub fn account_of(&self, jid: &str) -> Option<&AccountStatus> {
+        self.accounts.iter().find(|account| account.bare().eq_ignore_ascii_case(jid))
+    }
+
+    /// Own addresses, as contacts are told.
+    pub fn own_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.endpoint.addresses.iter().map(|address| address.socket)
+    }
+}
+
+/// How an account's connection is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountStatus {
-    /// The full JID once bound, else the bare one.
+    /// Its place.
+    pub key: AccountKey,
+    /// The full JID: the one asked for, and once bound the one given.
     pub jid: String,
     /// How far it is.
     pub state: AccountState,
     /// Why it is not online, in one line.
     pub problem: Option<String>,
+}
+
+impl AccountStatus {
+    /// The bare JID.
+    #[must_use]
+    pub fn bare(&self) -> &str {
+        self.jid.split_once('/').map_or(&self.jid, |(bare, _)| bare)
+    }
 }
 
 /// How far an account's connection is.
@@ -344,13 +376,26 @@ pub enum AccountState {
     Failed,
 }
 
-/// One contact of the roster.
+/// Somebody asks to become a contact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactRequest {
+    /// Which account was asked.
+    pub via: Via,
+    /// Who asks: a bare JID.
+    pub jid: String,
+}
+
+/// One contact of a roster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RosterEntry {
+    /// Whose roster.
+    pub via: Via,
     /// Bare JID.
     pub jid: String,
     /// The name the user gave it.
     pub name: Option<String>,
+    /// The groups the user put it in.
+    pub groups: Vec<String>,
     /// `none`, `to`, `from` or `both` (RFC 6121 section 2.1.2.5).
     pub subscription: String,
     /// We asked and wait for an answer.

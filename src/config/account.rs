@@ -1,13 +1,17 @@
-//! The XMPP account: where it is written down, and which place wins.
+//! The XMPP accounts: where they are written down, and which place wins.
 //!
-//! `bitween account set JID` cannot rewrite the user's `config.toml` (comments, version control, read-only systems), so
-//! the daemon keeps its own `account.toml` (0600) in the data folder. While that file exists it replaces `jid`,
-//! `password` and `password_file` of `[xmpp]`, and `server`, `tls`, `ca_file` where it has them; all other keys of
-//! `[xmpp]` stay in force. `bitween account remove` deletes it, or, when `config.toml` names an account too, leaves one
-//! that says `removed = true`, so that the account does not come back at the next start.
+//! `bitween account` cannot rewrite the user's `config.toml` (comments, version control, read-only systems), so the daemon
+//! keeps its own `account.toml` (0600) in the data folder. Its contents have one of two forms:
 //!
-//! The environment variable `BITWEEN_XMPP_PASSWORD` is stronger than every stored password. No password at all is no
-//! error here: the daemon asks at a terminal, or runs without the account and says so.
+//! - One account at the top of the file: that is the only one, whatever `config.toml` names. It replaces `jid`, `password`
+//!   and `password_file` of `[xmpp]`, and `server`, `tls`, `ca_file` where it has them; all other keys of `[xmpp]` stay in
+//!   force. `removed = true` instead means that there is none.
+//! - `[[account]]`, as often as needed, and `without`: each replaces the account of the same JID in `config.toml` or is one
+//!   more, and the JIDs in `without` are not used. Written as soon as there are several accounts.
+//!
+//! The environment variable `BITWEEN_XMPP_PASSWORD` is stronger than the stored password of the only account; of several
+//! it is for the one that has no other. No password at all is no error here: the daemon asks at a terminal, or runs without
+//! that account and says so.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +19,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::ConfigError;
 use super::secret::{Secret, write_private};
-use super::sections::TlsMode;
+use super::sections::{TlsMode, XmppConfig};
 use super::values::{HostPort, JidText};
 use super::{Config, read};
 
@@ -36,6 +40,10 @@ pub struct Account {
     pub tls: Option<TlsMode>,
     /// Roots to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// May the password go over verified TLS in plain?
+    pub allow_plain: bool,
+    /// Also speak the original program's node.
+    pub publish_original: bool,
     /// Where the JID was found.
     pub source: AccountSource,
 }
@@ -64,11 +72,14 @@ pub struct StoredAccount {
     pub ca_file: Option<PathBuf>,
 }
 
-#[derive(Deserialize, Serialize, Default)]
+/// The file, and each of the accounts in it.
+#[derive(Clone, Deserialize, Serialize, Default)]
 #[serde(default, deny_unknown_fields)]
 struct AccountFile {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     removed: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    without: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     jid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed")]
@@ -79,6 +90,39 @@ struct AccountFile {
     tls: Option<TlsMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<PathBuf>,
+    /// Tables come last in TOML.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    account: Vec<AccountFile>,
+}
+
+impl From<&StoredAccount> for AccountFile {
+    fn from(account: &StoredAccount) -> Self {
+        Self {
+            jid: account.jid.as_ref().map(ToString::to_string),
+            password: account.password.clone(),
+            server: account.server.as_ref().map(ToString::to_string),
+            tls: account.tls,
+            ca_file: account.ca_file.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+impl AccountFile {
+    /// It has the form for several accounts.
+    fn is_list(&self) -> bool {
+        !self.account.is_empty() || !self.without.is_empty()
+    }
+
+    fn is(&self, jid: &str) -> bool {
+        self.jid.as_deref().is_some_and(|own| is_same(own, jid))
+    }
+}
+
+/// The same account, whatever the resource?
+fn is_same(one: &str, other: &str) -> bool {
+    let bare = |jid: &str| jid.split_once('/').map_or(jid.len(), |(bare, _)| bare.len());
+    one.get(..bare(one)).zip(other.get(..bare(other))).is_some_and(|(one, other)| one.eq_ignore_ascii_case(other))
 }
 
 /// The one place where a password is written out: into the private file.
@@ -87,93 +131,204 @@ fn exposed<S: Serializer>(password: &Option<Secret>, serializer: S) -> Result<S:
 }
 
 impl Config {
-    /// The account in force, from `account.toml` and `[xmpp]`; `None` = bitween runs without XMPP.
+    /// The accounts in force, from `account.toml` and `[xmpp]`; none = bitween runs without XMPP.
     ///
     /// Reads the files each time, so a password that was mended is found without a restart.
     ///
     /// # Errors
-    /// A file that should hold the account or its password cannot be read.
-    pub fn account(&self) -> Result<Option<Account>, ConfigError> {
-        let path = self.data_dir.join(ACCOUNT_FILE);
-        let mut account = match load(&path)? {
-            Some(file) if file.removed => None,
-            Some(mut file) => Some(self.stored_account(&path, &mut file)?),
-            None => self.configured_account()?,
-        };
-        if let Some(account) = &mut account {
-            let written = Secret::from_environment().or_else(|| account.password.take());
-            account.password = written.or_else(|| self.asked_password.clone());
+    /// A file that should hold an account or its password cannot be read, or nobody knows whose password the environment
+    /// has.
+    pub fn accounts(&self) -> Result<Vec<Account>, ConfigError> {
+        let mut accounts = self.written_accounts()?;
+        let given = Secret::from_environment();
+        if let [only] = accounts.as_mut_slice() {
+            only.password = given.or_else(|| only.password.take());
+        } else if let Some(given) = given.filter(|_| !accounts.is_empty()) {
+            let all = accounts.len();
+            let mut without: Vec<&mut Account> =
+                accounts.iter_mut().filter(|account| account.password.is_none()).collect();
+            match without.as_mut_slice() {
+                [one] => one.password = Some(given),
+                others => return Err(ConfigError::WhosePassword { accounts: all, missing: others.len() }),
+            }
         }
-        Ok(account)
+        for account in &mut accounts {
+            let asked = self.asked_passwords.iter().find(|(jid, _)| is_same(jid, account.jid.as_str()));
+            account.password = account.password.take().or_else(|| asked.map(|(_, password)| password.clone()));
+        }
+        Ok(accounts)
     }
 
-    /// The configuration file names an account, but `bitween account remove` was said.
+    /// The accounts as they are written down, without the password of the environment.
+    ///
+    /// # Errors
+    /// A file that should hold an account or its password cannot be read.
+    pub fn written_accounts(&self) -> Result<Vec<Account>, ConfigError> {
+        let path = self.data_dir.join(ACCOUNT_FILE);
+        match load(&path)? {
+            Some(file) if file.is_list() => self.listed_accounts(&path, file),
+            Some(file) if file.removed => Ok(Vec::new()),
+            Some(file) => {
+                let section = self.section_about(file.jid.as_deref().unwrap_or_default(), true);
+                Ok(vec![stored_account(&path, file, section)?])
+            }
+            None => self.xmpp_sections().filter_map(|section| self.configured_account(section).transpose()).collect(),
+        }
+    }
+
+    fn listed_accounts(&self, path: &Path, file: AccountFile) -> Result<Vec<Account>, ConfigError> {
+        let AccountFile { without, mut account, .. } = file;
+        let mut accounts = Vec::new();
+        for section in self.xmpp_sections() {
+            let Some(jid) = section.jid.as_ref().map(JidText::as_str) else { continue };
+            if let Some(place) = account.iter().position(|stored| stored.is(jid)) {
+                accounts.push(stored_account(path, account.remove(place), Some(section))?);
+            } else if !without.iter().any(|other| is_same(other, jid)) {
+                accounts.extend(self.configured_account(section)?);
+            }
+        }
+        for stored in account {
+            accounts.push(stored_account(path, stored, None)?);
+        }
+        Ok(accounts)
+    }
+
+    /// The configuration file names an account that is not used because of `bitween account remove`.
     pub(super) fn account_is_removed(&self) -> bool {
-        let removed = |file: Option<AccountFile>| file.is_some_and(|file| file.removed);
-        self.xmpp.jid.is_some() && load(&self.data_dir.join(ACCOUNT_FILE)).is_ok_and(removed)
+        let Ok(Some(file)) = load(&self.data_dir.join(ACCOUNT_FILE)) else { return false };
+        let is_without = |jid: &str| file.without.iter().any(|other| is_same(other, jid));
+        self.configured_jids().any(|jid| if file.is_list() { is_without(jid) } else { file.removed })
     }
 
-    fn stored_account(&self, path: &Path, file: &mut AccountFile) -> Result<Account, ConfigError> {
-        let wrong = |reason| ConfigError::io("use", path, std::io::Error::other(reason));
-        let jid = file.jid.as_deref().ok_or_else(|| wrong("it has no `jid`".to_owned()))?.parse().map_err(wrong)?;
-        let server = file.server.as_deref().map(str::parse).transpose().map_err(wrong)?;
-        Ok(Account {
-            jid,
-            password: file.password.take(),
-            server: server.or_else(|| self.xmpp.server.clone()),
-            tls: file.tls.or(self.xmpp.tls),
-            ca_file: file.ca_file.take().or_else(|| self.xmpp.ca_file.clone()),
-            source: AccountSource::Stored,
-        })
+    fn configured_jids(&self) -> impl Iterator<Item = &str> {
+        self.xmpp_sections().filter_map(|section| section.jid.as_ref().map(JidText::as_str))
     }
 
-    fn configured_account(&self) -> Result<Option<Account>, ConfigError> {
-        let Some(jid) = self.xmpp.jid.clone() else { return Ok(None) };
-        let password = match &self.xmpp.password_file {
-            // With the variable set the file may be missing.
-            Some(_) if Secret::from_environment().is_some() => None,
+    fn configured_account(&self, section: &XmppConfig) -> Result<Option<Account>, ConfigError> {
+        let Some(jid) = section.jid.clone() else { return Ok(None) };
+        let password = match &section.password_file {
+            // With the variable set the file of the only account may be missing.
+            Some(_) if self.more_xmpp.is_empty() && Secret::from_environment().is_some() => None,
             Some(path) => Some(Secret::from_file(path)?),
-            None => self.xmpp.password.clone(),
+            None => section.password.clone(),
         };
         Ok(Some(Account {
             jid,
             password,
-            server: self.xmpp.server.clone(),
-            tls: self.xmpp.tls,
-            ca_file: self.xmpp.ca_file.clone(),
+            server: section.server.clone(),
+            tls: section.tls,
+            ca_file: section.ca_file.clone(),
+            allow_plain: section.allow_plain,
+            publish_original: section.publish_original,
             source: AccountSource::Config,
         }))
     }
 
-    /// Stores an account in `account.toml` (0600); it is in force from the next [`Config::account`] on.
+    /// What is used with this new account: what it says, and what the configuration says of it where it does not. `only`:
+    /// it is to be the only account.
+    ///
+    /// # Errors
+    /// It has no JID.
+    pub fn complete(&self, stored: &StoredAccount, only: bool) -> Result<Account, ConfigError> {
+        let jid = stored.jid.as_ref().map(JidText::as_str).unwrap_or_default();
+        let section = self.section_about(jid, only);
+        stored_account(&self.data_dir.join(ACCOUNT_FILE), AccountFile::from(stored), section)
+    }
+
+    /// The section that says more about this account. A single one is about the only account, whatever its JID.
+    fn section_about(&self, jid: &str, only: bool) -> Option<&XmppConfig> {
+        let about = |section: &&XmppConfig| section.jid.as_ref().is_some_and(|other| is_same(other.as_str(), jid));
+        let single = Some(&self.xmpp).filter(|_| only && self.more_xmpp.is_empty());
+        self.xmpp_sections().find(about).or(single)
+    }
+
+    /// Whether this account would be the only one. `more`: it is wanted beside those that there are; otherwise instead of
+    /// the one with the same JID, or of the only one.
+    ///
+    /// # Errors
+    /// In words: it is there already, or it is not clear which one it is to replace.
+    pub fn is_only(&self, jid: &str, more: bool) -> Result<bool, String> {
+        // A damaged file is replaced: setting an account must always be possible.
+        let accounts = self.written_accounts().unwrap_or_default();
+        let is_known = accounts.iter().any(|account| is_same(account.jid.as_str(), jid));
+        match accounts.len() {
+            _ if more && is_known => Err(format!("{jid} is set up already; `bitween account set {jid}` changes it")),
+            0 => Ok(true),
+            1 => Ok(!more),
+            _ if more || is_known => Ok(false),
+            count => Err(format!(
+                "there are {count} accounts; `bitween account add {jid}` adds one more, `bitween account remove JID` takes \
+                 one away"
+            )),
+        }
+    }
+
+    /// Which account is to be removed: this one, or without a name the only one. `None`: there is none.
+    ///
+    /// # Errors
+    /// In words: there are several.
+    pub fn to_remove(&self, jid: Option<&str>) -> Result<Option<String>, String> {
+        let accounts = self.written_accounts().unwrap_or_default();
+        let bare = |account: &Account| account.jid.bare().to_owned();
+        match (jid, accounts.as_slice()) {
+            (Some(jid), accounts) => Ok(accounts.iter().find(|account| is_same(account.jid.as_str(), jid)).map(bare)),
+            (None, []) => Ok(None),
+            (None, [only]) => Ok(Some(bare(only))),
+            (None, several) => {
+                let names: Vec<String> = several.iter().map(bare).collect();
+                Err(format!("there are several accounts, say which: {}", names.join(", ")))
+            }
+        }
+    }
+
+    /// Stores an account; `only` as [`Config::is_only`] says.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn store(&self, account: &StoredAccount, only: bool) -> Result<(), ConfigError> {
+        if only { self.store_account(account) } else { self.add_account(account) }
+    }
+
+    /// Stores this as the only account in `account.toml` (0600); it is in force from the next [`Config::accounts`] on.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn store_account(&self, account: &StoredAccount) -> Result<(), ConfigError> {
-        self.write_account(&AccountFile {
-            removed: false,
-            jid: account.jid.as_ref().map(ToString::to_string),
-            password: account.password.clone(),
-            server: account.server.as_ref().map(ToString::to_string),
-            tls: account.tls,
-            ca_file: account.ca_file.clone(),
-        })
+        self.write_account(&AccountFile::from(account))
     }
 
-    /// Forgets the account. `Ok(false)` = there was none.
+    /// Stores an account beside the others, or instead of the one with the same JID.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn add_account(&self, account: &StoredAccount) -> Result<(), ConfigError> {
+        let mut list = self.account_list()?;
+        let fresh = AccountFile::from(account);
+        let jid = fresh.jid.as_deref().unwrap_or_default();
+        list.without.retain(|other| !is_same(other, jid));
+        match list.account.iter_mut().find(|stored| stored.is(jid)) {
+            Some(stored) => *stored = fresh,
+            None => list.account.push(fresh),
+        }
+        self.write_account(&list)
+    }
+
+    /// Forgets all accounts. `Ok(false)` = there was none.
     ///
     /// # Errors
     /// The file cannot be changed.
     pub fn remove_account(&self) -> Result<bool, ConfigError> {
         let path = self.data_dir.join(ACCOUNT_FILE);
+        let is_configured = self.configured_jids().next().is_some();
         // Also a damaged file is simply replaced: removing must always be possible.
         let stored = load(&path);
         let had = match &stored {
+            Ok(Some(file)) if file.is_list() => self.written_accounts().map_or(true, |accounts| !accounts.is_empty()),
             Ok(Some(file)) => !file.removed,
-            Ok(None) => self.xmpp.jid.is_some(),
+            Ok(None) => is_configured,
             Err(_) => true,
         };
-        if self.xmpp.jid.is_some() {
+        if is_configured {
             self.write_account(&AccountFile { removed: true, ..AccountFile::default() })?;
         } else if !matches!(stored, Ok(None)) {
             std::fs::remove_file(&path).map_err(|e| ConfigError::io("remove", &path, e))?;
@@ -181,14 +336,66 @@ impl Config {
         Ok(had)
     }
 
+    /// Forgets one of several accounts. `Ok(false)` = there was none with this JID.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn remove_one_account(&self, jid: &str) -> Result<bool, ConfigError> {
+        if !self.written_accounts()?.iter().any(|account| is_same(account.jid.as_str(), jid)) {
+            return Ok(false);
+        }
+        let mut list = self.account_list()?;
+        list.account.retain(|stored| !stored.is(jid));
+        let configured = self.configured_jids().filter(|other| is_same(other, jid)).map(str::to_owned);
+        list.without.extend(configured);
+        if !list.is_list() {
+            // Only what is configured is left.
+            let path = self.data_dir.join(ACCOUNT_FILE);
+            std::fs::remove_file(&path).map_err(|e| ConfigError::io("remove", &path, e))?;
+            return Ok(true);
+        }
+        self.write_account(&list)?;
+        Ok(true)
+    }
+
+    /// `account.toml` in the form for several accounts.
+    fn account_list(&self) -> Result<AccountFile, ConfigError> {
+        let file = load(&self.data_dir.join(ACCOUNT_FILE))?;
+        let Some(file) = file else { return Ok(AccountFile::default()) };
+        if file.is_list() {
+            return Ok(file);
+        }
+        // The only account: those of the configuration are not used beside it.
+        let others = self.configured_jids().filter(|jid| !file.is(jid)).map(str::to_owned).collect();
+        let account = if file.removed { Vec::new() } else { vec![file] };
+        Ok(AccountFile { without: others, account, ..AccountFile::default() })
+    }
+
     fn write_account(&self, file: &AccountFile) -> Result<(), ConfigError> {
         let path = self.data_dir.join(ACCOUNT_FILE);
         let text = toml::to_string(file).map_err(|e| ConfigError::io("write", &path, std::io::Error::other(e)))?;
         let text = zeroize::Zeroizing::new(format!(
-            "# Written by `bitween account set`; it replaces the account in config.toml.\n{text}"
+            "# Written by `bitween account`; see there and in bitween.example.toml how it goes with config.toml.\n{text}"
         ));
         write_private(&path, text.as_bytes())
     }
+}
+
+/// An account of `account.toml`, with what the section about it says where it says nothing.
+fn stored_account(path: &Path, file: AccountFile, section: Option<&XmppConfig>) -> Result<Account, ConfigError> {
+    let wrong = |reason| ConfigError::io("use", path, std::io::Error::other(reason));
+    let jid = file.jid.as_deref().ok_or_else(|| wrong("it has no `jid`".to_owned()))?.parse().map_err(wrong)?;
+    let server = file.server.as_deref().map(str::parse).transpose().map_err(wrong)?;
+    Ok(Account {
+        jid,
+        password: file.password,
+        server: server.or_else(|| section.and_then(|section| section.server.clone())),
+        tls: file.tls.or_else(|| section.and_then(|section| section.tls)),
+        ca_file: file.ca_file.or_else(|| section.and_then(|section| section.ca_file.clone())),
+        allow_plain: section.is_some_and(|section| section.allow_plain),
+        publish_original: section.is_none_or(|section| section.publish_original),
+        source: AccountSource::Stored,
+    })
 }
 
 fn load(path: &Path) -> Result<Option<AccountFile>, ConfigError> {
@@ -199,61 +406,4 @@ fn load(path: &Path) -> Result<Option<AccountFile>, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Overrides;
-
-    fn config(dir: &Path, text: &str) -> Config {
-        Config::from_text(text, None, &Overrides { data_dir: Some(dir.to_owned()), ..Overrides::default() }).unwrap()
-    }
-
-    fn alice() -> StoredAccount {
-        StoredAccount {
-            jid: Some("alice@example.org".parse().unwrap()),
-            password: Some(Secret::new("it's \"hard\"\\".into())),
-            ..StoredAccount::default()
-        }
-    }
-
-    #[test]
-    fn a_stored_account_replaces_the_configured_one_but_keeps_its_server() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path(), "[xmpp]\njid='bob@example.org'\npassword='old'\nserver='localhost:5222'");
-        assert_eq!(config.account().unwrap().unwrap().source, AccountSource::Config);
-        config.store_account(&alice()).unwrap();
-        let account = config.account().unwrap().unwrap();
-        assert_eq!(account.jid.as_str(), "alice@example.org");
-        assert_eq!(account.password.unwrap().expose(), "it's \"hard\"\\");
-        assert_eq!(account.server.unwrap().port, 5222);
-    }
-
-    #[test]
-    fn a_removed_account_does_not_come_back_from_the_configuration() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path(), "[xmpp]\njid='bob@example.org'\npassword='old'");
-        assert!(config.remove_account().unwrap());
-        assert!(config.account().unwrap().is_none());
-        assert!(config.warnings()[0].contains("bitween account remove"), "{:?}", config.warnings());
-        assert!(!config.remove_account().unwrap());
-        config.store_account(&alice()).unwrap();
-        assert!(config.warnings().is_empty());
-    }
-
-    #[test]
-    fn removing_the_only_account_leaves_no_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path(), "");
-        assert!(!config.remove_account().unwrap());
-        config.store_account(&alice()).unwrap();
-        assert!(config.remove_account().unwrap());
-        assert!(!dir.path().join(ACCOUNT_FILE).exists());
-    }
-
-    #[test]
-    fn a_damaged_account_file_is_named_without_its_content() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(ACCOUNT_FILE), "jid = \"a@b\"\npassword = hunter2\n").unwrap();
-        let error = config(dir.path(), "").account().unwrap_err().to_string();
-        assert!(error.contains(ACCOUNT_FILE) && !error.contains("hunter2"), "{error}");
-    }
-}
+mod tests;

@@ -37,6 +37,41 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// Two sections say different things about what counts for the whole program.
+    #[error("{}: `xmpp.{key}` counts for all accounts, but lines {first} and {second} say different things", path.display())]
+    Differ {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// A line that has it, counted from 1.
+        first: usize,
+        /// Another one.
+        second: usize,
+    },
+    /// Two sections are about the same account.
+    #[error("{}: the account {jid} is there twice, in lines {first} and {second}", path.display())]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// The account's bare JID.
+        jid: String,
+        /// A line that names it, counted from 1.
+        first: usize,
+        /// Another one.
+        second: usize,
+    },
+    /// The password of the environment belongs to exactly one account.
+    #[error(
+        "{} is set, but of {accounts} accounts {missing} have no other password: it is for exactly one that has none",
+        super::secret::PASSWORD_VARIABLE
+    )]
+    WhosePassword {
+        /// How many accounts there are.
+        accounts: usize,
+        /// How many of them have no password.
+        missing: usize,
+    },
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
 use super::sections::{ApiConfig, BittorrentConfig, LogConfig, XmppConfig};
+use super::several::tables;
 
 /// The tables of the file and the keys each may have; "" is the top.
 pub(super) fn known() -> [(&'static str, &'static [&'static str]); 5] {
@@ -35,17 +36,17 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, C
 fn check_names(text: &str, path: &Path, tree: &DeTable<'_>) -> Result<(), ConfigError> {
     let known = known();
     for (section, allowed) in known {
-        let table =
-            if section.is_empty() { Some(tree) } else { tree.get(section).and_then(|v| v.get_ref().as_table()) };
-        for key in table.into_iter().flat_map(|table| table.keys()) {
+        let top = section.is_empty().then_some(tree);
+        let value = tree.get(section).filter(|_| top.is_none());
+        let many = value.is_some_and(|value| value.get_ref().is_array());
+        for (number, table) in top.into_iter().chain(tables(value)).enumerate() {
+            let wrong = table.keys().find(|key| !allowed.contains(&key.get_ref().as_ref()));
+            let Some(key) = wrong else { continue };
             let name = key.get_ref().as_ref();
-            if allowed.contains(&name) {
-                continue;
-            }
             return Err(ConfigError::UnknownKey {
                 path: path.to_owned(),
                 line: line_of(text, key.span().start),
-                key: joined(section, name),
+                key: if many { joined(&numbered(section, number), name) } else { joined(section, name) },
                 nearest: nearest(section, name, &known),
             });
         }
@@ -81,22 +82,33 @@ fn in_plain_words(reason: String) -> String {
 fn key_at(tree: &DeTable<'_>, span: &Range<usize>) -> Option<String> {
     let covers = |value: &Spanned<DeValue<'_>>| value.span().start <= span.start && span.end <= value.span().end;
     for (key, value) in tree {
-        if let Some(table) = value.get_ref().as_table() {
+        let many = value.get_ref().is_array();
+        for (number, table) in tables(Some(value)).enumerate() {
             if let Some((inner, _)) = table.iter().find(|(_, value)| covers(value)) {
-                return Some(joined(key.get_ref(), inner.get_ref()));
+                let section = key.get_ref();
+                return Some(joined(
+                    &if many { numbered(section, number) } else { section.to_string() },
+                    inner.get_ref(),
+                ));
             }
-        } else if covers(value) {
+        }
+        if !value.get_ref().is_table() && covers(value) {
             return Some(key.get_ref().to_string());
         }
     }
     None
 }
 
+/// One of several sections of the same name, counted from 1 as people do.
+fn numbered(section: &str, number: usize) -> String {
+    format!("{section}[{}]", number + 1)
+}
+
 fn joined(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 

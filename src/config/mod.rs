@@ -4,7 +4,7 @@
 //! below gets its own small options struct made from it; nobody else sees a [`Config`], and there is no global.
 //! Unknown keys, wrong types and impossible values are errors that name key, line and file ([`ConfigError`]).
 //!
-//! The account may also come from `account.toml` in the data folder, see [`Config::account`]; secrets are [`Secret`]s and never
+//! Accounts may also come from `account.toml` in the data folder, see [`Config::accounts`]; secrets are [`Secret`]s and never
 //! show up in errors or logs. Every key is explained in `bitween.example.toml`, and a test keeps that file complete.
 
 mod account;
@@ -14,6 +14,7 @@ mod keys;
 mod original;
 mod secret;
 mod sections;
+mod several;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -46,14 +47,16 @@ pub struct Config {
     pub download_dir: PathBuf,
     /// Logging.
     pub log: LogConfig,
-    /// The XMPP account and how to reach it.
+    /// `[xmpp]`, or the first `[[xmpp]]`: an account and how to reach it, and what counts for all accounts.
     pub xmpp: XmppConfig,
+    /// The other `[[xmpp]]`.
+    pub more_xmpp: Vec<XmppConfig>,
     /// The BitTorrent side.
     pub bittorrent: BittorrentConfig,
     /// The JSON-RPC interface.
     pub api: ApiConfig,
-    /// The account's password as it was asked for at the terminal; used when none is written down anywhere.
-    pub asked_password: Option<Secret>,
+    /// Passwords as they were asked for at the terminal, by JID; used when none is written down anywhere.
+    pub asked_passwords: Vec<(String, Secret)>,
 }
 
 /// What the command line says over the file.
@@ -76,7 +79,7 @@ struct ConfigFile {
     download_dir: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     log: LogConfig,
-    xmpp: XmppConfig,
+    xmpp: several::Sections,
     bittorrent: BittorrentConfig,
     api: ApiConfig,
 }
@@ -137,17 +140,22 @@ impl Config {
             Some(dir) => anchor.resolve(dir),
             None => anchor.home.clone().ok_or(ConfigError::NoHome { key: "download_dir" })?.join("Downloads"),
         };
+        let mut sections = parsed.xmpp.join(text, named)?;
+        let more_xmpp = sections.split_off(sections.len().min(1));
         let mut config = Self {
             file: file.map(Path::to_owned),
             data_dir,
             download_dir,
             log: parsed.log,
-            xmpp: parsed.xmpp,
+            xmpp: sections.pop().unwrap_or_default(),
+            more_xmpp,
             bittorrent: parsed.bittorrent,
             api: parsed.api,
-            asked_password: None,
+            asked_passwords: Vec::new(),
         };
-        for path in [&mut config.xmpp.password_file, &mut config.xmpp.ca_file, &mut config.api.token_file] {
+        let sections = std::iter::once(&mut config.xmpp).chain(&mut config.more_xmpp);
+        let files = sections.flat_map(|section| [&mut section.password_file, &mut section.ca_file]);
+        for path in files.chain([&mut config.api.token_file]) {
             *path = path.take().map(|path| anchor.resolve(path));
         }
         config.api.bind = overrides.bind.unwrap_or(config.api.bind);
@@ -163,9 +171,11 @@ impl Config {
              `bitween account set JID` sets one"
                 .to_owned()
         });
-        let holds_secret = self.file.as_ref().filter(|_| self.xmpp.password.is_some());
-        [self.xmpp.password_file.as_ref(), self.api.token_file.as_ref(), holds_secret]
-            .into_iter()
+        let holds_secret =
+            self.file.as_ref().filter(|_| self.xmpp_sections().any(|section| section.password.is_some()));
+        let passwords = self.xmpp_sections().map(|section| section.password_file.as_ref());
+        passwords
+            .chain([self.api.token_file.as_ref(), holds_secret])
             .flatten()
             .filter(|path| secret::is_readable_by_others(path))
             .map(|path| {
@@ -175,6 +185,11 @@ impl Config {
             .chain(removed)
             .chain(self.beyond_limits())
             .collect()
+    }
+
+    /// `[xmpp]`, or every `[[xmpp]]`.
+    pub fn xmpp_sections(&self) -> impl Iterator<Item = &XmppConfig> {
+        std::iter::once(&self.xmpp).chain(&self.more_xmpp)
     }
 
     /// Limits of the file that are higher than what is possible.

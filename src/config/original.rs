@@ -89,7 +89,10 @@ impl Imported {
     pub fn apply(&self, config: &mut Config) -> Result<Vec<String>, ConfigError> {
         let mut notes = self.notes.clone();
         match &self.account {
-            Some(_) if config.data_dir.join(ACCOUNT_FILE).exists() || config.xmpp.jid.is_some() => {
+            Some(_)
+                if config.data_dir.join(ACCOUNT_FILE).exists()
+                    || config.xmpp_sections().any(|section| section.jid.is_some()) =>
+            {
                 notes.push("the account is left out: there is one already (see `bitween account show`)".into());
             }
             Some(account) => config.store_account(account)?,
@@ -185,7 +188,7 @@ mod tests {
         );
         import.apply(&mut config).unwrap();
         assert_eq!(config.download_dir, Path::new("/mine"));
-        assert_eq!(config.account().unwrap().unwrap().jid.as_str(), "a@b");
+        assert_eq!(config.accounts().unwrap()[0].jid.as_str(), "a@b");
     }
 
     #[test]

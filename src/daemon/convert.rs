@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::component::rpc::types;
-use crate::component::snapshot::{Contacts, MemoryUsage, TorrentState, TorrentStatus, Torrents};
+use crate::component::snapshot::{AccountStatus, Contacts, MemoryUsage, TorrentState, TorrentStatus, Torrents};
 use crate::engine::PeerStats;
 use crate::proto::metainfo::Metainfo;
 use crate::share::Hit;
 use crate::storage::process_memory;
-use crate::types::{Address, gather};
+use crate::types::{Address, Via, gather};
 
 /// `Api.memory`.
 pub(super) fn memory(usage: &MemoryUsage) -> types::Memory {
@@ -130,14 +130,10 @@ fn contact_at(contacts: &Contacts, addr: SocketAddr, incoming: bool) -> Option<S
     let fits = |address: &Address| {
         address.socket.ip().to_canonical() == ip && (incoming || address.socket.port() == addr.port())
     };
-    let mut found = contacts
-        .shares
-        .iter()
-        .filter(|(_, contact)| contact.resources().any(|(_, resource)| resource.addresses().iter().any(fits)));
-    match (found.next(), found.next()) {
-        (Some((jid, _)), None) => Some(jid.to_owned()),
-        _ => None,
-    }
+    let there = contacts.shares.resources().filter(|(_, _, resource)| resource.addresses().iter().any(fits));
+    let mut found = there.map(|(jid, _, _)| jid);
+    let first = found.next()?;
+    found.all(|other| other == first).then(|| first.to_owned())
 }
 
 /// `xmpp.get_shares`.
@@ -152,12 +148,11 @@ pub(super) fn shares(contacts: &Contacts) -> types::Shares {
         let shares = gather(resource.shares().map(entry));
         types::ResourceShares { ip_v4, ip_v6, shares, online: resource.is_available() }
     };
-    let by_resource = |contact: &crate::share::Contact| -> BTreeMap<String, types::ResourceShares> {
-        gather(contact.resources().map(|(name, known)| (name.to_owned(), resource(known))))
-    };
-    types::Shares {
-        shares: gather(contacts.shares.iter().map(|(jid, contact)| (jid.to_owned(), by_resource(contact)))),
+    let mut shares: BTreeMap<String, BTreeMap<String, types::ResourceShares>> = BTreeMap::new();
+    for (jid, name, known) in contacts.shares.resources() {
+        shares.entry(jid.to_owned()).or_default().insert(name.to_owned(), resource(known));
     }
+    types::Shares { shares }
 }
 
 /// `xmpp.get_hashes`.
@@ -193,34 +188,46 @@ pub(super) fn share_entry(hit: &Hit, torrents: &Torrents) -> types::ShareEntry {
     }
 }
 
-/// `xmpp.contacts`.
+/// `xmpp.contacts`. Who is known through several accounts is one contact.
 pub(super) fn contacts(contacts: &Contacts) -> types::Contacts {
-    let shares = |jid: &str| {
-        let known = contacts.shares.contact(jid);
-        count(known.map_or(0, |contact| contact.resources().map(|(_, resource)| resource.share_count()).sum()))
-    };
-    let mut list: Vec<types::Contact> = contacts
-        .roster
-        .iter()
-        .map(|entry| types::Contact {
-            jid: entry.jid.clone(),
-            name: entry.name.clone(),
-            subscription: entry.subscription.clone(),
-            asked: entry.pending,
-            asks: contacts.requests.contains(&entry.jid),
-            online: !entry.resources.is_empty(),
-            resources: entry.resources.clone(),
-            shares: shares(&entry.jid),
-        })
-        .collect();
-    for jid in &contacts.requests {
-        if list.iter().all(|contact| contact.jid != *jid) {
-            let subscription = "none".to_owned();
-            list.push(types::Contact { jid: jid.clone(), subscription, asks: true, ..types::Contact::default() });
+    let mut list: BTreeMap<&str, types::Contact> = BTreeMap::new();
+    let fresh =
+        |jid: &str| types::Contact { jid: jid.to_owned(), subscription: "none".into(), ..types::Contact::default() };
+    let account = |via| contacts.accounts.iter().find(|account| Via::Account(account.key) == via);
+    for entry in contacts.roster.iter() {
+        let contact = list.entry(&entry.jid).or_insert_with(|| fresh(&entry.jid));
+        contact.name = contact.name.take().or_else(|| entry.name.clone());
+        contact.subscription = either(&contact.subscription, &entry.subscription).to_owned();
+        contact.asked |= entry.pending;
+        contact.online |= !entry.resources.is_empty();
+        contact.resources.extend(entry.resources.iter().cloned());
+        contact.resources.sort_unstable();
+        contact.resources.dedup();
+        contact.accounts.extend(account(entry.via).map(|account| account.bare().to_owned()));
+    }
+    for request in &contacts.requests {
+        let contact = list.entry(&request.jid).or_insert_with(|| fresh(&request.jid));
+        contact.asks = true;
+        let asked = account(request.via).map(AccountStatus::bare);
+        contact
+            .accounts
+            .extend(asked.filter(|jid| !contact.accounts.iter().any(|known| known == jid)).map(str::to_owned));
+    }
+    for (jid, _, resource) in contacts.shares.resources() {
+        if let Some(contact) = list.get_mut(jid) {
+            contact.shares += count(resource.share_count());
         }
     }
-    list.sort_unstable_by(|a, b| a.jid.cmp(&b.jid));
-    types::Contacts { contacts: list }
+    types::Contacts { contacts: list.into_values().collect() }
+}
+
+/// Who sees whom if two accounts say so.
+fn either<'a>(one: &'a str, other: &'a str) -> &'a str {
+    match (one, other) {
+        ("none", known) | (known, "none") => known,
+        (one, other) if one == other => one,
+        _ => "both",
+    }
 }
 
 /// A number of things, for JSON.
@@ -236,7 +243,8 @@ pub(super) fn path(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{AddressKind, Announcement, Endpoint, InfoHash, Share};
+    use crate::component::snapshot::{AccountState, ContactRequest, RosterEntry};
+    use crate::types::{AccountKey, AddressKind, Announcement, Endpoint, InfoHash, Share};
 
     fn bob() -> Contacts {
         let mut contacts = Contacts::default();
@@ -245,9 +253,13 @@ mod tests {
         let address = |text: &str| Address { socket: text.parse().unwrap(), kind: AddressKind::Local };
         let addresses = vec![address("192.0.2.1:7"), address("[2001:db8::1]:8")];
         let endpoint = Endpoint { addresses, ..Endpoint::default() };
-        let _ = contacts.shares.online("bob@x", "r");
-        let _ = contacts.shares.apply("bob@x", Announcement::Endpoint { resource: "r".into(), endpoint });
-        let _ = contacts.shares.apply("bob@x", Announcement::Shares { resource: "r".into(), shares, truncated: false });
+        let _ = contacts.shares.online(Via::FIRST, "bob@x", "r");
+        let _ = contacts.shares.apply(Via::FIRST, "bob@x", Announcement::Endpoint { resource: "r".into(), endpoint });
+        let _ = contacts.shares.apply(
+            Via::FIRST,
+            "bob@x",
+            Announcement::Shares { resource: "r".into(), shares, truncated: false },
+        );
         contacts
     }
 
@@ -273,7 +285,7 @@ mod tests {
         let entry = row(&contacts);
         assert!(entry.available && !entry.mine && entry.file_count.is_none());
         assert_eq!(entry.owners[0].jid, "bob@x");
-        let _ = contacts.shares.offline("bob@x", "r");
+        let _ = contacts.shares.offline(Via::FIRST, "bob@x", "r");
         assert!(!row(&contacts).available);
     }
 
@@ -288,8 +300,35 @@ mod tests {
 
     #[test]
     fn people_who_ask_are_listed_without_being_in_the_roster() {
-        let known = Contacts { requests: vec!["eve@x".into()], ..bob() };
+        let known = Contacts { requests: vec![ContactRequest { via: Via::FIRST, jid: "eve@x".into() }], ..bob() };
         let list = contacts(&known).contacts;
         assert_eq!((list.len(), list[0].jid.as_str(), list[0].asks), (1, "eve@x", true));
+    }
+
+    #[test]
+    fn who_is_known_through_two_accounts_is_one_contact() {
+        let mut known = bob();
+        let work = Via::Account(AccountKey::new(1));
+        let entry = |via, subscription: &str, pending, resources: &[&str]| RosterEntry {
+            via,
+            jid: "bob@x".into(),
+            name: (via == work).then(|| "Bob".into()),
+            groups: Vec::new(),
+            subscription: subscription.into(),
+            pending,
+            resources: resources.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        known.roster = [entry(Via::FIRST, "both", false, &["r"]), entry(work, "none", true, &[])].into();
+        let status =
+            |key, jid: &str| AccountStatus { key, jid: jid.into(), state: AccountState::Online, problem: None };
+        known.accounts = vec![status(AccountKey::FIRST, "me@x/1"), status(AccountKey::new(1), "me@y/1")];
+        let list = contacts(&known).contacts;
+        assert_eq!(list.len(), 1);
+        let bob = &list[0];
+        assert_eq!((bob.name.as_deref(), bob.subscription.as_str(), bob.shares), (Some("Bob"), "both", 1));
+        assert_eq!(
+            (bob.resources.as_slice(), bob.accounts.as_slice()),
+            (&["r".to_owned()][..], &["me@x".into(), "me@y".into()][..])
+        );
     }
 }

@@ -151,10 +151,12 @@ impl Job {
     fn look_at_contacts(&mut self, now: Instant, contacts: &Contacts) {
         let State::Announcing(hash, since) = self.state else { return };
         let announced = contacts.announced.contains(&hash);
-        let patience = match contacts.account.as_ref().map(|account| account.state) {
-            Some(AccountState::Online) => ANNOUNCE_PATIENCE,
-            Some(AccountState::Connecting) => LOGIN_PATIENCE,
-            _ => Duration::ZERO,
+        // One account that is online is enough to wait for; others announce it when they are.
+        let any = |state| contacts.accounts.iter().any(|account| account.state == state);
+        let patience = match () {
+            () if any(AccountState::Online) => ANNOUNCE_PATIENCE,
+            () if any(AccountState::Connecting) => LOGIN_PATIENCE,
+            () => Duration::ZERO,
         };
         if announced || now.saturating_duration_since(since) >= patience {
             self.state = State::Done { hash, announced, at: now };
@@ -216,6 +218,7 @@ mod tests {
     use crate::component::event::Topic;
     use crate::component::snapshot::AccountStatus;
     use crate::storage::create as storage;
+    use crate::types::AccountKey;
 
     struct Fixture {
         bus: Bus,
@@ -261,8 +264,8 @@ mod tests {
     }
 
     fn with_account(state: AccountState) -> Contacts {
-        let account = AccountStatus { jid: "a@b".into(), state, problem: None };
-        Contacts { account: Some(account), ..Contacts::default() }
+        let account = AccountStatus { key: AccountKey::FIRST, jid: "a@b/r".into(), state, problem: None };
+        Contacts { accounts: vec![account], ..Contacts::default() }
     }
 
     #[test]

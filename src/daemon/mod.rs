@@ -53,7 +53,7 @@ impl Daemon {
         let lock = config.lock_data_dir()?;
         let config = Arc::new(config);
         let bus = Bus::new();
-        let inbox = bus.subscribe("supervisor", &[Topic::Exit, Topic::Health], 1);
+        let inbox = bus.subscribe("supervisor", &[Topic::Exit, Topic::Health, Topic::Accounts], 1);
         let parts = Parts::start(Arc::clone(&config), bus)?;
         let note = Note::leave(&config, &parts.api_url())?;
         Ok(Self { parts, inbox, _note: note, _lock: lock })
@@ -99,6 +99,9 @@ impl Daemon {
         loop {
             match self.inbox.recv_timeout(LOOK_ANYWAY) {
                 Ok(Event::Exit) | Err(RecvError::Closed) => return Ok(()),
+                Ok(Event::PlaceAccount { reply }) => {
+                    reply.send(self.parts.place_account());
+                }
                 _ => self.parts.heal()?,
             }
         }

@@ -1,6 +1,5 @@
 //! From the configuration to each component's own small options. Nobody below sees the whole of it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::component::bt::{BtOptions, Families};
@@ -64,15 +63,11 @@ pub(super) fn rpc(config: &Config) -> Result<ServerOptions, ConfigError> {
 }
 
 /// For the XMPP thread; `None` without a password.
-pub(super) fn account(
-    account: &config::Account,
-    data_dir: &Path,
-    allow_plain: bool,
-) -> Result<Option<Arc<event::Account>>, ConfigError> {
+pub(super) fn account(account: &config::Account, config: &Config) -> Result<Option<Arc<event::Account>>, ConfigError> {
     let Some(password) = &account.password else { return Ok(None) };
     let resource = match account.jid.resource() {
         Some(resource) => resource.to_owned(),
-        None => remembered::resource(data_dir)?,
+        None => remembered::resource(&config.data_dir)?,
     };
     Ok(Some(Arc::new(event::Account {
         jid: account.jid.to_string(),
@@ -81,19 +76,18 @@ pub(super) fn account(
         server: account.server.as_ref().map(ToString::to_string),
         direct_tls: account.tls.map(|tls| tls == TlsMode::Direct),
         ca_file: account.ca_file.clone(),
-        allow_plain,
+        allow_plain: account.allow_plain,
+        publish_original: account.publish_original,
     })))
 }
 
-/// For the XMPP thread: everything but the account.
+/// For the thread that knows all contacts.
 #[cfg(feature = "xmpp")]
-pub(super) fn xmpp(config: &Config, account: Option<Arc<event::Account>>) -> crate::component::xmpp::XmppThreadOptions {
+pub(super) fn people(config: &Config) -> crate::component::people::PeopleOptions {
     use crate::share::{AddressOptions, ContactLimits, ExtraAddress};
     let section = &config.xmpp;
     let extra = section.extra_addresses.iter().map(|address| ExtraAddress { ip: address.ip, port: address.port });
-    crate::component::xmpp::XmppThreadOptions {
-        account,
-        publish_original: section.publish_original,
+    crate::component::people::PeopleOptions {
         addresses: AddressOptions {
             ipv4: config.bittorrent.ipv4,
             ipv6: config.bittorrent.ipv6,
@@ -108,6 +102,8 @@ pub(super) fn xmpp(config: &Config, account: Option<Arc<event::Account>>) -> cra
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config::Overrides;
 
@@ -144,8 +140,8 @@ mod tests {
     #[test]
     fn an_account_without_a_resource_gets_one_that_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path(), "[xmpp]\njid = 'a@b'\npassword = 'x'\ntls = 'direct'");
-        let make = || account(&config.account().unwrap().unwrap(), dir.path(), true).unwrap().unwrap();
+        let config = config(dir.path(), "[xmpp]\njid = 'a@b'\npassword = 'x'\ntls = 'direct'\nallow_plain = true");
+        let make = || account(&config.accounts().unwrap()[0], &config).unwrap().unwrap();
         let first = make();
         assert_eq!((first.jid.as_str(), first.direct_tls, first.allow_plain), ("a@b", Some(true), true));
         assert!(first.resource.starts_with("bitween-"));
@@ -154,10 +150,10 @@ mod tests {
 
     #[cfg(feature = "xmpp")]
     #[test]
-    fn the_xmpp_thread_gets_the_limits_of_the_file() {
+    fn what_is_kept_of_contacts_has_the_limits_of_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let text = "[xmpp]\nmax_shares_per_contact = 7\nmax_addresses_per_contact = 3";
-        let limits = xmpp(&config(dir.path(), text), None).limits;
+        let limits = people(&config(dir.path(), text)).limits;
         assert_eq!((limits.shares, limits.addresses), (7, 3));
     }
 

@@ -10,12 +10,13 @@ use crossbeam_channel::bounded;
 
 use crate::bus::{Clock, Scheduler, SystemClock};
 use crate::component::ask::ask;
-use crate::component::event::{Bus, Event};
+use crate::component::event::{Account, Bus, ControlError, Event};
 use crate::component::library::LibraryThread;
 use crate::component::rpc::{RpcServer, ServerOptions};
 use crate::component::snapshot::{Contacts, Published, Torrents};
 use crate::config::Config;
 use crate::node::Engine;
+use crate::types::AccountKey;
 
 use super::control::{DaemonControl, Problems};
 use super::error::DaemonError;
@@ -54,13 +55,13 @@ pub(super) struct Parts {
     engine: Option<Engine>,
     library: Option<LibraryThread>,
     rpc: Option<RpcServer>,
-    xmpp: Option<xmpp::Thread>,
+    xmpp: Option<xmpp::Contacting>,
 }
 
 impl Parts {
     /// Starts everything. On an error what runs already is stopped again.
     pub(super) fn start(config: Arc<Config>, bus: Bus) -> Result<Self, DaemonError> {
-        let account = xmpp::account(&config)?;
+        let accounts = xmpp::accounts(&config)?;
         let rpc_options = options::rpc(&config)?;
         let scheduler =
             Scheduler::start(bus.clone(), Arc::new(SystemClock)).map_err(DaemonError::system("the scheduler"))?;
@@ -93,7 +94,7 @@ impl Parts {
         parts.start_engine()?;
         parts.start_library()?;
         parts.start_rpc()?;
-        parts.xmpp = Some(xmpp::start(&parts.config, account, &parts.bus, &parts.contacts, &parts.torrents)?);
+        parts.start_xmpp(accounts)?;
         parts.scheduler.every(HEALTH_EVERY, Event::Health);
         Ok(parts)
     }
@@ -144,6 +145,18 @@ impl Parts {
         Ok(())
     }
 
+    fn start_xmpp(&mut self, accounts: Vec<Arc<Account>>) -> Result<(), DaemonError> {
+        let (bus, contacts, torrents) = (&self.bus, &self.contacts, &self.torrents);
+        self.xmpp = Some(xmpp::Contacting::start(&self.config, accounts, bus, contacts, torrents)?);
+        Ok(())
+    }
+
+    /// A place for one more account.
+    pub(super) fn place_account(&mut self) -> Result<AccountKey, ControlError> {
+        let stopping = || ControlError::Refused("bitween is stopping".to_owned());
+        self.xmpp.as_mut().ok_or_else(stopping)?.place_account()
+    }
+
     /// Looks whether every component runs, and starts anew what does not.
     pub(super) fn heal(&mut self) -> Result<(), DaemonError> {
         if self.engine.as_ref().is_some_and(|engine| !engine.is_running()) {
@@ -166,17 +179,22 @@ impl Parts {
         }
         if self.xmpp.as_ref().is_some_and(|xmpp| !xmpp.is_running()) {
             self.note_restart(XMPP)?;
-            stop_within(XMPP, XMPP_LIMIT, self.xmpp.take(), xmpp::Thread::stop);
-            let account = xmpp::account(&self.config)?;
-            self.xmpp = Some(xmpp::start(&self.config, account, &self.bus, &self.contacts, &self.torrents)?);
+            let accounts = || xmpp::accounts(&self.config);
+            if !self.xmpp.as_mut().map_or(Ok(true), |xmpp| xmpp.mend(accounts))? {
+                // What was known of all contacts is lost; every account asks anew.
+                stop_within(XMPP, XMPP_LIMIT, self.xmpp.take(), xmpp::Contacting::stop);
+                self.start_xmpp(xmpp::accounts(&self.config)?)?;
+            }
         }
         Ok(())
     }
 
-    /// Puts another XMPP thread in the place of the one that runs.
+    /// Puts another XMPP thread in the place of the first one that runs.
     #[cfg(all(test, feature = "xmpp"))]
-    pub(super) fn replace_xmpp(&mut self, thread: xmpp::Thread) {
-        self.xmpp = Some(thread);
+    pub(super) fn replace_xmpp(&mut self, thread: crate::component::xmpp::XmppThread) {
+        if let Some(xmpp) = &mut self.xmpp {
+            xmpp.replace_first(thread);
+        }
     }
 
     /// How many restarts the last ten minutes saw.
@@ -199,7 +217,7 @@ impl Parts {
         let limit = |most: Duration| most.min(left_until(end)).max(LEAST_LIMIT);
         self.control.refuse_calls();
         stop_within(RPC, limit(RPC_LIMIT), self.rpc.take(), RpcServer::stop);
-        stop_within(XMPP, limit(XMPP_LIMIT), self.xmpp.take(), xmpp::Thread::stop);
+        stop_within(XMPP, limit(XMPP_LIMIT), self.xmpp.take(), xmpp::Contacting::stop);
         stop_within(LIBRARY, limit(LIBRARY_LIMIT), self.library.take(), LibraryThread::stop);
         stop_within(ENGINE, limit(ENGINE_LIMIT), self.engine.take(), Engine::stop);
         self.scheduler.stop();

@@ -47,6 +47,7 @@ fn components_that_end_are_started_anew_and_not_for_ever() {
 fn an_xmpp_thread_that_panics_is_started_anew_with_all_it_needs() {
     use crate::component::event::{ContactCommand, ControlError};
     use crate::component::snapshot::AccountState;
+    use crate::types::AccountKey;
 
     let dir = tempfile::tempdir().unwrap();
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -63,10 +64,11 @@ fn an_xmpp_thread_that_panics_is_started_anew_with_all_it_needs() {
 
     let _second = server.accept().unwrap();
     let known = contacts.read();
-    assert!(known.own_addresses.iter().any(|address| address.port() == port), "{:?}", known.own_addresses);
-    assert_eq!(known.account.as_ref().map(|account| account.state), Some(AccountState::Connecting));
+    assert!(known.own_addresses().any(|address| address.port() == port), "{:?}", known.endpoint);
+    assert_eq!(known.account().map(|account| account.state), Some(AccountState::Connecting));
     let answer = ask(daemon.bus(), "XMPP", Duration::from_secs(5), |reply| {
-        Event::Contacts(ContactCommand::Accept { jid: "bob@localhost".into(), reply })
+        let command = ContactCommand::Accept { jid: "bob@localhost".into(), reply };
+        Event::Contacts { account: AccountKey::FIRST, command }
     });
     assert!(matches!(answer, Err(ControlError::Offline(_))), "somebody listens: {answer:?}");
     daemon.stop();

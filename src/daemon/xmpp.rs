@@ -1,72 +1,217 @@
-//! The XMPP thread as the supervisor sees it, in builds with and without XMPP.
+//! The contacts' threads as the supervisor sees them, in builds with and without XMPP: `people`, and one for each account.
 
 use std::sync::Arc;
 
-use crate::component::event::{Account, Bus};
-use crate::component::snapshot::{Contacts, Published, Torrents};
+use crate::component::event::Account;
+#[cfg(feature = "xmpp")]
+pub(super) use with_xmpp::Contacting;
+#[cfg(not(feature = "xmpp"))]
+pub(super) use without_xmpp::Contacting;
+
+use super::options;
 use crate::config::{Config, ConfigError, PASSWORD_VARIABLE};
 
-use super::error::DaemonError;
-use super::options;
-
-#[cfg(feature = "xmpp")]
-pub(super) use crate::component::xmpp::XmppThread as Thread;
-
-/// The account to begin with. Says in the log if there is none.
-pub(super) fn account(config: &Config) -> Result<Option<Arc<Account>>, ConfigError> {
-    let Some(configured) = config.account()? else {
+/// The accounts to begin with. Says in the log if there is none.
+pub(super) fn accounts(config: &Config) -> Result<Vec<Arc<Account>>, ConfigError> {
+    let configured = config.accounts()?;
+    if configured.is_empty() {
         log::info!("no XMPP account: running as a plain BitTorrent daemon; set one with `bitween account set JID`");
-        return Ok(None);
-    };
-    let account = options::account(&configured, &config.data_dir, config.xmpp.allow_plain)?;
-    match &account {
-        Some(account) => log::info!("XMPP account {} (resource {})", account.jid, account.resource),
-        None => log::warn!(
-            "no password for {}: running without XMPP; give it with `bitween account set {0}`, in `password_file`, or in {PASSWORD_VARIABLE}",
-            configured.jid
-        ),
     }
-    Ok(account)
+    let mut accounts = Vec::new();
+    for configured in configured {
+        match options::account(&configured, config)? {
+            Some(account) => {
+                log::info!("XMPP account {} (resource {})", account.jid, account.resource);
+                accounts.push(account);
+            }
+            None => log::warn!(
+                "no password for {}: running without it; give it with `bitween account set {0}`, in `password_file`, or in {PASSWORD_VARIABLE}",
+                configured.jid
+            ),
+        }
+    }
+    Ok(accounts)
 }
 
-/// Starts the thread.
 #[cfg(feature = "xmpp")]
-pub(super) fn start(
-    config: &Config,
-    account: Option<Arc<Account>>,
-    bus: &Bus,
-    contacts: &Published<Contacts>,
-    torrents: &Published<Torrents>,
-) -> Result<Thread, DaemonError> {
-    let options = options::xmpp(config, account);
-    Thread::start(options, bus.clone(), contacts.clone(), torrents.clone())
-        .map_err(DaemonError::system("the XMPP thread"))
-}
+mod with_xmpp {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
 
-/// A build without XMPP has nothing to start.
-#[cfg(not(feature = "xmpp"))]
-pub(super) struct Thread;
+    use super::super::error::DaemonError;
+    use super::super::options;
+    use crate::component::event::{Account, Bus, ControlError};
+    use crate::component::people::PeopleThread;
+    use crate::component::snapshot::{Contacts, Published, Torrents};
+    use crate::component::xmpp::{XmppThread, XmppThreadOptions};
+    use crate::config::{Config, ConfigError};
+    use crate::types::AccountKey;
 
-#[cfg(not(feature = "xmpp"))]
-impl Thread {
-    pub(super) fn is_running(&self) -> bool {
-        true
+    /// Accounts at the same time.
+    const MAX_ACCOUNTS: usize = 16;
+
+    /// The thread that knows all contacts, and the threads that speak to them. There is always one of the latter, so that
+    /// an account can be set without starting one.
+    pub(in crate::daemon) struct Contacting {
+        people: PeopleThread,
+        accounts: BTreeMap<AccountKey, XmppThread>,
+        bus: Bus,
+        contacts: Published<Contacts>,
+        torrents: Published<Torrents>,
     }
 
-    pub(super) fn stop(&mut self) {}
+    impl Contacting {
+        /// Starts the threads.
+        pub(in crate::daemon) fn start(
+            config: &Config,
+            accounts: Vec<Arc<Account>>,
+            bus: &Bus,
+            contacts: &Published<Contacts>,
+            torrents: &Published<Torrents>,
+        ) -> Result<Self, DaemonError> {
+            let failed = DaemonError::system("the contacts' thread");
+            let people = PeopleThread::start(&options::people(config), bus.clone(), contacts.clone(), torrents);
+            let mut this = Self {
+                people: people.map_err(failed)?,
+                accounts: BTreeMap::new(),
+                bus: bus.clone(),
+                contacts: contacts.clone(),
+                torrents: torrents.clone(),
+            };
+            if accounts.len() > MAX_ACCOUNTS {
+                log::warn!("only the first {MAX_ACCOUNTS} of {} accounts are used", accounts.len());
+            }
+            // Without an account there is a thread all the same.
+            let none = accounts.is_empty().then_some(None);
+            let accounts = accounts.into_iter().map(Some).chain(none).take(MAX_ACCOUNTS);
+            for (key, account) in AccountKey::all().zip(accounts) {
+                this.start_account(key, account)?;
+            }
+            Ok(this)
+        }
+
+        fn start_account(&mut self, key: AccountKey, account: Option<Arc<Account>>) -> Result<(), DaemonError> {
+            // One that was there before is told to stop, which its successor must not hear.
+            drop(self.accounts.remove(&key));
+            let options = XmppThreadOptions { key, account };
+            let thread = XmppThread::start(options, self.bus.clone(), &self.contacts, &self.torrents);
+            self.accounts.insert(key, thread.map_err(DaemonError::system("an XMPP thread"))?);
+            Ok(())
+        }
+
+        /// Every thread runs.
+        pub(in crate::daemon) fn is_running(&self) -> bool {
+            self.people.is_running() && self.accounts.values().all(XmppThread::is_running)
+        }
+
+        /// Starts the accounts' threads anew that have ended; false if it takes more than that.
+        pub(in crate::daemon) fn mend(
+            &mut self,
+            accounts: impl FnOnce() -> Result<Vec<Arc<Account>>, ConfigError>,
+        ) -> Result<bool, DaemonError> {
+            if !self.people.is_running() {
+                return Ok(false);
+            }
+            let ended: Vec<AccountKey> =
+                self.accounts.iter().filter(|(_, thread)| !thread.is_running()).map(|(key, _)| *key).collect();
+            let mut left = accounts()?;
+            let known = self.contacts.read();
+            let is = |account: &Account, jid: &str| bare(&account.jid).eq_ignore_ascii_case(jid);
+            for status in known.accounts.iter().filter(|status| !ended.contains(&status.key)) {
+                left.retain(|account| !is(account, status.bare()));
+            }
+            for key in ended {
+                let before = known.accounts.iter().find(|status| status.key == key);
+                let same = before.and_then(|before| left.iter().position(|account| is(account, before.bare())));
+                let account = same.or_else(|| (!left.is_empty()).then_some(0)).map(|place| left.remove(place));
+                self.start_account(key, account)?;
+            }
+            Ok(true)
+        }
+
+        /// A place without an account, made if there is none.
+        pub(in crate::daemon) fn place_account(&mut self) -> Result<AccountKey, ControlError> {
+            let known = self.contacts.read();
+            let is_free = |key: &AccountKey| known.accounts.iter().all(|status| status.key != *key);
+            if let Some(free) = self.accounts.keys().copied().find(is_free) {
+                return Ok(free);
+            }
+            if self.accounts.len() >= MAX_ACCOUNTS {
+                return Err(ControlError::Refused(format!("there can be no more than {MAX_ACCOUNTS} accounts")));
+            }
+            let fresh = AccountKey::all().find(|key| !self.accounts.contains_key(key)).unwrap_or_default();
+            let failed = |error: DaemonError| ControlError::Refused(error.to_string());
+            self.start_account(fresh, None).map(|()| fresh).map_err(failed)
+        }
+
+        /// Says goodbye on all accounts at the same time, and ends the threads.
+        pub(in crate::daemon) fn stop(&mut self) {
+            std::thread::scope(|scope| {
+                for thread in self.accounts.values_mut() {
+                    let stopper = std::thread::Builder::new().name("stopper".to_owned());
+                    // One that cannot be stopped at the same time is stopped below.
+                    let _ = stopper.spawn_scoped(scope, || thread.stop());
+                }
+            });
+            self.accounts.clear();
+            self.people.stop();
+        }
+
+        /// Puts another thread in the place of the first account's.
+        #[cfg(test)]
+        pub(in crate::daemon) fn replace_first(&mut self, thread: XmppThread) {
+            self.accounts.insert(AccountKey::FIRST, thread);
+        }
+    }
+
+    fn bare(jid: &str) -> &str {
+        jid.split_once('/').map_or(jid, |(bare, _)| bare)
+    }
 }
 
-/// Says that the account is not used.
 #[cfg(not(feature = "xmpp"))]
-pub(super) fn start(
-    _config: &Config,
-    account: Option<Arc<Account>>,
-    _bus: &Bus,
-    _contacts: &Published<Contacts>,
-    _torrents: &Published<Torrents>,
-) -> Result<Thread, DaemonError> {
-    if account.is_some() {
-        log::warn!("this build has no XMPP: the account is not used");
+mod without_xmpp {
+    use std::sync::Arc;
+
+    use super::super::error::DaemonError;
+    use crate::component::event::{Account, Bus, ControlError};
+    use crate::component::snapshot::{Contacts, Published, Torrents};
+    use crate::config::{Config, ConfigError};
+    use crate::types::AccountKey;
+
+    /// A build without XMPP has nothing to start.
+    pub(in crate::daemon) struct Contacting;
+
+    impl Contacting {
+        /// Says that the accounts are not used.
+        pub(in crate::daemon) fn start(
+            _config: &Config,
+            accounts: Vec<Arc<Account>>,
+            _bus: &Bus,
+            _contacts: &Published<Contacts>,
+            _torrents: &Published<Torrents>,
+        ) -> Result<Self, DaemonError> {
+            if !accounts.is_empty() {
+                log::warn!("this build has no XMPP: accounts are not used");
+            }
+            Ok(Self)
+        }
+
+        pub(in crate::daemon) fn is_running(&self) -> bool {
+            true
+        }
+
+        pub(in crate::daemon) fn mend(
+            &mut self,
+            _accounts: impl FnOnce() -> Result<Vec<Arc<Account>>, ConfigError>,
+        ) -> Result<bool, DaemonError> {
+            Ok(true)
+        }
+
+        pub(in crate::daemon) fn place_account(&mut self) -> Result<AccountKey, ControlError> {
+            Err(ControlError::Refused("this build has no XMPP".to_owned()))
+        }
+
+        pub(in crate::daemon) fn stop(&mut self) {}
     }
-    Ok(Thread)
 }

@@ -1,8 +1,9 @@
-//! What the contacts share: per bare JID and resource the presence, the addresses and the shares.
+//! What the contacts share: per road, bare JID and resource the presence, the addresses and the shares.
 //!
 //! Fed with [`Announcement`]s and presence by whoever speaks to the contacts, who has checked that the sender is a
 //! contact. A resource that announces in both formats is shown once: its own-format list and endpoint count, the
-//! original's entry only stands in where those are missing. A share is *available* while its resource is online and has
+//! original's entry only stands in where those are missing. A resource known through several roads ([`Via`]) counts once
+//! where shares are looked up: as the road knows it through which it is available. A share is *available* while its resource is online and has
 //! not said goodbye; lists are kept otherwise. Everything is bounded by [`ContactLimits`] and the limits in `types`.
 //!
 //! A clone is a snapshot that costs a pointer per contact: contacts, their resources and the lists are shared until one
@@ -15,12 +16,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::trust::AddressFilter;
-use crate::types::{Announcement, InfoHash, MAX_ADDRESSES_PER_CONTACT, MAX_SHARES_PER_CONTACT, Share};
+use crate::types::{Announcement, InfoHash, MAX_ADDRESSES_PER_CONTACT, MAX_SHARES_PER_CONTACT, Share, Via};
 pub use contact::{Contact, Resource};
 
 /// Addresses handed out for one torrent.
 const MAX_SOURCES: usize = 512;
-/// Contacts kept; far above any roster, so that nothing grows without bound.
+/// Contacts kept of each road; far above any roster, so that nothing grows without bound.
 const MAX_CONTACTS: usize = 10_000;
 
 /// What a call changed.
@@ -50,10 +51,13 @@ impl Default for ContactLimits {
     }
 }
 
+/// The contacts known through one road, by bare JID.
+type Road = BTreeMap<Arc<str>, Arc<Contact>>;
+
 /// The shares of all contacts.
 #[derive(Clone, Debug, Default)]
 pub struct ContactShares {
-    contacts: BTreeMap<Arc<str>, Arc<Contact>>,
+    roads: BTreeMap<Via, Road>,
     limits: ContactLimits,
     revision: u64,
 }
@@ -74,63 +78,70 @@ impl ContactShares {
         Self { limits, ..Self::default() }
     }
 
-    /// Forgets everybody; the limits stay.
-    pub fn clear(&mut self) {
-        self.contacts.clear();
+    /// Forgets everybody known through this road; the limits stay.
+    pub fn forget_all(&mut self, via: Via) -> Change {
+        let Some(road) = self.roads.remove(&via) else { return Change::Nothing };
         self.revision += 1;
+        if road.values().any(|contact| contact.is_source()) { Change::Sources } else { Change::Shown }
     }
 
     /// A resource of a contact came online.
-    pub fn online(&mut self, jid: &str, resource: &str) -> Change {
-        self.edit(jid, |contact| contact.set_online(resource))
+    pub fn online(&mut self, via: Via, jid: &str, resource: &str) -> Change {
+        self.edit(via, jid, |contact| contact.set_online(resource))
     }
 
     /// A resource of a contact went offline. Its list is kept.
-    pub fn offline(&mut self, jid: &str, resource: &str) -> Change {
-        self.edit_known(jid, |contact| contact.set_offline(resource))
+    pub fn offline(&mut self, via: Via, jid: &str, resource: &str) -> Change {
+        self.edit_known(via, jid, |contact| contact.set_offline(resource))
     }
 
-    /// The connection to the server is lost: nobody is known to be online. Lists are kept.
-    pub fn all_offline(&mut self) -> Change {
+    /// The road is closed: nobody is known through it to be online. Lists are kept.
+    pub fn all_offline(&mut self, via: Via) -> Change {
         let online = |(jid, contact): (&Arc<str>, &Arc<Contact>)| contact.is_online().then(|| Arc::clone(jid));
-        let jids: Vec<Arc<str>> = self.contacts.iter().filter_map(online).collect();
-        jids.iter().map(|jid| self.edit_known(jid, Contact::set_all_offline)).max().unwrap_or(Change::Nothing)
+        let jids: Vec<Arc<str>> = self.roads.get(&via).into_iter().flatten().filter_map(online).collect();
+        jids.iter().map(|jid| self.edit_known(via, jid, Contact::set_all_offline)).max().unwrap_or(Change::Nothing)
     }
 
     /// Takes in what a contact announced.
-    pub fn apply(&mut self, jid: &str, announcement: Announcement) -> Change {
+    pub fn apply(&mut self, via: Via, jid: &str, announcement: Announcement) -> Change {
         let most = self.limits.shares;
         match announcement {
             Announcement::Account { entries, truncated } => {
-                self.edit(jid, |contact| contact.replace_original(entries, truncated, most))
+                self.edit(via, jid, |contact| contact.replace_original(entries, truncated, most))
             }
             Announcement::Shares { resource, shares, truncated } => {
-                self.edit(jid, |contact| contact.replace_list(&resource, shares, truncated, most))
+                self.edit(via, jid, |contact| contact.replace_list(&resource, shares, truncated, most))
             }
             Announcement::Endpoint { resource, endpoint } => {
-                self.edit(jid, |contact| contact.set_endpoint(&resource, endpoint))
+                self.edit(via, jid, |contact| contact.set_endpoint(&resource, endpoint))
             }
-            Announcement::Parted { resource } => self.edit_known(jid, |contact| contact.part(&resource)),
-            Announcement::Withdrawn { resource } => self.edit_known(jid, |contact| contact.withdraw(&resource)),
+            Announcement::Parted { resource } => self.edit_known(via, jid, |contact| contact.part(&resource)),
+            Announcement::Withdrawn { resource } => self.edit_known(via, jid, |contact| contact.withdraw(&resource)),
         }
     }
 
     /// Forgets a contact, for instance because it left the roster.
-    pub fn forget(&mut self, jid: &str) -> Change {
-        let Some(contact) = self.contacts.remove(jid) else { return Change::Nothing };
+    pub fn forget(&mut self, via: Via, jid: &str) -> Change {
+        let Some(contact) = self.roads.get_mut(&via).and_then(|road| road.remove(jid)) else { return Change::Nothing };
         self.revision += 1;
         if contact.is_source() { Change::Sources } else { Change::Shown }
     }
 
-    /// All contacts something is known of, ordered by JID.
+    /// All contacts something is known of, ordered by road and JID: one known through two roads comes twice.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Contact)> {
-        self.contacts.iter().map(|(jid, contact)| (&**jid, &**contact))
+        self.roads.values().flatten().map(|(jid, contact)| (&**jid, &**contact))
     }
 
-    /// One contact.
+    /// One contact, as the first road knows it that knows it.
     #[must_use]
     pub fn contact(&self, jid: &str) -> Option<&Contact> {
-        self.contacts.get(jid).map(|contact| &**contact)
+        self.roads.values().find_map(|road| road.get(jid)).map(|contact| &**contact)
+    }
+
+    /// One contact, as this road knows it.
+    #[must_use]
+    pub fn contact_via(&self, via: Via, jid: &str) -> Option<&Contact> {
+        self.roads.get(&via)?.get(jid).map(|contact| &**contact)
     }
 
     /// Grows with every change.
@@ -187,28 +198,44 @@ impl ContactShares {
         hashes
     }
 
-    /// Every resource with its owner's JID and its own name.
-    pub(super) fn resources(&self) -> impl Iterator<Item = (&str, &str, &Resource)> {
-        self.iter().flat_map(|(jid, contact)| contact.resources().map(move |(name, resource)| (jid, name, resource)))
+    /// Every resource with its owner's JID and its own name, each once.
+    pub fn resources(&self) -> impl Iterator<Item = (&str, &str, &Resource)> {
+        let contacts = self.roads.iter().flat_map(|(via, road)| road.iter().map(|(jid, contact)| (*via, jid, contact)));
+        contacts.flat_map(move |(via, jid, contact)| {
+            let counts = move |(name, resource): &(&str, &Resource)| !self.is_better_known(via, jid, name, resource);
+            contact.resources().filter(counts).map(|(name, resource)| (&**jid, name, resource))
+        })
+    }
+
+    /// Another road knows this resource too, and its word counts: the resource is available through it, or it comes first.
+    fn is_better_known(&self, via: Via, jid: &str, name: &str, resource: &Resource) -> bool {
+        let rank = |via: Via, resource: &Resource| (!resource.is_available(), via);
+        let mut others = self.roads.iter().filter(|(other, _)| **other != via);
+        others.any(|(other, road)| {
+            let twin = road.get(jid).and_then(|contact| contact.resources().find(|(known, _)| *known == name));
+            twin.is_some_and(|(_, twin)| rank(*other, twin) < rank(via, resource))
+        })
     }
 
     /// Every resource from which something can be had, with how many of its addresses count.
     fn source_resources(&self) -> impl Iterator<Item = (&Resource, usize)> {
-        self.contacts.values().flat_map(|contact| contact.sources(self.limits.addresses))
+        self.roads.values().flat_map(BTreeMap::values).flat_map(|contact| contact.sources(self.limits.addresses))
     }
 
     /// Runs `change` on a contact of whom something is known.
-    fn edit_known(&mut self, jid: &str, change: impl FnOnce(&mut Contact)) -> Change {
-        if self.contacts.contains_key(jid) { self.edit(jid, change) } else { Change::Nothing }
+    fn edit_known(&mut self, via: Via, jid: &str, change: impl FnOnce(&mut Contact)) -> Change {
+        let known = self.contact_via(via, jid).is_some();
+        if known { self.edit(via, jid, change) } else { Change::Nothing }
     }
 
     /// Runs `change` on one contact, drops what became empty and tells what changed. What did not change stays shared
     /// with the state before, so that comparing the two is a comparison of pointers there.
-    fn edit(&mut self, jid: &str, change: impl FnOnce(&mut Contact)) -> Change {
-        if !self.contacts.contains_key(jid) && self.contacts.len() >= MAX_CONTACTS {
+    fn edit(&mut self, via: Via, jid: &str, change: impl FnOnce(&mut Contact)) -> Change {
+        let road = self.roads.entry(via).or_default();
+        if !road.contains_key(jid) && road.len() >= MAX_CONTACTS {
             return Change::Nothing;
         }
-        let before = self.contacts.get(jid).cloned().unwrap_or_default();
+        let before = road.get(jid).cloned().unwrap_or_default();
         let mut after = Contact::clone(&before);
         change(&mut after);
         after.drop_blanks();
@@ -217,10 +244,10 @@ impl ContactShares {
         }
         let sources = before.is_source() || after.is_source();
         self.revision += 1;
-        match self.contacts.get_mut(jid) {
-            _ if after.is_empty() => drop(self.contacts.remove(jid)),
+        match road.get_mut(jid) {
+            _ if after.is_empty() => drop(road.remove(jid)),
             Some(known) => *known = Arc::new(after),
-            None => drop(self.contacts.insert(jid.into(), Arc::new(after))),
+            None => drop(road.insert(jid.into(), Arc::new(after))),
         }
         if sources { Change::Sources } else { Change::Shown }
     }

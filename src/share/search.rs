@@ -94,7 +94,7 @@ fn score_word(word: &str, name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Announcement;
+    use crate::types::{Announcement, Via};
 
     fn share(n: u8, name: &str) -> Share {
         let info_hash = InfoHash::new([n; InfoHash::LEN]);
@@ -105,9 +105,13 @@ mod tests {
         let mut contacts = ContactShares::new();
         let mut add = |jid: &str, online: bool, shares: Vec<Share>| {
             if online {
-                let _ = contacts.online(jid, "r");
+                let _ = contacts.online(Via::FIRST, jid, "r");
             }
-            let _ = contacts.apply(jid, Announcement::Shares { resource: "r".into(), shares, truncated: false });
+            let _ = contacts.apply(
+                Via::FIRST,
+                jid,
+                Announcement::Shares { resource: "r".into(), shares, truncated: false },
+            );
         };
         add("alice@example.org", true, vec![share(1, "Summer Holidays 2026"), share(2, "midsummer.flac")]);
         add("bob@example.org", false, vec![share(1, "Summer Holidays 2026"), share(3, "SUMMERTIME notes")]);

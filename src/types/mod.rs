@@ -16,6 +16,7 @@ mod printable;
 mod rare;
 mod rate;
 mod share;
+mod via;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use gather::gather;
@@ -34,3 +35,4 @@ pub use share::{
     Address, AddressKind, Announcement, Endpoint, MAX_ADDRESSES_PER_CONTACT, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN,
     MAX_NAME_LEN, MAX_RESOURCES_PER_CONTACT, MAX_SHARES_PER_CONTACT, ResourceEntry, Share, display_name,
 };
+pub use via::{AccountKey, Via};

@@ -172,15 +172,15 @@ impl Control for FakeControl {
             Contact { jid: "bob@localhost".into(), subscription: "both".into(), online: true, ..Contact::default() };
         Ok(Contacts { contacts: vec![bob] })
     }
-    fn add_contact(&self, jid: &str, name: Option<&str>) -> Result<()> {
+    fn add_contact(&self, jid: &str, name: Option<&str>, _account: Option<&str>) -> Result<()> {
         self.note(format!("add {jid} {name:?}"));
         Ok(())
     }
-    fn accept_contact(&self, jid: &str) -> Result<()> {
+    fn accept_contact(&self, jid: &str, _account: Option<&str>) -> Result<()> {
         self.note(format!("accept {jid}"));
         Ok(())
     }
-    fn remove_contact(&self, jid: &str) -> Result<()> {
+    fn remove_contact(&self, jid: &str, _account: Option<&str>) -> Result<()> {
         Err(ControlError::new(ErrorCode::UnknownContact, format!("{jid} is not a contact")))
     }
     fn account(&self) -> Result<Account> {
@@ -190,7 +190,13 @@ impl Control for FakeControl {
         self.note(format!("account {} {}", account.jid, account.password.len()));
         Ok(Account { jid: Some(account.jid), state: AccountState::Online, ..Account::default() })
     }
-    fn remove_account(&self) -> Result<bool> {
+    fn accounts(&self) -> Result<Accounts> {
+        Ok(Accounts { accounts: vec![self.account()?] })
+    }
+    fn add_account(&self, account: NewAccount) -> Result<Account> {
+        self.set_account(account)
+    }
+    fn remove_account(&self, _jid: Option<&str>) -> Result<bool> {
         Ok(false)
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::types::InfoHash;
 
 use super::types::{
-    Account, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareEntry, ShareJob, ShareProgress, Shares,
-    Torrent, TorrentStatus,
+    Account, Accounts, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareEntry, ShareJob, ShareProgress,
+    Shares, Torrent, TorrentStatus,
 };
 
 /// How long an implementation should wait for another thread's answer before it gives up with [`ErrorCode::Busy`].
@@ -257,18 +257,25 @@ pub trait Control: Send + Sync {
     fn search(&self, term: &str) -> Result<List<ShareEntry>, ControlError>;
     /// `xmpp.contacts`.
     fn contacts(&self) -> Result<Contacts, ControlError>;
-    /// `xmpp.add_contact`: into the roster, and asks for their consent.
-    fn add_contact(&self, jid: &str, name: Option<&str>) -> Result<(), ControlError>;
+    /// `xmpp.add_contact`: into the roster, and asks for their consent. `account` is the bare JID of the account to do it
+    /// with, here and below; without one it is the one that knows the contact, else the first.
+    fn add_contact(&self, jid: &str, name: Option<&str>, account: Option<&str>) -> Result<(), ControlError>;
     /// `xmpp.accept_contact`: consents, and asks for theirs if that is missing.
-    fn accept_contact(&self, jid: &str) -> Result<(), ControlError>;
+    fn accept_contact(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError>;
     /// `xmpp.remove_contact`: out of the roster, both consents withdrawn; also refuses a request.
-    fn remove_contact(&self, jid: &str) -> Result<(), ControlError>;
-    /// `xmpp.account`.
+    /// Without `account` from every roster that it is in.
+    fn remove_contact(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError>;
+    /// `xmpp.account`: the first one.
     fn account(&self) -> Result<Account, ControlError>;
-    /// `xmpp.set_account`: connects and stores it. Waits for the log-in to succeed or fail, at most [`CALL_TIMEOUT`];
+    /// `xmpp.accounts`.
+    fn accounts(&self) -> Result<Accounts, ControlError>;
+    /// `xmpp.set_account`: connects and stores it, instead of the account with the same JID or of the only one. Waits for the log-in to succeed or fail, at most [`CALL_TIMEOUT`];
     /// what was refused is an error ([`ErrorCode::AccountRefused`]) and not stored. When the server could not be asked or
     /// takes longer the account is stored all the same, and the answer's `error` says so.
     fn set_account(&self, account: NewAccount) -> Result<Account, ControlError>;
-    /// `xmpp.remove_account`: takes everything off the server, disconnects, forgets it. `false` = there was none.
-    fn remove_account(&self) -> Result<bool, ControlError>;
+    /// `xmpp.add_account`: as `xmpp.set_account`, beside the accounts that there are.
+    fn add_account(&self, account: NewAccount) -> Result<Account, ControlError>;
+    /// `xmpp.remove_account`: takes everything off the server, disconnects, forgets it. `false` = there was none. Without a
+    /// JID it is the only account.
+    fn remove_account(&self, jid: Option<&str>) -> Result<bool, ControlError>;
 }

@@ -412,6 +412,8 @@ pub struct Contact {
     pub resources: Vec<String>,
     /// Number of shares known of them.
     pub shares: u64,
+    /// Own accounts that know them: bare JIDs.
+    pub accounts: Vec<String>,
 }
 
 /// State of the XMPP connection.
@@ -456,6 +458,14 @@ pub struct Account {
     pub remains: Vec<String>,
 }
 
+/// `xmpp.accounts`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Accounts {
+    /// In the order of the configuration; stored ones that it does not name come last.
+    pub accounts: Vec<Account>,
+}
+
 /// `Api.status`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -474,8 +484,10 @@ pub struct DaemonStatus {
     pub port: u16,
     /// Own addresses that are published, "ip:port".
     pub addresses: Vec<String>,
-    /// The account.
+    /// The first account.
     pub account: Account,
+    /// All accounts.
+    pub accounts: Vec<Account>,
     /// Number of torrents.
     pub torrents: u64,
     /// Connected peers of all torrents.

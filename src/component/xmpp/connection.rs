@@ -140,6 +140,11 @@ impl<'p> Connection<'p> {
         &self.stream.jid
     }
 
+    /// Whether [`super::port::Handle::stop`] was called.
+    pub fn is_stopped(&self) -> bool {
+        self.port.is_stopped()
+    }
+
     /// What the server offers on the stream as it is now, e.g. stream management.
     pub const fn features(&self) -> Option<&Features> {
         self.stream.features.as_ref()

@@ -54,12 +54,14 @@ struct Farewell {
 pub(super) struct Farewells {
     owner: Handle,
     list: Vec<Farewell>,
+    /// What was said to remain.
+    told: Vec<String>,
 }
 
 impl Farewells {
     /// Nobody was left. The owner is woken whenever [`Self::collect`] has something to do.
     pub(super) fn new(owner: Handle) -> Self {
-        Self { owner, list: Vec::new() }
+        Self { owner, list: Vec::new(), told: Vec::new() }
     }
 
     /// Begins to take off what an account announced. The session is a fresh one of that account, without a stream;
@@ -98,9 +100,11 @@ impl Farewells {
         self.list.retain(|farewell| farewell.jid != *jid);
     }
 
-    /// Takes in how it goes, and answers who waits.
-    pub(super) fn collect(&mut self, now: Instant) {
-        self.list.retain_mut(|farewell| farewell.goes_on(now));
+    /// Takes in how it goes. Returns the answers for those who waited.
+    pub(super) fn collect(&mut self, now: Instant) -> Vec<(Answer, Result<(), ControlError>)> {
+        let mut answers = Vec::new();
+        self.list.retain_mut(|farewell| farewell.goes_on(now, &mut answers));
+        answers
     }
 
     /// When [`Self::collect`] has somebody to answer.
@@ -108,20 +112,25 @@ impl Farewells {
         self.list.iter().filter_map(|farewell| Some(farewell.asker.as_ref()?.answer_by)).min()
     }
 
-    /// What still stands on servers, one line each.
-    pub(super) fn remains(&self) -> Vec<String> {
-        self.list.iter().filter_map(Farewell::remains).collect()
+    /// What still stands on servers, one line each, if that is not what was said last.
+    pub(super) fn news(&mut self) -> Option<Vec<String>> {
+        let remains: Vec<String> = self.list.iter().filter_map(Farewell::remains).collect();
+        if remains == self.told {
+            return None;
+        }
+        self.told.clone_from(&remains);
+        Some(remains)
     }
 }
 
 impl Farewell {
     /// Takes in the news; false when there is nothing left to do or to tell.
-    fn goes_on(&mut self, now: Instant) -> bool {
+    fn goes_on(&mut self, now: Instant, answers: &mut Vec<(Answer, Result<(), ControlError>)>) -> bool {
         loop {
             match self.news.try_recv() {
                 Ok(News::Done) => {
                     self.problem = None;
-                    self.answer(Ok(()));
+                    answers.extend(self.asker.take().map(|asker| (asker.reply, Ok(()))));
                     return false;
                 }
                 Ok(News::Failed(problem)) => self.problem = Some(format!("{problem}; it is tried again")),
@@ -138,15 +147,9 @@ impl Farewell {
             self.problem.get_or_insert_with(|| "the server has not answered yet".to_owned());
         }
         if let Some(remains) = self.remains() {
-            self.answer(Err(ControlError::Offline(remains)));
+            answers.extend(self.asker.take().map(|asker| (asker.reply, Err(ControlError::Offline(remains)))));
         }
         true
-    }
-
-    fn answer(&mut self, outcome: Result<(), ControlError>) {
-        if let Some(asker) = self.asker.take() {
-            asker.reply.send(outcome);
-        }
     }
 
     fn remains(&self) -> Option<String> {

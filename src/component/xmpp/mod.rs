@@ -1,11 +1,11 @@
-//! The XMPP thread: one account's connection, the contacts it knows, and what they share.
+//! The XMPP thread of an account: its connection, and what is said to and heard of its contacts. There is one for each.
 //!
 //! Between the server ([`connection`]) and the rules ([`proto::xmpp`](crate::proto::xmpp), pure) it carries stanzas;
-//! between the rules and the other threads it carries commands and events of the bus. What contacts share is published
-//! as a snapshot that everybody may read.
+//! between the rules and the other threads it carries commands and events of the bus. What is heard of contacts goes to
+//! the `people` thread, which knows those of all accounts.
 //!
-//! `worker.rs` is the loop, `requests.rs` the commands that wait for an outcome, `model.rs` the snapshot, `farewell.rs`
-//! cleans up after accounts that were left while they could not be reached. They stand on
+//! `worker.rs` is the loop, `requests.rs` the commands that wait for an outcome, `tell.rs` the way to `people`,
+//! `farewell.rs` cleans up after accounts that were left while they could not be reached. They stand on
 //! `connection.rs` (open, next, send, close), that on `establish.rs` (look-up to bind), `link.rs` (socket and TLS),
 //! `port.rs` (how other threads reach this one), `resolve.rs` and `tls_config.rs`.
 
@@ -14,10 +14,10 @@ pub mod error;
 mod establish;
 mod farewell;
 mod link;
-mod model;
 pub mod port;
 mod requests;
 pub mod resolve;
+mod tell;
 pub mod tls_config;
 mod worker;
 
@@ -33,7 +33,7 @@ use self::port::{Handle, Port};
 use self::worker::Worker;
 use super::event::{Account, Bus, Event, Part, Topic};
 use super::snapshot::{Contacts, Published, Torrents};
-use crate::share::{AddressOptions, ContactLimits};
+use crate::types::AccountKey;
 
 /// Messages that may wait for this thread.
 const INBOX: usize = 1024;
@@ -42,7 +42,7 @@ const INBOX: usize = 1024;
 const GOODBYE: Duration = Duration::from_millis(4500);
 
 /// What the contacts are told; it waits while a connection is being made.
-const NEWS: &[Topic] = &[Topic::SetPort, Topic::PublishShares];
+const NEWS: &[Topic] = &[Topic::PublishEndpoint, Topic::PublishShares];
 
 /// What somebody waits for: an attempt to connect is interrupted for it.
 const ORDERS: &[Topic] = &[Topic::Contacts, Topic::StopXmpp];
@@ -50,23 +50,16 @@ const ORDERS: &[Topic] = &[Topic::Contacts, Topic::StopXmpp];
 /// What the thread is told at its start.
 #[derive(Clone, Debug)]
 pub struct XmppThreadOptions {
+    /// The place of its account. Commands name it; those of other places are not for this thread.
+    pub key: AccountKey,
     /// The account; without one the thread waits until one is set.
     pub account: Option<Arc<Account>>,
-    /// Speak the original's format too.
-    pub publish_original: bool,
-    /// Which own addresses contacts are told.
-    pub addresses: AddressOptions,
-    /// Connect to contacts' loopback addresses (several nodes on one machine).
-    pub allow_loopback: bool,
-    /// Connect to contacts' ports below 1024.
-    pub allow_low_ports: bool,
-    /// How much of one contact counts.
-    pub limits: ContactLimits,
 }
 
 /// The running thread, as its owner sees it.
 #[derive(Debug)]
 pub struct XmppThread {
+    key: AccountKey,
     thread: Option<JoinHandle<()>>,
     handle: Handle,
     ended: Receiver<()>,
@@ -74,15 +67,16 @@ pub struct XmppThread {
 }
 
 impl XmppThread {
-    /// Starts the thread, which connects if there is an account.
+    /// Starts the thread, which connects if there is an account. It reads in the snapshots how this node can be reached and
+    /// what is shared; changes come over the bus. When this returns, the snapshot tells of the account.
     ///
     /// # Errors
     /// If the system has no file descriptors or threads left.
     pub fn start(
         options: XmppThreadOptions,
         bus: Bus,
-        contacts: Published<Contacts>,
-        torrents: Published<Torrents>,
+        contacts: &Published<Contacts>,
+        torrents: &Published<Torrents>,
     ) -> io::Result<Self> {
         let port = Port::new()?;
         let handle = port.handle();
@@ -90,25 +84,31 @@ impl XmppThread {
         let news = bus.subscribe_with_wake("xmpp news", NEWS, INBOX, Arc::new(move || wake.wake()));
         let orders = bus.subscribe_with_wake("xmpp orders", ORDERS, INBOX, Arc::new(move || interrupt.interrupt()));
         let farewells = Farewells::new(handle.clone());
-        let worker = Worker::new(options, bus.clone(), (news, orders), farewells, contacts, &torrents);
-        Self::spawn(handle, bus, move || worker.run(port))
+        let key = options.key;
+        let mut worker = Worker::new(options, bus.clone(), (news, orders), farewells, contacts, torrents);
+        worker.be_known();
+        Self::spawn(key, handle, bus, move || worker.run(port))
     }
 
     /// One whose thread panics at once, for tests of whoever looks after it.
     #[cfg(test)]
     pub(crate) fn panicking(bus: Bus) -> Self {
         let handle = Port::new().unwrap().handle();
-        Self::spawn(handle, bus, || panic!("on purpose")).unwrap()
+        Self::spawn(AccountKey::FIRST, handle, bus, || panic!("on purpose")).unwrap()
     }
 
-    fn spawn(handle: Handle, bus: Bus, run: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+    fn spawn(key: AccountKey, handle: Handle, bus: Bus, run: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (alive, ended) = bounded(0);
         let run = move || {
             run();
             drop(alive);
         };
-        let thread = std::thread::Builder::new().name("xmpp".to_owned()).spawn(run)?;
-        Ok(Self { thread: Some(thread), handle, ended, bus })
+        let name = match key {
+            AccountKey::FIRST => "xmpp".to_owned(),
+            other => format!("xmpp-{}", u32::from(other.number()) + 1),
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(run)?;
+        Ok(Self { key, thread: Some(thread), handle, ended, bus })
     }
 
     /// True while the thread runs.
@@ -120,7 +120,7 @@ impl XmppThread {
     /// Takes our shares off the server, says goodbye and ends the thread; under five seconds, whatever the server does.
     pub fn stop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        let _ = self.bus.publish(Event::Stop(Part::Xmpp));
+        let _ = self.bus.publish(Event::Stop(Part::Xmpp(self.key)));
         // Nothing is ever sent: this waits for the other end to go, at most the time given.
         if matches!(self.ended.recv_timeout(GOODBYE), Err(crossbeam_channel::RecvTimeoutError::Timeout)) {
             self.handle.stop();

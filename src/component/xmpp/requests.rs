@@ -8,9 +8,10 @@ use jid::BareJid;
 
 use super::farewell::Asker;
 use super::port::now;
+use super::tell::Teller;
 use super::worker::{Worker, account_options, full_jid};
 use crate::bus::Reply;
-use crate::component::event::{Account, ContactCommand, ControlError};
+use crate::component::event::{Account, ContactCommand, ControlError, Told};
 use crate::proto::xmpp::{Command, CommandError};
 
 /// Where the outcome of a command goes.
@@ -53,9 +54,9 @@ struct Leave {
 }
 
 impl Requests {
-    pub(super) fn done(&mut self, tag: u64, result: Result<(), CommandError>) {
+    pub(super) fn done(&mut self, tag: u64, result: Result<(), CommandError>, teller: &mut Teller) {
         if let Some(reply) = self.commands.remove(&tag) {
-            reply.send(result.map_err(|error| ControlError::Refused(error.to_string())));
+            teller.answer(reply, result.map_err(|error| ControlError::Refused(error.to_string())));
         }
     }
 
@@ -65,9 +66,9 @@ impl Requests {
     }
 
     /// The stream is gone: nobody will answer what was asked on it.
-    pub(super) fn disconnected(&mut self, problem: &str) {
+    pub(super) fn disconnected(&mut self, problem: &str, teller: &mut Teller) {
         for (_, reply) in self.commands.drain() {
-            reply.send(Err(ControlError::Offline(problem.to_owned())));
+            teller.answer(reply, Err(ControlError::Offline(problem.to_owned())));
         }
     }
 
@@ -99,7 +100,7 @@ impl Worker {
             return;
         };
         let Some(session) = self.session.as_mut().filter(|_| self.live) else {
-            let problem = self.model.contacts.account.as_ref().map(|account| account.problem.clone());
+            let problem = self.status.as_ref().map(|account| account.problem.clone());
             let error = match problem {
                 Some(problem) => ControlError::Offline(problem.unwrap_or_else(|| "still connecting".to_owned())),
                 None => ControlError::NoAccount,
@@ -136,7 +137,7 @@ impl Worker {
             }
             None => {
                 if !same {
-                    self.model.forget_contacts();
+                    self.teller.tell(Told::Left);
                 }
                 self.use_account(account);
             }
@@ -177,9 +178,7 @@ impl Worker {
                 }
                 self.use_account(next);
             }
-            (None, Some(asker)) if withdrawn => {
-                asker.reply.send(Ok(()));
-            }
+            (None, Some(asker)) if withdrawn => self.teller.answer(asker.reply, Ok(())),
             (None, asker) => self.say_farewell(&account, asker),
         }
     }
@@ -188,9 +187,7 @@ impl Worker {
     pub(super) fn keep_account(&mut self, outcome: Result<(), ControlError>) {
         let Some(login) = self.requests.login.take() else { return };
         self.farewell_to(login.old);
-        // Whoever hears this must find the account as it is from now on.
-        self.publish_at_once();
-        login.reply.send(outcome);
+        self.teller.answer(login.reply, outcome);
     }
 
     /// The new account is refused: the one before it is used again.
@@ -200,7 +197,7 @@ impl Worker {
             Some(old) => self.use_account(old.account),
             None => self.use_none(),
         }
-        login.reply.send(Err(ControlError::Refused(problem)));
+        self.teller.answer(login.reply, Err(ControlError::Refused(problem)));
     }
 
     /// Answers whoever has waited long enough for a new account to log in.
@@ -224,7 +221,7 @@ impl Worker {
             // An account that could never be used has announced nothing.
             (Err(_), _) | (_, Err(_)) => {
                 if let Some(asker) = asker {
-                    asker.reply.send(Ok(()));
+                    self.teller.answer(asker.reply, Ok(()));
                 }
             }
         }

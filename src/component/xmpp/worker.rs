@@ -9,26 +9,44 @@ use super::XmppThreadOptions;
 use super::connection::{AccountOptions, Connection, Incoming};
 use super::error::ConnectError;
 use super::farewell::Farewells;
-use super::model::Model;
 use super::port::{Port, Wake, now};
 use super::requests::Requests;
-use crate::bus::Subscriber;
-use crate::component::event::{Account, Bus, ControlError, Event, Part};
+use super::tell::Teller;
+use crate::bus::{Reply, Subscriber};
+use crate::component::event::{Account, Bus, ControlError, Event, Part, Told};
 use crate::component::snapshot::{AccountState, AccountStatus, Contacts, Published, Torrents};
 use crate::proto::xmpp::backoff::{Backoff, Retry};
 use crate::proto::xmpp::framing::FramingError;
 use crate::proto::xmpp::stream::Tls;
 use crate::proto::xmpp::{SessionEvent, SessionOptions, XmppSession, xml};
+use crate::types::{AccountKey, Endpoint, Share, Via};
 
 /// How long stanzas of a goodbye may wait for room in a full connection.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// A full connection makes room within moments, and so does a thread that has much to read.
+const FULL_PAUSE: Duration = Duration::from_millis(50);
+const UNSAID_PAUSE: Duration = Duration::from_millis(2);
+
+/// The reader takes a moment; more than this only if it hangs.
+const KNOWN_WITHIN: Duration = Duration::from_secs(2);
+
+/// A thread with nothing to wait for looks around all the same.
+const LOOK_ANYWAY: Duration = Duration::from_secs(3600);
+
 pub(super) struct Worker {
-    pub(super) options: XmppThreadOptions,
+    key: AccountKey,
     news: Subscriber<Event>,
     orders: Subscriber<Event>,
-    pub(super) model: Model,
+    pub(super) teller: Teller,
+    /// How this node can be reached, and what it shares, as was said last.
+    endpoint: Arc<Endpoint>,
+    own_shares: Arc<[Share]>,
+    /// It was told that the server has confirmed the own shares as they are.
+    confirmed: bool,
     pub(super) account: Option<Arc<Account>>,
+    /// How it is doing, as was told last.
+    pub(super) status: Option<AccountStatus>,
     /// There while an account is; it outlives the connection.
     pub(super) session: Option<XmppSession>,
     /// A stream is bound.
@@ -49,17 +67,21 @@ impl Worker {
         bus: Bus,
         (news, orders): (Subscriber<Event>, Subscriber<Event>),
         farewells: Farewells,
-        contacts: Published<Contacts>,
+        contacts: &Published<Contacts>,
         torrents: &Published<Torrents>,
     ) -> Self {
         // Read after the subscriptions were made, so that nothing falls between the two.
-        let torrents = torrents.read();
-        let model = Model::new(&options, bus, contacts, torrents.port, Arc::clone(&torrents.shares), now());
+        let (endpoint, own_shares) = (Arc::clone(&contacts.read().endpoint), Arc::clone(&torrents.read().shares));
         let mut worker = Self {
+            key: options.key,
             news,
             orders,
-            model,
+            teller: Teller::new(bus, Via::Account(options.key)),
+            endpoint,
+            own_shares,
+            confirmed: false,
             account: None,
+            status: None,
             session: None,
             live: false,
             backoff: Backoff::new(fastrand::u64(..)),
@@ -68,14 +90,21 @@ impl Worker {
             farewells,
             stopping: false,
             unsent: None,
-            options,
         };
-        if let Some(account) = worker.options.account.clone() {
-            worker.use_account(account);
+        // What a thread before this one heard is not known any more to be so.
+        worker.teller.tell(Told::Left);
+        match options.account {
+            Some(account) => worker.use_account(account),
+            None => worker.set_status(None),
         }
-        // So that nobody ever reads that there is no account while there is one.
-        worker.publish_at_once();
         worker
+    }
+
+    /// Waits until what was told can be read, so that nobody ever reads that there is no account while there is one.
+    pub(super) fn be_known(&mut self) {
+        let (reply, known) = Reply::channel();
+        self.teller.answer(reply, Ok(()));
+        let _ = known.wait(KNOWN_WITHIN);
     }
 
     pub(super) fn run(mut self, mut port: Port) {
@@ -87,14 +116,13 @@ impl Worker {
             }
             self.answer_late_login();
             let now = now();
-            self.model.look(now);
-            self.model.publish(now, self.session.as_ref());
             if self.session.is_some() && self.next_attempt.is_some_and(|at| at <= now) {
                 self.connect(&mut port);
                 continue;
             }
-            let until = [self.next_attempt, self.farewells.poll_timeout()];
-            let until = until.into_iter().flatten().fold(self.model.poll_timeout(), Instant::min);
+            let unsaid = (!self.teller.flush()).then(|| now + UNSAID_PAUSE);
+            let until = [self.next_attempt, self.farewells.poll_timeout(), unsaid];
+            let until = until.into_iter().flatten().fold(now + LOOK_ANYWAY, Instant::min);
             match port.wait(until.saturating_duration_since(now)) {
                 Ok(Wake::Stopped) => break,
                 Ok(Wake::Woken | Wake::Timeout) => {}
@@ -115,6 +143,7 @@ impl Worker {
         };
         self.farewells.cancel(session.own_jid());
         self.session = Some(session);
+        self.confirmed = false;
         self.account = Some(account);
         self.backoff = Backoff::new(fastrand::u64(..));
         self.next_attempt = Some(now());
@@ -127,10 +156,10 @@ impl Worker {
         if getrandom::fill(&mut seed).is_err() {
             seed.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
         }
-        let options = SessionOptions { publish_original: self.options.publish_original, seed };
+        let options = SessionOptions { publish_original: account.publish_original, seed };
         let mut session = XmppSession::new(full_jid(account)?, &options);
-        session.set_endpoint(now(), self.model.endpoint());
-        session.set_shares(now(), self.model.own_shares.to_vec());
+        session.set_endpoint(now(), Endpoint::clone(&self.endpoint));
+        session.set_shares(now(), self.own_shares.to_vec());
         Ok(session)
     }
 
@@ -145,14 +174,17 @@ impl Worker {
     }
 
     pub(super) fn set_state(&mut self, state: AccountState, problem: Option<String>) {
-        let jid = self.account.as_ref().map(|account| account.jid.clone());
-        self.model.set_account(jid.map(|jid| AccountStatus { jid, state, problem }));
-        self.publish_at_once();
+        let key = self.key;
+        let jid = self
+            .account
+            .as_ref()
+            .map(|account| full_jid(account).map_or_else(|_| account.jid.clone(), |jid| jid.to_string()));
+        self.set_status(jid.map(|jid| AccountStatus { key, jid, state, problem }));
     }
 
-    /// Whoever hears of a log-in, its failure or the end of a command looks at the snapshot next.
-    pub(super) fn publish_at_once(&mut self) {
-        self.model.publish_at_once(now(), self.session.as_ref());
+    fn set_status(&mut self, status: Option<AccountStatus>) {
+        self.status.clone_from(&status);
+        self.teller.tell(Told::Account(status));
     }
 
     fn connect(&mut self, port: &mut Port) {
@@ -183,8 +215,8 @@ impl Worker {
     /// One stream, from its beginning to its end: `Ok` if the goodbye was said.
     fn live(&mut self, mut connection: Connection<'_>) -> Result<(), ConnectError> {
         self.backoff.connected(now());
-        self.set_state(AccountState::Online, None);
-        self.model.forget_warnings();
+        let (key, jid) = (self.key, connection.jid().to_string());
+        self.set_status(Some(AccountStatus { key, jid, state: AccountState::Online, problem: None }));
         self.live = true;
         self.keep_account(Ok(()));
         let ended = self.carry(&mut connection);
@@ -205,9 +237,8 @@ impl Worker {
         self.account = None;
         self.session = None;
         self.next_attempt = None;
-        self.model.forget_contacts();
-        self.model.set_account(None);
-        self.publish_at_once();
+        self.teller.tell(Told::Left);
+        self.set_status(None);
     }
 
     fn failed(&mut self, error: &ConnectError) {
@@ -235,7 +266,7 @@ impl Worker {
         );
         let state = if pause.is_some() { AccountState::Offline } else { AccountState::Failed };
         self.set_state(state, Some(problem.clone()));
-        self.requests.disconnected(&problem);
+        self.requests.disconnected(&problem, &mut self.teller);
         match retry {
             Retry::Soon => self.keep_account(Err(ControlError::Offline(problem))),
             Retry::Later | Retry::Never => self.refuse_account(problem),
@@ -254,19 +285,22 @@ impl Worker {
             self.send(connection)?;
             self.take_events();
             let time = now();
-            if self.model.look(time) {
-                self.tell_endpoint();
+            if !self.teller.flush() {
+                // No more is read before all that was read is told.
+                std::thread::sleep(UNSAID_PAUSE);
+                self.commands();
+                if connection.is_stopped() {
+                    return Err(ConnectError::Stopped);
+                }
                 continue;
             }
-            self.model.publish(time, self.session.as_ref());
             let Some(session) = &mut self.session else { return Ok(()) };
             if session.is_parted() && (self.unsent.is_none() || *last_words.get_or_insert(time + LAST_WORDS) <= time) {
                 return Ok(());
             }
-            let until = [session.poll_timeout(), self.farewells.poll_timeout()];
-            let until = until.into_iter().flatten().fold(self.model.poll_timeout(), Instant::min);
-            // A full connection makes room within moments.
-            let until = if self.unsent.is_some() { until.min(time + Duration::from_millis(50)) } else { until };
+            let unsent = self.unsent.is_some().then(|| time + FULL_PAUSE);
+            let until = [session.poll_timeout(), self.farewells.poll_timeout(), self.teller.poll_timeout(), unsent];
+            let until = until.into_iter().flatten().fold(time + LOOK_ANYWAY, Instant::min);
             match connection.next(until)? {
                 Incoming::Stanza(stanza) => session.stanza_received(now(), &stanza),
                 Incoming::Woken => self.commands(),
@@ -303,35 +337,37 @@ impl Worker {
         }
     }
 
+    /// Passes on what the session noticed.
     fn take_events(&mut self) {
         let Some(mut session) = self.session.take() else { return };
         let mut done = Vec::new();
         while let Some(event) = session.poll_event() {
-            if let SessionEvent::CommandDone { tag, result } = &event {
-                done.push((*tag, result.clone()));
+            match event {
+                SessionEvent::CommandDone { tag, result } => done.push((tag, result)),
+                SessionEvent::RosterChanged => self.teller.roster_changed(now()),
+                SessionEvent::Ready => {}
+                event => {
+                    if matches!(event, SessionEvent::SubscriptionRequest { .. }) {
+                        self.teller.roster_changed(now());
+                    }
+                    self.teller.tell(Told::Session(event));
+                }
             }
-            self.model.apply(event);
         }
-        self.model.set_announced(self.live && session.is_announced());
+        self.teller.tell_roster(now(), &session, !done.is_empty());
+        if self.live && session.is_announced() && !std::mem::replace(&mut self.confirmed, true) {
+            self.teller.tell(Told::Confirmed(Arc::clone(&self.own_shares)));
+        }
         self.session = Some(session);
-        if !done.is_empty() {
-            self.publish_at_once();
-        }
-        done.into_iter().for_each(|(tag, result)| self.requests.done(tag, result));
-    }
-
-    fn tell_endpoint(&mut self) {
-        let endpoint = self.model.endpoint();
-        if let Some(session) = &mut self.session {
-            session.set_endpoint(now(), endpoint);
-        }
+        done.into_iter().for_each(|(tag, result)| self.requests.done(tag, result, &mut self.teller));
     }
 
     fn hear_farewells(&mut self) {
-        self.farewells.collect(now());
-        if self.model.set_remains(self.farewells.remains()) {
-            self.publish_at_once();
+        let answers = self.farewells.collect(now());
+        if let Some(remains) = self.farewells.news() {
+            self.teller.tell(Told::Remains(remains));
         }
+        answers.into_iter().for_each(|(reply, outcome)| self.teller.answer(reply, outcome));
     }
 
     fn commands(&mut self) {
@@ -340,15 +376,20 @@ impl Worker {
         self.hear_farewells();
         while let Some(event) = self.news.try_recv().or_else(|| self.orders.try_recv()) {
             match event {
-                Event::SetPort(port) if self.model.set_port(port) => self.tell_endpoint(),
+                Event::PublishEndpoint(endpoint) => {
+                    if let Some(session) = &mut self.session {
+                        session.set_endpoint(now(), Endpoint::clone(&endpoint));
+                    }
+                    self.endpoint = endpoint;
+                }
                 Event::PublishShares(shares) => {
                     if let Some(session) = &mut self.session {
                         session.set_shares(now(), shares.to_vec());
                     }
-                    self.model.set_own_shares(shares);
+                    (self.own_shares, self.confirmed) = (shares, false);
                 }
-                Event::Contacts(command) => self.contact_command(command),
-                Event::Stop(Part::Xmpp) => {
+                Event::Contacts { account, command } if account == self.key => self.contact_command(command),
+                Event::Stop(Part::Xmpp(account)) if account == self.key => {
                     self.stopping = true;
                     if let Some(session) = self.session.as_mut().filter(|_| self.live) {
                         session.part(now(), false);

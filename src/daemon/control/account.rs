@@ -1,35 +1,49 @@
-//! Calls about the XMPP account. The file in the data folder and the connection always end up with the same one.
+//! Calls about the XMPP accounts. The file in the data folder and the connections always end up with the same ones.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
+use crate::bus::Reply;
 use crate::component::ask::ask;
 use crate::component::event::{self, ContactCommand, Event};
-use crate::component::rpc::types::{Account, AccountState};
+use crate::component::rpc::types::{Account, AccountState, Accounts};
 use crate::component::rpc::{CALL_TIMEOUT, ControlError, ErrorCode, NewAccount};
-use crate::component::snapshot;
+use crate::component::snapshot::{self, AccountStatus};
 use crate::config::{self, AccountSource, HostPort, JidText, Secret, StoredAccount, TlsMode};
+use crate::types::AccountKey;
 
 use super::super::faults::{from_component, from_config, readable};
 use super::super::options;
 use super::DaemonControl;
-use super::contacts::XMPP;
+use super::contacts::{XMPP, bare};
 
 impl DaemonControl {
-    /// The account as it is configured and how its connection is doing.
+    /// The first account as it is configured and how its connection is doing.
     pub(super) fn account_status(&self) -> Account {
+        let first = self.account_statuses().accounts.into_iter().next();
+        Account { remains: self.contacts.read().remains.clone(), ..first.unwrap_or_default() }
+    }
+
+    /// All accounts.
+    pub(super) fn account_statuses(&self) -> Accounts {
         let contacts = self.contacts.read();
-        let running = contacts.account.as_ref();
-        let configured = match self.config.account() {
-            Ok(configured) => configured,
+        let accounts = match self.config.accounts() {
+            Ok(configured) => {
+                // Of a single one it is clear which it is, however its JID is written.
+                let only = contacts.account().filter(|_| configured.len() == 1 && contacts.accounts.len() == 1);
+                let running = |account: &config::Account| contacts.account_of(account.jid.bare()).or(only);
+                configured.iter().map(|account| self.describe(account, running(account))).collect()
+            }
             Err(error) => {
                 let error = Some(error.to_string());
-                let jid = running.map(|account| account.jid.clone());
-                return Account { jid, state: AccountState::Failed, error, ..Account::default() };
+                let jid = contacts.account().map(|account| account.bare().to_owned());
+                vec![Account { jid, state: AccountState::Failed, error, ..Account::default() }]
             }
         };
-        let remains = contacts.remains.clone();
-        let Some(configured) = configured else { return Account { remains, ..Account::default() } };
-        let resource = options::account(&configured, &self.config.data_dir, false).ok().flatten();
+        Accounts { accounts }
+    }
+
+    fn describe(&self, configured: &config::Account, running: Option<&AccountStatus>) -> Account {
+        let resource = options::account(configured, &self.config).ok().flatten();
         let state = match running.map(|account| account.state) {
             _ if configured.password.is_none() => AccountState::NoPassword,
             None | Some(snapshot::AccountState::Connecting) => AccountState::Connecting,
@@ -48,20 +62,24 @@ impl DaemonControl {
             server: configured.server.as_ref().map(ToString::to_string),
             state,
             error: running.and_then(|account| account.problem.clone()),
-            remains,
+            remains: Vec::new(),
         }
     }
 
     /// Logs in, and stores the account unless the server refused it; then the old one stays. If the server could not be
     /// asked, the account is stored all the same and the answer's error says so; a refusal shows in its state later.
-    pub(super) fn use_account(&self, new: NewAccount) -> Result<Account, ControlError> {
+    /// `more`: beside the other accounts, not instead of one.
+    pub(super) fn use_account(&self, new: NewAccount, more: bool) -> Result<Account, ControlError> {
         self.check_running()?;
         let _one_at_a_time = self.lock_account();
         let stored = checked(new)?;
-        let account = self.account_for_login(&stored)?;
-        let outcome =
-            ask(&self.bus, XMPP, CALL_TIMEOUT, |reply| Event::Contacts(ContactCommand::SetAccount { account, reply }));
-        let unchecked = match outcome {
+        let missing = || ControlError::new(ErrorCode::BadArgument, "an account needs a JID and a password");
+        let jid = stored.jid.as_ref().map(|jid| jid.bare().to_owned()).ok_or_else(missing)?;
+        let only = self.config.is_only(&jid, more).map_err(|text| ControlError::new(ErrorCode::BadArgument, text))?;
+        let account = self.config.complete(&stored, only).and_then(|account| options::account(&account, &self.config));
+        let account = account.map_err(|error| from_config(&error))?.ok_or_else(missing)?;
+        let key = self.place_for(&jid, only)?;
+        let unchecked = match self.ask_account(key, |reply| ContactCommand::SetAccount { account, reply }) {
             Ok(()) => None,
             Err(event::ControlError::Refused(reason)) => {
                 return Err(ControlError::new(ErrorCode::AccountRefused, reason));
@@ -70,9 +88,12 @@ impl DaemonControl {
             Err(event::ControlError::Offline(reason)) => Some(reason),
             Err(error) => return Err(from_component(error)),
         };
-        self.config.store_account(&stored).map_err(|error| from_config(&error))?;
-        let status = self.account_status();
-        // What the thread has just answered may not be in its snapshot any more.
+        self.config.store(&stored, only).map_err(|error| from_config(&error))?;
+        let remains = self.contacts.read().remains.clone();
+        let is = |account: &Account| account.jid.as_deref().is_some_and(|other| other.eq_ignore_ascii_case(&jid));
+        let status = self.account_statuses().accounts.into_iter().find(is).unwrap_or_default();
+        let status = Account { remains, ..status };
+        // What the thread has just answered may not be so any more.
         Ok(match unchecked {
             None => Account { state: AccountState::Online, error: None, ..status },
             Some(reason) => {
@@ -82,35 +103,55 @@ impl DaemonControl {
         })
     }
 
-    /// Takes everything off the server and forgets the account. `false`: there was none.
-    pub(super) fn forget_account(&self) -> Result<bool, ControlError> {
+    /// Where this account is to run: in its place, in that of the account that it replaces, or in a fresh one.
+    fn place_for(&self, jid: &str, only: bool) -> Result<AccountKey, ControlError> {
+        let contacts = self.contacts.read();
+        let replaced =
+            contacts.account_of(jid).or_else(|| contacts.account().filter(|_| only)).map(|account| account.key);
+        match replaced {
+            Some(key) => Ok(key),
+            None if only => Ok(AccountKey::FIRST),
+            None => self.ask("the supervisor", |reply| Event::PlaceAccount { reply }),
+        }
+    }
+
+    /// Takes everything of an account off its server and forgets it; without a JID it is the only one. `false`: there was
+    /// none.
+    pub(super) fn forget_account(&self, jid: Option<&str>) -> Result<bool, ControlError> {
         self.check_running()?;
         let _one_at_a_time = self.lock_account();
-        let removed =
-            ask(&self.bus, XMPP, CALL_TIMEOUT, |reply| Event::Contacts(ContactCommand::RemoveAccount { reply }));
+        let bad = |text| ControlError::new(ErrorCode::BadArgument, text);
+        let wanted = self.config.to_remove(jid.map(bare).transpose()?.as_deref()).map_err(bad)?;
+        let key = match (&wanted, jid) {
+            (None, Some(_)) => return Ok(false),
+            (Some(wanted), _) => self.contacts.read().account_of(wanted).map(|account| account.key),
+            (None, None) => None,
+        };
+        let several = self.config.written_accounts().is_ok_and(|accounts| accounts.len() > 1);
+        // What runs without being written down, such as while the file is damaged, goes too.
+        let removed = match key.or_else(|| (!several).then(|| self.first_account())) {
+            Some(key) => self.ask_account(key, |reply| ContactCommand::RemoveAccount { reply }),
+            None => Ok(()),
+        };
         match removed {
             Ok(()) | Err(event::ControlError::NoAccount) => {}
             // It is not used any more; what could not be taken off its server is told with the state.
             Err(event::ControlError::Offline(reason)) => log::warn!("{reason}"),
             Err(error) => return Err(from_component(error)),
         }
-        self.config.remove_account().map_err(|error| from_config(&error))
+        let forgotten = match &wanted {
+            Some(jid) if several => self.config.remove_one_account(jid),
+            _ => self.config.remove_account(),
+        };
+        forgotten.map_err(|error| from_config(&error))
     }
 
-    /// What the XMPP thread gets: what was given, and from `[xmpp]` what was not, as at the next start.
-    fn account_for_login(&self, stored: &StoredAccount) -> Result<Arc<event::Account>, ControlError> {
-        let xmpp = &self.config.xmpp;
-        let missing = || ControlError::new(ErrorCode::BadArgument, "an account needs a JID and a password");
-        let account = config::Account {
-            jid: stored.jid.clone().ok_or_else(missing)?,
-            password: stored.password.clone(),
-            server: stored.server.clone().or_else(|| xmpp.server.clone()),
-            tls: stored.tls.or(xmpp.tls),
-            ca_file: stored.ca_file.clone().or_else(|| xmpp.ca_file.clone()),
-            source: AccountSource::Stored,
-        };
-        let account = options::account(&account, &self.config.data_dir, xmpp.allow_plain);
-        account.map_err(|error| from_config(&error))?.ok_or_else(missing)
+    fn ask_account(
+        &self,
+        account: AccountKey,
+        build: impl FnOnce(Reply<Result<(), event::ControlError>>) -> ContactCommand,
+    ) -> Result<(), event::ControlError> {
+        ask(&self.bus, XMPP, CALL_TIMEOUT, |reply| Event::Contacts { account, command: build(reply) })
     }
 
     fn lock_account(&self) -> MutexGuard<'_, ()> {

@@ -5,6 +5,7 @@ use crate::component::rpc::types::ShareEntry;
 use crate::component::rpc::{ControlError, ErrorCode, List};
 use crate::config::JidText;
 use crate::share::Hit;
+use crate::types::{AccountKey, Via};
 
 use super::super::convert;
 use super::DaemonControl;
@@ -40,39 +41,74 @@ impl DaemonControl {
         List::new(hits, move |hit| convert::share_entry(hit, &torrents))
     }
 
-    pub(super) fn ask_contact(&self, jid: &str, name: Option<&str>) -> Result<(), ControlError> {
-        let jid = bare(jid)?;
+    pub(super) fn ask_contact(&self, jid: &str, name: Option<&str>, account: Option<&str>) -> Result<(), ControlError> {
+        let (jid, account) = (bare(jid)?, self.account_named(account)?);
         let name = name.map(str::to_owned);
-        self.command(|reply| ContactCommand::Add { jid, name, reply })
+        let account = account.or_else(|| self.who_knows(&jid).first().copied()).unwrap_or_else(|| self.first_account());
+        self.command(account, |reply| ContactCommand::Add { jid, name, reply })
     }
 
-    pub(super) fn accept(&self, jid: &str) -> Result<(), ControlError> {
-        let jid = bare(jid)?;
-        self.command(|reply| ContactCommand::Accept { jid, reply })
+    pub(super) fn accept(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError> {
+        let (jid, account) = (bare(jid)?, self.account_named(account)?);
+        let asked = || self.contacts.read().requests.iter().find(|request| is(&request.jid, &jid)).map(|r| r.via);
+        let account = account.or_else(|| asked().and_then(of_account)).unwrap_or_else(|| self.first_account());
+        self.command(account, |reply| ContactCommand::Accept { jid, reply })
     }
 
-    pub(super) fn end_contact(&self, jid: &str) -> Result<(), ControlError> {
-        let jid = bare(jid)?;
-        if self.contacts.read().account.is_some() {
+    pub(super) fn end_contact(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError> {
+        let (jid, account) = (bare(jid)?, self.account_named(account)?);
+        if self.contacts.read().account().is_some() {
             self.check_known(&jid)?;
         }
-        self.command(|reply| ContactCommand::Remove { jid, reply })
+        let mut accounts: Vec<AccountKey> = account.map_or_else(|| self.who_knows(&jid), |account| vec![account]);
+        if accounts.is_empty() {
+            accounts.push(self.first_account());
+        }
+        // Every one is tried, whatever becomes of the others.
+        let outcomes: Vec<_> = accounts
+            .into_iter()
+            .map(|account| self.command(account, |reply| ContactCommand::Remove { jid: jid.clone(), reply }))
+            .collect();
+        outcomes.into_iter().collect()
     }
 
     pub(super) fn command(
         &self,
+        account: AccountKey,
         build: impl FnOnce(crate::bus::Reply<Result<(), crate::component::event::ControlError>>) -> ContactCommand,
     ) -> Result<(), ControlError> {
-        self.ask(XMPP, |reply| Event::Contacts(build(reply)))
+        self.ask(XMPP, |reply| Event::Contacts { account, command: build(reply) })
+    }
+
+    /// The account with this bare JID, if one is given.
+    fn account_named(&self, jid: Option<&str>) -> Result<Option<AccountKey>, ControlError> {
+        let Some(jid) = jid.map(bare).transpose()? else { return Ok(None) };
+        let unknown = || ControlError::new(ErrorCode::BadArgument, format!("{jid} is not an account in use here"));
+        self.contacts.read().account_of(&jid).map(|account| Some(account.key)).ok_or_else(unknown)
+    }
+
+    /// The accounts in whose roster somebody is, or that were asked.
+    fn who_knows(&self, jid: &str) -> Vec<AccountKey> {
+        let contacts = self.contacts.read();
+        let listed = contacts.roster.iter().filter(|entry| is(&entry.jid, jid)).map(|entry| entry.via);
+        let asking = contacts.requests.iter().filter(|request| is(&request.jid, jid)).map(|request| request.via);
+        let mut accounts: Vec<AccountKey> = listed.chain(asking).filter_map(of_account).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        accounts
+    }
+
+    /// The account that is meant if nothing says which.
+    pub(super) fn first_account(&self) -> AccountKey {
+        self.contacts.read().account().map_or(AccountKey::FIRST, |account| account.key)
     }
 
     /// In the roster, asking to be, or at least once heard of.
     fn check_known(&self, jid: &str) -> Result<(), ControlError> {
         let contacts = self.contacts.read();
-        let is = |other: &str| other.eq_ignore_ascii_case(jid);
-        let known = contacts.roster.iter().any(|entry| is(&entry.jid))
-            || contacts.requests.iter().any(|other| is(other))
-            || contacts.shares.iter().any(|(other, _)| is(other));
+        let known = contacts.roster.iter().any(|entry| is(&entry.jid, jid))
+            || contacts.requests.iter().any(|request| is(&request.jid, jid))
+            || contacts.shares.iter().any(|(other, _)| is(other, jid));
         if known {
             return Ok(());
         }
@@ -81,8 +117,20 @@ impl DaemonControl {
     }
 }
 
+/// The same JID? Names of users and domains have no case, as far as that can be told without their server.
+fn is(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+fn of_account(via: Via) -> Option<AccountKey> {
+    match via {
+        Via::Account(account) => Some(account),
+        Via::Local => None,
+    }
+}
+
 /// A bare JID, checked for its shape. A resource is cut off: contacts are people, not their devices.
-fn bare(text: &str) -> Result<String, ControlError> {
+pub(super) fn bare(text: &str) -> Result<String, ControlError> {
     let jid: JidText = text.parse().map_err(|error: String| ControlError::new(ErrorCode::BadArgument, error))?;
     Ok(jid.bare().to_owned())
 }

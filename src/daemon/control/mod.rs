@@ -17,8 +17,8 @@ use crate::bus::{Clock, Reply, SystemClock};
 use crate::component::ask::ask;
 use crate::component::event::{self, Bus, Event, TorrentControl};
 use crate::component::rpc::types::{
-    Account, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareEntry, ShareJob, ShareProgress, Shares,
-    Torrent, TorrentStatus,
+    Account, Accounts, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareEntry, ShareJob, ShareProgress,
+    Shares, Torrent, TorrentStatus,
 };
 use crate::component::rpc::{AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, NewAccount};
 use crate::component::snapshot::{self, Published};
@@ -137,8 +137,9 @@ impl Control for DaemonControl {
             data_dir: convert::path(&self.config.data_dir),
             download_dir: convert::path(&self.config.download_dir),
             port: torrents.port,
-            addresses: contacts.own_addresses.iter().map(ToString::to_string).collect(),
+            addresses: contacts.own_addresses().map(|address| address.to_string()).collect(),
             account: self.account_status(),
+            accounts: self.account_statuses().accounts,
             torrents: convert::count(torrents.list.len()),
             peers: sum(|status| convert::count(status.traffic.peers)),
             download_rate: sum(|status| status.traffic.download_rate.0),
@@ -227,27 +228,35 @@ impl Control for DaemonControl {
         Ok(convert::contacts(&self.contacts.read()))
     }
 
-    fn add_contact(&self, jid: &str, name: Option<&str>) -> Result<(), ControlError> {
-        self.ask_contact(jid, name)
+    fn add_contact(&self, jid: &str, name: Option<&str>, account: Option<&str>) -> Result<(), ControlError> {
+        self.ask_contact(jid, name, account)
     }
 
-    fn accept_contact(&self, jid: &str) -> Result<(), ControlError> {
-        self.accept(jid)
+    fn accept_contact(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError> {
+        self.accept(jid, account)
     }
 
-    fn remove_contact(&self, jid: &str) -> Result<(), ControlError> {
-        self.end_contact(jid)
+    fn remove_contact(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError> {
+        self.end_contact(jid, account)
     }
 
     fn account(&self) -> Result<Account, ControlError> {
         Ok(self.account_status())
     }
 
-    fn set_account(&self, account: NewAccount) -> Result<Account, ControlError> {
-        self.use_account(account)
+    fn accounts(&self) -> Result<Accounts, ControlError> {
+        Ok(self.account_statuses())
     }
 
-    fn remove_account(&self) -> Result<bool, ControlError> {
-        self.forget_account()
+    fn set_account(&self, account: NewAccount) -> Result<Account, ControlError> {
+        self.use_account(account, false)
+    }
+
+    fn add_account(&self, account: NewAccount) -> Result<Account, ControlError> {
+        self.use_account(account, true)
+    }
+
+    fn remove_account(&self, jid: Option<&str>) -> Result<bool, ControlError> {
+        self.forget_account(jid)
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::types::{
-    Address, AddressKind, Endpoint, MAX_ADDRESSES_PER_RESOURCE, MAX_NAME_LEN, MAX_RESOURCES_PER_CONTACT, ResourceEntry,
+    AccountKey, Address, AddressKind, Endpoint, MAX_ADDRESSES_PER_RESOURCE, MAX_NAME_LEN, MAX_RESOURCES_PER_CONTACT,
+    ResourceEntry,
 };
 
 fn share(n: u32, name: &str) -> Share {
@@ -39,11 +40,11 @@ const BOB: &str = "bob@example.org";
 #[test]
 fn a_contact_that_speaks_both_formats_is_shown_once() {
     let mut contacts = ContactShares::new();
-    let _ = contacts.online(BOB, "r");
-    let _ = contacts.apply(BOB, original(&[("r", vec![share(1, "cut")], "203.0.113.1:7000")]));
+    let _ = contacts.online(Via::FIRST, BOB, "r");
+    let _ = contacts.apply(Via::FIRST, BOB, original(&[("r", vec![share(1, "cut")], "203.0.113.1:7000")]));
     assert_eq!(names(&contacts, BOB), ["r:cut"]);
-    let _ = contacts.apply(BOB, list("r", vec![share(1, "whole"), share(2, "more")]));
-    let _ = contacts.apply(BOB, endpoint("r", &["203.0.113.1:7000", "[2001:db8::1]:7000"]));
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "whole"), share(2, "more")]));
+    let _ = contacts.apply(Via::FIRST, BOB, endpoint("r", &["203.0.113.1:7000", "[2001:db8::1]:7000"]));
     assert_eq!(names(&contacts, BOB), ["r:whole", "r:more"]);
     let sources = contacts.sources(&share(1, "").info_hash, &AddressFilter::default());
     assert_eq!(sources, ["[2001:db8::1]:7000".parse().unwrap(), "203.0.113.1:7000".parse().unwrap()]);
@@ -53,11 +54,11 @@ fn a_contact_that_speaks_both_formats_is_shown_once() {
 fn an_account_wide_list_replaces_all_it_said_before() {
     let mut contacts = ContactShares::new();
     let both = [("a", vec![share(1, "one")], "203.0.113.1:7000"), ("b", vec![share(2, "two")], "203.0.113.2:7000")];
-    assert_eq!(contacts.apply(BOB, original(&both)), Change::Shown, "nobody is online");
+    assert_eq!(contacts.apply(Via::FIRST, BOB, original(&both)), Change::Shown, "nobody is online");
     assert_eq!(names(&contacts, BOB), ["a:one", "b:two"]);
-    let _ = contacts.apply(BOB, original(&both[1..]));
+    let _ = contacts.apply(Via::FIRST, BOB, original(&both[1..]));
     assert_eq!(names(&contacts, BOB), ["b:two"]);
-    let _ = contacts.apply(BOB, original(&[]));
+    let _ = contacts.apply(Via::FIRST, BOB, original(&[]));
     assert!(contacts.contact(BOB).is_none());
 }
 
@@ -66,50 +67,50 @@ fn shares_are_available_only_while_their_resource_is_online() {
     let mut contacts = ContactShares::new();
     let hash = share(1, "").info_hash;
     let filter = AddressFilter::default();
-    let _ = contacts.apply(BOB, list("r", vec![share(1, "one")]));
-    let _ = contacts.apply(BOB, endpoint("r", &["203.0.113.1:7000"]));
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "one")]));
+    let _ = contacts.apply(Via::FIRST, BOB, endpoint("r", &["203.0.113.1:7000"]));
     assert!(contacts.sources(&hash, &filter).is_empty());
-    assert_eq!(contacts.online(BOB, "r"), Change::Sources);
-    assert_eq!(contacts.online(BOB, "r"), Change::Nothing);
+    assert_eq!(contacts.online(Via::FIRST, BOB, "r"), Change::Sources);
+    assert_eq!(contacts.online(Via::FIRST, BOB, "r"), Change::Nothing);
     assert_eq!(contacts.sources(&hash, &filter).len(), 1);
     assert_eq!(contacts.hashes().len(), 1);
-    assert_eq!(contacts.offline(BOB, "r"), Change::Sources);
+    assert_eq!(contacts.offline(Via::FIRST, BOB, "r"), Change::Sources);
     assert!(contacts.sources(&hash, &filter).is_empty() && contacts.hashes().is_empty());
     assert_eq!(names(&contacts, BOB), ["r:one"], "the list is kept");
-    assert_eq!(contacts.offline("carol@example.org", "x"), Change::Nothing);
+    assert_eq!(contacts.offline(Via::FIRST, "carol@example.org", "x"), Change::Nothing);
 }
 
 #[test]
 fn goodbye_keeps_the_list_and_ends_the_availability() {
     let mut contacts = ContactShares::new();
-    let _ = contacts.online(BOB, "r");
-    let _ = contacts.apply(BOB, list("r", vec![share(1, "one")]));
-    assert_eq!(contacts.apply(BOB, Announcement::Parted { resource: "r".into() }), Change::Sources);
+    let _ = contacts.online(Via::FIRST, BOB, "r");
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "one")]));
+    assert_eq!(contacts.apply(Via::FIRST, BOB, Announcement::Parted { resource: "r".into() }), Change::Sources);
     let resource = contacts.contact(BOB).unwrap().resources().next().unwrap().1.clone();
     assert!(resource.is_online() && !resource.is_available() && resource.share_count() == 1);
-    let _ = contacts.apply(BOB, list("r", vec![share(1, "one")]));
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "one")]));
     assert!(contacts.contact(BOB).unwrap().resources().next().unwrap().1.is_available(), "a new list: back again");
 }
 
 #[test]
 fn an_empty_list_takes_the_shares_away() {
     let mut contacts = ContactShares::new();
-    let _ = contacts.online(BOB, "r");
-    let _ = contacts.apply(BOB, list("r", vec![share(1, "one")]));
-    assert_eq!(contacts.apply(BOB, list("r", Vec::new())), Change::Sources);
+    let _ = contacts.online(Via::FIRST, BOB, "r");
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "one")]));
+    assert_eq!(contacts.apply(Via::FIRST, BOB, list("r", Vec::new())), Change::Sources);
     assert!(names(&contacts, BOB).is_empty());
-    let _ = contacts.apply(BOB, list("r", vec![share(1, "one")]));
-    let _ = contacts.apply(BOB, Announcement::Withdrawn { resource: "r".into() });
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "one")]));
+    let _ = contacts.apply(Via::FIRST, BOB, Announcement::Withdrawn { resource: "r".into() });
     assert!(names(&contacts, BOB).is_empty() && contacts.contact(BOB).unwrap().is_online());
 }
 
 #[test]
 fn losing_the_server_makes_everybody_offline() {
     let mut contacts = ContactShares::new();
-    let _ = contacts.online(BOB, "r");
-    let _ = contacts.online("eve@example.org", "x");
-    let _ = contacts.apply(BOB, list("r", vec![share(1, "one")]));
-    assert_eq!(contacts.all_offline(), Change::Sources);
+    let _ = contacts.online(Via::FIRST, BOB, "r");
+    let _ = contacts.online(Via::FIRST, "eve@example.org", "x");
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "one")]));
+    assert_eq!(contacts.all_offline(Via::FIRST), Change::Sources);
     assert_eq!(contacts.iter().map(|(jid, c)| (jid, c.is_online())).collect::<Vec<_>>(), [(BOB, false)]);
 }
 
@@ -117,28 +118,28 @@ fn losing_the_server_makes_everybody_offline() {
 fn limits_hold_and_are_shown() {
     let mut contacts = ContactShares::new();
     let many: Vec<Share> = (0..12_000).map(|n| share(n, &"long ".repeat(200))).collect();
-    let _ = contacts.apply(BOB, list("r", many.clone()));
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", many.clone()));
     let contact = contacts.contact(BOB).unwrap();
     let resource = contact.resources().next().unwrap().1;
     assert_eq!(resource.share_count(), MAX_SHARES_PER_CONTACT);
     assert!(contact.is_truncated() && resource.shares().all(|share| share.name.len() <= MAX_NAME_LEN));
-    let _ = contacts.apply(BOB, list("s", many[..10].to_vec()));
+    let _ = contacts.apply(Via::FIRST, BOB, list("s", many[..10].to_vec()));
     assert_eq!(contacts.contact(BOB).unwrap().resources().map(|(_, r)| r.share_count()).sum::<usize>(), 10_000);
 
     let mut contacts = ContactShares::new();
     for n in 0..100 {
-        let _ = contacts.online(BOB, &format!("r{n:03}"));
+        let _ = contacts.online(Via::FIRST, BOB, &format!("r{n:03}"));
     }
     let contact = contacts.contact(BOB).unwrap();
     assert_eq!(contact.resources().count(), MAX_RESOURCES_PER_CONTACT);
     assert!(contact.is_truncated());
-    let _ = contacts.offline(BOB, "r000");
-    let _ = contacts.online(BOB, "new");
+    let _ = contacts.offline(Via::FIRST, BOB, "r000");
+    let _ = contacts.online(Via::FIRST, BOB, "new");
     assert!(contacts.contact(BOB).unwrap().resources().any(|(name, _)| name == "new"));
 
     let sockets: Vec<String> = (0..500).map(|n| format!("203.0.113.1:{}", 5000 + n)).collect();
     let texts: Vec<&str> = sockets.iter().map(String::as_str).collect();
-    let _ = contacts.apply(BOB, endpoint("new", &texts));
+    let _ = contacts.apply(Via::FIRST, BOB, endpoint("new", &texts));
     let contact = contacts.contact(BOB).unwrap();
     let resource = contact.resources().find(|(name, _)| *name == "new").unwrap().1;
     assert_eq!(resource.addresses().len(), MAX_ADDRESSES_PER_RESOURCE);
@@ -147,10 +148,10 @@ fn limits_hold_and_are_shown() {
 #[test]
 fn forgetting_a_contact_leaves_nothing() {
     let mut contacts = ContactShares::new();
-    let _ = contacts.online(BOB, "r");
-    let _ = contacts.apply(BOB, list("r", vec![share(1, "one")]));
-    assert_eq!(contacts.forget(BOB), Change::Sources);
-    assert_eq!(contacts.forget(BOB), Change::Nothing);
+    let _ = contacts.online(Via::FIRST, BOB, "r");
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "one")]));
+    assert_eq!(contacts.forget(Via::FIRST, BOB), Change::Sources);
+    assert_eq!(contacts.forget(Via::FIRST, BOB), Change::Nothing);
     assert!(contacts.share(&share(1, "").info_hash).is_none());
 }
 
@@ -159,19 +160,24 @@ fn wanted_limits_hold_for_all_resources_of_a_contact_together() {
     let mut contacts = ContactShares::with_limits(ContactLimits { shares: 3, addresses: 2 });
     let shown = |contacts: &ContactShares| names(contacts, BOB).len();
     for resource in ["r", "s"] {
-        let _ = contacts.online(BOB, resource);
-        let _ = contacts.apply(BOB, list(resource, vec![share(1, "one"), share(2, "two")]));
+        let _ = contacts.online(Via::FIRST, BOB, resource);
+        let _ = contacts.apply(Via::FIRST, BOB, list(resource, vec![share(1, "one"), share(2, "two")]));
     }
-    let _ = contacts.apply(BOB, original(&[("t", vec![share(3, "three"), share(4, "four")], "203.0.113.9:7000")]));
+    let _ = contacts.apply(
+        Via::FIRST,
+        BOB,
+        original(&[("t", vec![share(3, "three"), share(4, "four")], "203.0.113.9:7000")]),
+    );
     assert_eq!(shown(&contacts), 3);
     assert!(contacts.contact(BOB).unwrap().is_truncated());
-    let _ = contacts.apply(BOB, endpoint("r", &["203.0.113.1:7000", "203.0.113.1:7001", "203.0.113.1:7002"]));
+    let _ =
+        contacts.apply(Via::FIRST, BOB, endpoint("r", &["203.0.113.1:7000", "203.0.113.1:7001", "203.0.113.1:7002"]));
     let sources = |contacts: &ContactShares| contacts.sources(&share(1, "").info_hash, &AddressFilter::default()).len();
     assert_eq!((sources(&contacts), contacts.hashes()[&share(1, "").info_hash].len()), (1, 1), "the rest is for s");
-    let _ = contacts.apply(BOB, endpoint("s", &["203.0.113.2:7000", "203.0.113.2:7001"]));
+    let _ = contacts.apply(Via::FIRST, BOB, endpoint("s", &["203.0.113.2:7000", "203.0.113.2:7001"]));
     assert_eq!(sources(&contacts), 2);
-    contacts.clear();
-    let _ = contacts.apply(BOB, list("r", (0..9).map(|n| share(n, "x")).collect()));
+    let _ = contacts.forget_all(Via::FIRST);
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", (0..9).map(|n| share(n, "x")).collect()));
     assert_eq!(shown(&contacts), 3, "limits outlive what they bound");
 
     let boundless = ContactLimits { shares: usize::MAX, addresses: usize::MAX };
@@ -182,11 +188,11 @@ fn wanted_limits_hold_for_all_resources_of_a_contact_together() {
 fn a_snapshot_shares_all_that_did_not_change() {
     let mut contacts = ContactShares::new();
     for jid in [BOB, "eve@example.org"] {
-        let _ = contacts.apply(jid, list("r", vec![share(1, "one")]));
-        let _ = contacts.apply(jid, list("s", vec![share(2, "two")]));
+        let _ = contacts.apply(Via::FIRST, jid, list("r", vec![share(1, "one")]));
+        let _ = contacts.apply(Via::FIRST, jid, list("s", vec![share(2, "two")]));
     }
     let before = contacts.clone();
-    assert_eq!(contacts.online(BOB, "r"), Change::Sources);
+    assert_eq!(contacts.online(Via::FIRST, BOB, "r"), Change::Sources);
     let of = |contacts: &ContactShares, jid: &str, resource: &str| {
         let contact: *const Contact = contacts.contact(jid).unwrap();
         let (_, resource) = contacts.contact(jid).unwrap().resources().find(|(name, _)| *name == resource).unwrap();
@@ -199,4 +205,38 @@ fn a_snapshot_shares_all_that_did_not_change() {
     let (was, is) = (of(&before, BOB, "r"), of(&contacts, BOB, "r"));
     assert!(was.1 != is.1 && was.2 == is.2, "the list of the changed resource");
     assert!(!before.contact(BOB).unwrap().is_online(), "a snapshot stays as it was");
+}
+
+#[test]
+fn a_resource_known_through_two_roads_counts_once() {
+    const HOME: Via = Via::FIRST;
+    const WORK: Via = Via::Account(AccountKey::new(1));
+    let mut contacts = ContactShares::new();
+    let hash = share(1, "").info_hash;
+    for via in [HOME, WORK] {
+        let _ = contacts.apply(via, BOB, list("r", vec![share(1, "one")]));
+        let _ = contacts.apply(via, BOB, endpoint("r", &["203.0.113.1:7000"]));
+    }
+    let available = |contacts: &ContactShares| {
+        contacts
+            .resources()
+            .map(|(jid, name, r)| (jid.to_owned(), name.to_owned(), r.is_available()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(available(&contacts), [(BOB.to_owned(), "r".to_owned(), false)]);
+    assert_eq!(contacts.online(WORK, BOB, "r"), Change::Sources);
+    assert_eq!(available(&contacts), [(BOB.to_owned(), "r".to_owned(), true)], "as the road knows it that works");
+    assert_eq!(contacts.sources(&hash, &AddressFilter::default()).len(), 1);
+    let hits = contacts.search("one", 10);
+    assert_eq!((hits.len(), hits[0].owners.len(), hits[0].is_available()), (1, 1, true));
+
+    // What one road says of presence is nothing to the other.
+    let _ = contacts.online(HOME, BOB, "r");
+    assert_eq!(contacts.all_offline(HOME), Change::Sources);
+    assert!(
+        contacts.contact_via(WORK, BOB).unwrap().is_online() && !contacts.contact_via(HOME, BOB).unwrap().is_online()
+    );
+    let _ = contacts.forget_all(WORK);
+    assert!(contacts.contact_via(WORK, BOB).is_none() && contacts.contact(BOB).is_some());
+    assert_eq!(available(&contacts), [(BOB.to_owned(), "r".to_owned(), false)]);
 }

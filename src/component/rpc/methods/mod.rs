@@ -115,6 +115,15 @@ const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Param {
 
 const OWN_HASH: Param = param("hash", Kind::OwnHash, "Info hash of an own torrent, or enough of its first digits.");
 const JID: Param = param("jid", Kind::Text, "Bare JID, name@domain.");
+const ACCOUNT: Param =
+    optional("account", Kind::Text, "Bare JID of the account to use; without it the one that knows the contact.");
+const NEW_ACCOUNT: &[Param] = &[
+    param("jid", Kind::Text, "name@domain, a resource is optional."),
+    param("password", Kind::Text, "Its password."),
+    optional("server", Kind::Text, "\"host:port\" instead of asking DNS."),
+    optional("tls", Kind::Text, "\"direct\" or \"starttls\" instead of what DNS says."),
+    optional("ca_file", Kind::Path, "PEM file with the authorities to trust."),
+];
 const SAVE_PATH: Param =
     optional("save_path", Kind::Path, "Folder that gets the torrent's top-level name; without it the download folder.");
 
@@ -281,32 +290,51 @@ pub static METHODS: &[Method] = &[
     Method {
         name: "xmpp.accept_contact",
         doc: "Says yes to somebody who wants to become a contact: they see our shares and addresses from then on.",
-        params: &[JID],
+        params: &[JID, ACCOUNT],
         result: "true",
         scope: Scope::Admin,
-        run: |control, args| done(control.accept_contact(args.text("jid")?)),
+        run: |control, args| done(control.accept_contact(args.text("jid")?, args.optional_text("account"))),
     },
     Method {
         name: "xmpp.account",
-        doc: "The account, the state of its connection, and what accounts before it left on their servers. Never the password.",
+        doc: "The first account, the state of its connection, and what accounts before it left on their servers. Never the password.",
         params: &[],
         result: "{jid, resource, source, has_password, server, state: none | connecting | online | offline | failed | no-password, error, remains}",
         scope: Scope::View,
         run: |control, _| value(control.account()),
     },
     Method {
+        name: "xmpp.accounts",
+        doc: "All accounts and the states of their connections. Never a password.",
+        params: &[],
+        result: "{accounts: [as xmpp.account, without remains]}",
+        scope: Scope::View,
+        run: |control, _| value(control.accounts()),
+    },
+    Method {
+        name: "xmpp.add_account",
+        doc: "Logs in with one more account, as xmpp.set_account, and uses it beside the others.",
+        params: NEW_ACCOUNT,
+        result: "as xmpp.account",
+        scope: Scope::Admin,
+        run: |control, args| value(control.add_account(new_account(args)?)),
+    },
+    Method {
         name: "xmpp.add_contact",
         doc: "Adds a contact and asks for their consent; once both have consented, both see each other's shares.",
-        params: &[JID, optional("name", Kind::Text, "Name for the roster.")],
+        params: &[JID, optional("name", Kind::Text, "Name for the roster."), ACCOUNT],
         result: "true",
         scope: Scope::Admin,
-        run: |control, args| done(control.add_contact(args.text("jid")?, args.optional_text("name"))),
+        run: |control, args| {
+            let (name, account) = (args.optional_text("name"), args.optional_text("account"));
+            done(control.add_contact(args.text("jid")?, name, account))
+        },
     },
     Method {
         name: "xmpp.contacts",
         doc: "The contacts, and who wants to become one.",
         params: &[],
-        result: "{contacts: [{jid, name, subscription, asked, asks, online, resources, shares}]}",
+        result: "{contacts: [{jid, name, subscription, asked, asks, online, resources, shares, accounts}]}",
         scope: Scope::View,
         run: |control, _| value(control.contacts()),
     },
@@ -337,18 +365,18 @@ pub static METHODS: &[Method] = &[
     Method {
         name: "xmpp.remove_account",
         doc: "Takes everything off the server, disconnects and forgets the account.",
-        params: &[],
+        params: &[optional("account", Kind::Text, "Its bare JID; needed only if there are several.")],
         result: "true, or false if there was none",
         scope: Scope::Admin,
-        run: |control, _| value(control.remove_account()),
+        run: |control, args| value(control.remove_account(args.optional_text("account"))),
     },
     Method {
         name: "xmpp.remove_contact",
         doc: "Removes a contact, or refuses a request: neither sees the other's shares any more.",
-        params: &[JID],
+        params: &[JID, ACCOUNT],
         result: "true",
         scope: Scope::Admin,
-        run: |control, args| done(control.remove_contact(args.text("jid")?)),
+        run: |control, args| done(control.remove_contact(args.text("jid")?, args.optional_text("account"))),
     },
     Method {
         name: "xmpp.search",
@@ -360,17 +388,11 @@ pub static METHODS: &[Method] = &[
     },
     Method {
         name: "xmpp.set_account",
-        doc: "Logs in with this account and, unless it is refused, uses it instead of the one before. If the server does not answer it is stored unchecked, and error says so. The password is kept in a private file.",
-        params: &[
-            param("jid", Kind::Text, "name@domain, a resource is optional."),
-            param("password", Kind::Text, "Its password."),
-            optional("server", Kind::Text, "\"host:port\" instead of asking DNS."),
-            optional("tls", Kind::Text, "\"direct\" or \"starttls\" instead of what DNS says."),
-            optional("ca_file", Kind::Path, "PEM file with the authorities to trust."),
-        ],
+        doc: "Logs in with this account and, unless it is refused, uses it instead of the one before, or of the one with the same JID if there are several. If the server does not answer it is stored unchecked, and error says so. The password is kept in a private file.",
+        params: NEW_ACCOUNT,
         result: "as xmpp.account",
         scope: Scope::Admin,
-        run: set_account,
+        run: |control, args| value(control.set_account(new_account(args)?)),
     },
 ];
 
@@ -391,14 +413,14 @@ fn add_torrent(control: &dyn Control, args: &Args) -> Outcome {
     }))
 }
 
-fn set_account(control: &dyn Control, args: &Args) -> Outcome {
-    value(control.set_account(NewAccount {
+fn new_account(args: &Args) -> Result<NewAccount, ControlError> {
+    Ok(NewAccount {
         jid: args.text("jid")?.to_owned(),
         password: args.text("password")?.to_owned().into(),
         server: args.optional_text("server").map(str::to_owned),
         tls: args.optional_text("tls").map(str::to_owned),
         ca_file: args.optional_path("ca_file").map(Path::to_owned),
-    }))
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,94 @@
+//! The thread that knows the contacts of all roads, and how this node can be reached.
+//!
+//! Whoever speaks to contacts, one XMPP thread for each account, tells it what was heard ([`Told`](super::event::Told)).
+//! It publishes all that as one snapshot, tells them how this node can be reached (`PublishEndpoint`), and torrents that
+//! there may be new sources. Answers to commands pass through here, so that whoever reads one finds what it is about in
+//! the snapshot.
+//!
+//! It never waits for anybody, so a queue that is full empties within moments; whoever finds it full reads no more from
+//! its contacts until then.
+//!
+//! `worker.rs` is the loop, `model.rs` the snapshot, `roads.rs` what is known of each account.
+
+mod model;
+mod roads;
+mod worker;
+
+use std::io;
+use std::thread::JoinHandle;
+
+use self::model::Model;
+use self::worker::Worker;
+use super::event::{Bus, Event, Part, Topic};
+use super::snapshot::{Contacts, Published, Torrents};
+use crate::share::{AddressOptions, ContactLimits};
+
+/// Messages of one topic that may wait for this thread. Each may be a list of thousands of shares.
+const INBOX: usize = 256;
+
+const TOPICS: &[Topic] = &[Topic::People, Topic::SetPort, Topic::PublishShares, Topic::StopPeople];
+
+/// What the thread is told at its start.
+#[derive(Clone, Debug, Default)]
+pub struct PeopleOptions {
+    /// Which own addresses contacts are told.
+    pub addresses: AddressOptions,
+    /// Connect to contacts' loopback addresses (several nodes on one machine).
+    pub allow_loopback: bool,
+    /// Connect to contacts' ports below 1024.
+    pub allow_low_ports: bool,
+    /// How much of one contact counts.
+    pub limits: ContactLimits,
+}
+
+/// The running thread, as its owner sees it.
+#[derive(Debug)]
+pub struct PeopleThread {
+    thread: Option<JoinHandle<()>>,
+    bus: Bus,
+}
+
+impl PeopleThread {
+    /// Starts the thread. When this returns the snapshot says how this node can be reached, as far as that is known.
+    ///
+    /// # Errors
+    /// If the system has no threads left.
+    pub fn start(
+        options: &PeopleOptions,
+        bus: Bus,
+        contacts: Published<Contacts>,
+        torrents: &Published<Torrents>,
+    ) -> io::Result<Self> {
+        let inbox = bus.subscribe("people", TOPICS, INBOX);
+        // Read after the subscription was made, so that nothing falls between the two.
+        let torrents = torrents.read();
+        let model = Model::new(options, bus.clone(), contacts, &torrents);
+        let worker = Worker::new(inbox, model);
+        let thread = std::thread::Builder::new().name("people".to_owned()).spawn(move || worker.run())?;
+        Ok(Self { thread: Some(thread), bus })
+    }
+
+    /// True while the thread runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Ends the thread. It does not wait for anybody, so this takes a moment only.
+    pub fn stop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        let _ = self.bus.publish(Event::Stop(Part::People));
+        if thread.join().is_err() {
+            log::error!("the thread that knows the contacts panicked");
+        }
+    }
+}
+
+impl Drop for PeopleThread {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! The thread as others see it: told over the bus, read in its snapshot.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::bus::Reply;
+use crate::component::event::Told;
+use crate::component::snapshot::{AccountState, AccountStatus, RosterEntry};
+use crate::proto::xmpp::SessionEvent;
+use crate::types::{AccountKey, Announcement, InfoHash, Share, Via};
+
+const HOME: Via = Via::FIRST;
+const WORK: Via = Via::Account(AccountKey::new(1));
+const BOB: &str = "bob@x";
+
+struct Fixture {
+    bus: Bus,
+    contacts: Published<Contacts>,
+    _people: PeopleThread,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let (bus, contacts) = (Bus::new(), Published::default());
+        let people =
+            PeopleThread::start(&PeopleOptions::default(), bus.clone(), contacts.clone(), &Published::default())
+                .unwrap();
+        Self { bus, contacts, _people: people }
+    }
+
+    fn tell(&self, via: Via, told: Told) {
+        self.bus.publish(Event::Told { via, told }).unwrap();
+    }
+
+    fn hear(&self, via: Via, event: SessionEvent) {
+        self.tell(via, Told::Session(event));
+    }
+
+    fn account(&self, via: Via, jid: &str) {
+        let Via::Account(key) = via else { unreachable!() };
+        let status = AccountStatus { key, jid: jid.to_owned(), state: AccountState::Online, problem: None };
+        self.tell(via, Told::Account(Some(status)));
+    }
+
+    fn shares(&self, via: Via, jid: &str, resource: &str) {
+        let share = Share { info_hash: hash(), name: "film".into(), size: 1, files: 1, complete: true };
+        self.hear(via, SessionEvent::ContactOnline { jid: jid.into(), resource: resource.into() });
+        let announcement = Announcement::Shares { resource: resource.into(), shares: vec![share], truncated: false };
+        self.hear(via, SessionEvent::Announced { jid: jid.into(), announcement });
+    }
+
+    /// What can be read when everything told so far was taken in.
+    fn settled(&self) -> Arc<Contacts> {
+        let (reply, answer) = Reply::channel();
+        self.tell(HOME, Told::Answer { reply, outcome: Ok(()) });
+        answer.wait(Duration::from_secs(10)).unwrap().unwrap();
+        self.contacts.read()
+    }
+
+    fn owners(&self) -> Vec<(String, bool)> {
+        let hits = self.settled().shares.search("film", 10);
+        hits.into_iter().flat_map(|hit| hit.owners).map(|owner| (owner.jid, owner.available)).collect()
+    }
+}
+
+fn hash() -> InfoHash {
+    InfoHash::new([7; InfoHash::LEN])
+}
+
+#[test]
+fn whoever_reads_an_answer_finds_what_was_told_before_it() {
+    let people = Fixture::new();
+    for n in 0..50 {
+        let entry = RosterEntry {
+            via: HOME,
+            jid: format!("friend{n}@x"),
+            name: None,
+            groups: Vec::new(),
+            subscription: "both".into(),
+            pending: false,
+            resources: Vec::new(),
+        };
+        people.tell(HOME, Told::Roster { entries: vec![entry], requests: Vec::new() });
+        let roster = &people.settled().roster;
+        assert_eq!((roster.len(), roster[0].jid.as_str()), (1, format!("friend{n}@x").as_str()));
+    }
+}
+
+#[test]
+fn a_contact_of_two_accounts_is_there_as_long_as_one_of_them_knows_it() {
+    let people = Fixture::new();
+    let rechecks = people.bus.subscribe("test", &[Topic::RecheckHandles], 4);
+    people.shares(HOME, BOB, "r");
+    people.shares(WORK, BOB, "r");
+    assert_eq!(people.owners(), [(BOB.to_owned(), true)]);
+    assert!(rechecks.try_recv().is_some(), "there is something to be had");
+    people.hear(HOME, SessionEvent::AllOffline);
+    assert_eq!(people.owners(), [(BOB.to_owned(), true)], "the other server says so");
+    people.tell(WORK, Told::Left);
+    assert_eq!(people.owners(), [(BOB.to_owned(), false)]);
+    people.tell(HOME, Told::Left);
+    assert!(people.owners().is_empty());
+}
+
+#[test]
+fn what_this_program_announces_with_another_account_is_no_source() {
+    let people = Fixture::new();
+    people.account(HOME, "me@x/box");
+    // Heard before it is known who that is, and again afterwards.
+    people.shares(HOME, "me@work", "box");
+    assert_eq!(people.owners(), [("me@work".to_owned(), true)]);
+    people.account(WORK, "me@work/box");
+    people.shares(HOME, "me@work", "box");
+    assert!(people.owners().is_empty());
+    // The same account on another machine is one.
+    people.shares(HOME, "me@work", "laptop");
+    assert_eq!(people.owners(), [("me@work".to_owned(), true)]);
+}
+
+#[test]
+fn how_this_node_is_reached_is_told_and_can_be_read() {
+    let people = Fixture::new();
+    let listener = people.bus.subscribe("test", &[Topic::PublishEndpoint], 4);
+    people.bus.publish(Event::SetPort(7001)).unwrap();
+    let known = people.settled();
+    // A machine without any address but loopback has nothing to tell.
+    if let Some(Event::PublishEndpoint(endpoint)) = listener.try_recv() {
+        assert_eq!(endpoint, known.endpoint);
+        assert!(known.own_addresses().all(|address| address.port() == 7001));
+    }
+}

@@ -1,0 +1,121 @@
+//! Where accounts are written down and which place wins, on files of temporary folders.
+
+use super::*;
+use crate::config::Overrides;
+
+fn config(dir: &Path, text: &str) -> Config {
+    Config::from_text(text, None, &Overrides { data_dir: Some(dir.to_owned()), ..Overrides::default() }).unwrap()
+}
+
+fn alice() -> StoredAccount {
+    StoredAccount {
+        jid: Some("alice@example.org".parse().unwrap()),
+        password: Some(Secret::new("it's \"hard\"\\".into())),
+        ..StoredAccount::default()
+    }
+}
+
+fn only(config: &Config) -> Account {
+    let mut accounts = config.accounts().unwrap();
+    assert_eq!(accounts.len(), 1);
+    accounts.remove(0)
+}
+
+fn jids(config: &Config) -> Vec<String> {
+    config.accounts().unwrap().iter().map(|account| account.jid.to_string()).collect()
+}
+
+fn stored(jid: &str) -> StoredAccount {
+    StoredAccount { jid: Some(jid.parse().unwrap()), ..alice() }
+}
+
+#[test]
+fn accounts_are_added_replaced_and_removed_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "[[xmpp]]\njid='bob@example.org'\npassword='old'\nserver='localhost:5222'\nallow_plain=true\n\
+                [[xmpp]]\njid='carol@example.org'\npassword='c'";
+    let config = config(dir.path(), text);
+    assert_eq!(jids(&config), ["bob@example.org", "carol@example.org"]);
+    config.add_account(&alice()).unwrap();
+    config.add_account(&stored("Bob@example.org/box")).unwrap();
+    assert_eq!(jids(&config), ["Bob@example.org/box", "carol@example.org", "alice@example.org"]);
+    let accounts = config.accounts().unwrap();
+    assert!(accounts[0].server.is_some() && accounts[0].allow_plain && accounts[0].source == AccountSource::Stored);
+    assert!(accounts[2].server.is_none() && !accounts[2].allow_plain, "another account's server is not its own");
+
+    assert!(config.remove_one_account("carol@example.org").unwrap());
+    assert!(!config.remove_one_account("carol@example.org").unwrap());
+    assert_eq!(jids(&config), ["Bob@example.org/box", "alice@example.org"]);
+    assert!(config.warnings()[0].contains("account remove"), "{:?}", config.warnings());
+    assert!(config.remove_one_account("bob@example.org").unwrap());
+    assert_eq!(jids(&config), ["alice@example.org"]);
+    config.add_account(&stored("carol@example.org")).unwrap();
+    assert_eq!(jids(&config), ["carol@example.org", "alice@example.org"]);
+    assert!(config.remove_account().unwrap());
+    assert!(jids(&config).is_empty());
+}
+
+#[test]
+fn removing_what_was_added_leaves_the_configured_account() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "[xmpp]\njid='bob@example.org'\npassword='old'");
+    config.add_account(&alice()).unwrap();
+    assert!(config.remove_one_account("alice@example.org").unwrap());
+    assert_eq!(jids(&config), ["bob@example.org"]);
+    assert!(!dir.path().join(ACCOUNT_FILE).exists());
+}
+
+#[test]
+fn one_more_beside_the_only_account_brings_no_other_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "[xmpp]\njid='bob@example.org'\npassword='old'");
+    config.store_account(&alice()).unwrap();
+    assert_eq!(jids(&config), ["alice@example.org"], "instead of bob");
+    config.add_account(&stored("carol@example.org")).unwrap();
+    assert_eq!(jids(&config), ["alice@example.org", "carol@example.org"]);
+    assert!(config.remove_one_account("alice@example.org").unwrap());
+    assert!(config.remove_one_account("carol@example.org").unwrap());
+    assert!(jids(&config).is_empty(), "bob stays removed");
+}
+
+#[test]
+fn a_stored_account_replaces_the_configured_one_but_keeps_its_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "[xmpp]\njid='bob@example.org'\npassword='old'\nserver='localhost:5222'");
+    assert_eq!(only(&config).source, AccountSource::Config);
+    config.store_account(&alice()).unwrap();
+    let account = only(&config);
+    assert_eq!(account.jid.as_str(), "alice@example.org");
+    assert_eq!(account.password.unwrap().expose(), "it's \"hard\"\\");
+    assert_eq!(account.server.unwrap().port, 5222);
+}
+
+#[test]
+fn a_removed_account_does_not_come_back_from_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "[xmpp]\njid='bob@example.org'\npassword='old'");
+    assert!(config.remove_account().unwrap());
+    assert!(config.accounts().unwrap().is_empty());
+    assert!(config.warnings()[0].contains("bitween account remove"), "{:?}", config.warnings());
+    assert!(!config.remove_account().unwrap());
+    config.store_account(&alice()).unwrap();
+    assert!(config.warnings().is_empty());
+}
+
+#[test]
+fn removing_the_only_account_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "");
+    assert!(!config.remove_account().unwrap());
+    config.store_account(&alice()).unwrap();
+    assert!(config.remove_account().unwrap());
+    assert!(!dir.path().join(ACCOUNT_FILE).exists());
+}
+
+#[test]
+fn a_damaged_account_file_is_named_without_its_content() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(ACCOUNT_FILE), "jid = \"a@b\"\npassword = hunter2\n").unwrap();
+    let error = config(dir.path(), "").accounts().unwrap_err().to_string();
+    assert!(error.contains(ACCOUNT_FILE) && !error.contains("hunter2"), "{error}");
+}
