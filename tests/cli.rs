@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bitween::component::rpc::{RpcServer, ServerOptions};
 use bitween::config::DaemonFile;
-use fake_control::{BOOK, FILM, FakeControl};
+use fake_control::{BOOK, FILM, FakeControl, LISTED};
 use serde_json::Value;
 
 /// A user with an empty home folder.
@@ -255,6 +255,20 @@ fn lists_are_tables_for_people_and_json_for_programs() {
     assert!(daemon.ok(&["status"]).contains("seeding  100.0 %"));
     daemon.ok(&["shares", "--contact", "bob@localhost/phone"]);
     assert!(daemon.control.log().contains(&"list Some(\"bob@localhost\")".to_owned()));
+}
+
+#[test]
+fn long_lists_come_in_pages() {
+    let daemon = Daemon::new(None);
+    let many = ["shares", "--contact", "many@localhost"];
+    assert_eq!(daemon.json(&many).as_array().unwrap().len(), LISTED, "two answers");
+    let rest = daemon.json(&[&many[..], &["--offset", "9998"]].concat());
+    assert_eq!(rest.as_array().unwrap().len(), LISTED - 9998);
+    let output = daemon.run(&[&many[..], &["--limit", "2"]].concat());
+    assert_eq!(out(&output).lines().count(), 3, "the heading and two rows");
+    assert!(err(&output).contains("and 9999 more"), "{}", err(&output));
+    daemon.ok(&["search", "book", "--offset", "7"]);
+    assert!(daemon.control.log().contains(&"search book from 7 at most 1000".to_owned()));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bitween::component::rpc::{RpcError, RpcServer, ServerOptions, Timing};
-use fake_control::{BOOK, FILM, FakeControl, HOARD, HOARDER, SONG};
+use fake_control::{BOOK, FILM, FakeControl, HOARD, HOARDER, LISTED, SONG};
 use serde_json::{Value, json};
 
 struct Fixture {
@@ -176,6 +176,23 @@ fn hashes_may_be_shortened_as_long_as_they_are_unique() {
     assert_eq!(f.error("bt.resume", json!([unknown])).0, -32001);
     assert_eq!(f.error("bt.resume", json!(["xyz"])).0, -32001);
     assert_eq!(f.error("bt.resume", json!([""])).0, -32001);
+}
+
+#[test]
+fn long_lists_are_answered_page_by_page() {
+    let f = Fixture::new();
+    let list = |params: Value| {
+        let answer = f.result("xmpp.list_shares", params);
+        assert_eq!((&answer["total"], &answer["more"]), (&json!(LISTED), &json!(false)));
+        answer["shares"].as_array().unwrap().len()
+    };
+    assert_eq!(list(json!(["many@localhost"])), 10_000);
+    assert_eq!(list(json!({"contact": "many@localhost", "limit": 99_999, "offset": 9_000})), 1_001);
+    assert_eq!(list(json!({"contact": "many@localhost", "limit": 3})), 3);
+    assert_eq!(f.result("xmpp.search", json!(["book"]))["total"], 1);
+    f.result("xmpp.search", json!(["book", 20_000, 5]));
+    let log = f.control.log();
+    assert!(log[3].ends_with("from 0 at most 1000") && log[4].ends_with("from 5 at most 10000"), "{log:?}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ use bitween::proto::metainfo::Metainfo;
 use bitween::proto::peer::{Command, Event, Step};
 use bitween::share::AddressFilter;
 use bitween::storage::BackendChoice;
-use bitween::types::{Announcement, BLOCK_LEN, Block, ResourceEntry, Via};
+use bitween::types::{Announcement, BLOCK_LEN, Block, ResourceEntry, Share, Via};
 use common::data::{Sample, assert_same, random_bytes, write_file};
 use common::fake_peer::{FakePeer, connect};
 use common::node::Node;
@@ -321,6 +321,60 @@ fn a_contact_gets_in_where_a_stranger_does_not() {
     seeder.engine.contacts().publish(Arc::new(contacts));
     connect(seeder.address(), &samples[2].metainfo);
     connect(seeder.address(), &samples[3].metainfo);
+}
+
+/// What `node` knows from now on: bob, who listens at `address`, shares this, and has all of it or not.
+fn bob_shares(node: &Node, sample: &Sample, address: SocketAddr, complete: bool) {
+    let filter = AddressFilter { allow_loopback: true, ..Default::default() };
+    let mut contacts = Contacts { filter, ..Default::default() };
+    let info_hash = sample.metainfo.info_hash;
+    let share = Share { info_hash, name: "x".into(), size: 1, files: 1, complete };
+    let entry = ResourceEntry { resource: "home".into(), shares: vec![share], addresses: vec![address] };
+    let _ = contacts.shares.online(Via::FIRST, "bob@example.org", "home");
+    let account = Announcement::Account { entries: vec![entry], truncated: false };
+    let _ = contacts.shares.apply(Via::FIRST, "bob@example.org", account);
+    node.engine.contacts().publish(Arc::new(contacts));
+    node.engine.bus().publish(bitween::component::event::Event::RecheckHandles).unwrap();
+    // Answered after what was told before.
+    node.engine.memory().unwrap();
+}
+
+fn bob() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+fn wait_for_a_call(listener: &TcpListener) {
+    wait_for("bob is called", Duration::from_secs(10), || listener.accept().ok());
+}
+
+#[test]
+fn who_has_everything_calls_only_contacts_who_lack_something() {
+    let sample = Sample::file(100_000, &[]);
+    let node = Node::start();
+    let info_hash = node.seed(&sample.metainfo, &sample.dir);
+    let (listener, address) = bob();
+    bob_shares(&node, &sample, address, true);
+    assert!(listener.accept().is_err(), "neither could give the other anything");
+    node.wait_until("it seeds", info_hash, |status| status.traffic.candidates == 0);
+    bob_shares(&node, &sample, address, false);
+    wait_for_a_call(&listener);
+}
+
+#[test]
+fn who_was_paused_hears_of_contacts_when_it_goes_on() {
+    let sample = Sample::file(100_000, &[]);
+    let node = Node::start();
+    let info_hash = node.download(&sample.metainfo, &[]);
+    node.wait_until("it runs", info_hash, |status| status.state == TorrentState::Downloading);
+    node.engine.control(info_hash, TorrentControl::Pause).unwrap();
+    let (listener, address) = bob();
+    bob_shares(&node, &sample, address, true);
+    assert!(listener.accept().is_err(), "it is paused");
+    node.engine.control(info_hash, TorrentControl::Resume).unwrap();
+    wait_for_a_call(&listener);
 }
 
 /// Prints how long others waited; with a debug build on a busy machine no limit would mean anything.

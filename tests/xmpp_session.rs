@@ -21,7 +21,7 @@ use base64::Engine as _;
 use bitween::proto::xmpp::announcer::Node;
 use bitween::proto::xmpp::framing::{Frame, Framer, Limits};
 use bitween::proto::xmpp::{SessionEvent, SessionOptions, XmppSession, xml};
-use bitween::share::ContactShares;
+use bitween::share::{ContactShares, Page};
 use bitween::types::{Address, AddressKind, Endpoint, InfoHash, Share, Via};
 use common::prosody::{Prosody, ProsodyOptions, installed};
 use jid::FullJid;
@@ -281,7 +281,7 @@ fn shares_reach_contacts_soon_and_strangers_never() {
     let took = until(&mut all, "bob sees both", |all| all[1].sees(ALICE).len() == 2);
     assert!(took < SOON, "{took:?}");
     assert_eq!(all[1].sees(ALICE), ["a:Film <1> & Co ü", "a:tab and \u{fffd}control"]);
-    let hash = all[1].contacts.search("film", 1)[0].share.info_hash;
+    let hash = all[1].contacts.search("film", Page::first(1)).hits[0].share.info_hash;
     let filter = bitween::share::AddressFilter { allow_loopback: true, ..Default::default() };
     assert_eq!(all[1].contacts.sources(&hash, &filter), ["127.0.0.1:7001".parse().unwrap()]);
 

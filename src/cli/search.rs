@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::client::{Client, ListArgs};
 use super::error::CliError;
-use super::shares::{say_why, show};
-use crate::component::rpc::types::ShareList;
+use super::shares::{PageArgs, say_why, show};
+
+/// Rows that are shown unless the user says how many.
+const USUAL_ROWS: u64 = 1000;
 
 /// Search what contacts share
 #[derive(Clone, Debug, clap::Args)]
@@ -14,6 +16,8 @@ pub struct Args {
     /// Words that the name holds, in any order and case
     #[arg(required = true, value_name = "TERM")]
     terms: Vec<String>,
+    #[command(flatten)]
+    page: PageArgs,
     #[command(flatten)]
     list: ListArgs,
 }
@@ -24,7 +28,10 @@ pub struct Args {
 /// No daemon.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let client = Client::find(&args.list.connect)?;
-    let found: ShareList = client.call("xmpp.search", json!({"term": args.terms.join(" ")}))?;
+    let term = args.terms.join(" ");
+    let params = |limit, offset| json!({"term": term, "limit": limit, "offset": offset});
+    let found = args.page.fetch(&client, "xmpp.search", USUAL_ROWS, &params)?;
     show(&found.shares, args.list.json, "nothing found")?;
+    args.page.tell_rest(&found);
     if found.shares.is_empty() && !args.list.json { say_why(&client) } else { Ok(()) }
 }

@@ -1,6 +1,6 @@
 //! `bitween shares`: what contacts share, or what we share.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{Client, ListArgs};
 use super::error::CliError;
@@ -10,6 +10,11 @@ use crate::component::rpc::types::{
     Account, AccountState, OwnCopy, ShareEntry, ShareList, TorrentState, TorrentStatus, TorrentStatuses,
 };
 use crate::config::JidText;
+
+/// Rows that are fetched unless the user says how many: more than any person reads, no more than a machine may hold.
+const USUAL_ROWS: u64 = 100_000;
+/// Rows that are asked for at a time; daemons answer with no more.
+const ROWS_AT_ONCE: u64 = 10_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +36,62 @@ pub struct Args {
     #[arg(long)]
     mine: bool,
     #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
     list: ListArgs,
+}
+
+/// Which part of a long list is wanted.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct PageArgs {
+    /// Print no more than this many
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Leave out this many at the beginning
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    offset: u64,
+}
+
+impl PageArgs {
+    /// Calls `method` until the rows are here, at most `usual` unless the user says how many. `params` gets limit and
+    /// offset of each call.
+    pub(super) fn fetch(
+        self,
+        client: &Client,
+        method: &str,
+        usual: u64,
+        params: &dyn Fn(u64, u64) -> Value,
+    ) -> Result<ShareList, CliError> {
+        let limit = self.limit.unwrap_or(usual);
+        let mut list = ShareList::default();
+        loop {
+            let here = count(&list);
+            let offset = self.offset.saturating_add(here);
+            let wanted = limit.saturating_sub(here).min(ROWS_AT_ONCE);
+            let mut page: ShareList = client.call(method, params(wanted, offset))?;
+            let end = offset.saturating_add(count(&page));
+            let is_last = page.shares.is_empty() || end >= page.total;
+            list.shares.append(&mut page.shares);
+            (list.total, list.more) = (page.total, page.more);
+            if is_last || count(&list) >= limit {
+                return Ok(list);
+            }
+        }
+    }
+
+    /// Says how many rows follow those that were printed.
+    pub(super) fn tell_rest(self, list: &ShareList) {
+        let shown = self.offset.saturating_add(count(list));
+        let at_least = if list.more { "at least " } else { "" };
+        match list.total.saturating_sub(shown) {
+            0 if !list.more => {}
+            rest => note(&format!("and {at_least}{rest} more; --limit and --offset show them")),
+        }
+    }
+}
+
+fn count(list: &ShareList) -> u64 {
+    u64::try_from(list.shares.len()).unwrap_or(u64::MAX)
 }
 
 /// Lists them.
@@ -40,17 +100,15 @@ pub struct Args {
 /// No daemon, or an unknown contact.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let client = Client::find(&args.list.connect)?;
-    let shares = if args.mine {
-        own(&client)?
-    } else {
-        let contact = args.contact.as_ref().map(JidText::bare);
-        client.call::<ShareList>("xmpp.list_shares", json!({"contact": contact}))?.shares
-    };
     if args.mine {
-        return show(&shares, args.list.json, "you share nothing; share something with `bitween share PATH`");
+        return show(&own(&client)?, args.list.json, "you share nothing; share something with `bitween share PATH`");
     }
-    show(&shares, args.list.json, "no shares")?;
-    if shares.is_empty() && !args.list.json { say_why(&client) } else { Ok(()) }
+    let contact = args.contact.as_ref().map(JidText::bare);
+    let params = |limit, offset| json!({"contact": contact, "limit": limit, "offset": offset});
+    let list = args.page.fetch(&client, "xmpp.list_shares", USUAL_ROWS, &params)?;
+    show(&list.shares, args.list.json, "no shares")?;
+    args.page.tell_rest(&list);
+    if list.shares.is_empty() && !args.list.json { say_why(&client) } else { Ok(()) }
 }
 
 /// Nothing to show may have a reason that can be mended.

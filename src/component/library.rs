@@ -255,7 +255,7 @@ impl Library {
         let share = contacts.shares.share(&info_hash).ok_or(ControlError::NoSource(info_hash))?;
         let magnet = Magnet {
             info_hash,
-            name: Some(share.name.to_string()),
+            name: Some(share.name.to_owned()),
             trackers: Vec::new(),
             peers: Vec::new(),
             web_seeds: Vec::new(),

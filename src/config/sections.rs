@@ -11,6 +11,10 @@ use super::secret::Secret;
 use super::values::{ByteSize, ExtraAddress, HostPort, JidText, parse_bind};
 use crate::types::{MAX_ADDRESSES_PER_CONTACT, MAX_SHARES_PER_CONTACT, MIN_MEMORY_LIMIT};
 
+/// Shares remembered per contact unless the file says something else: some 35 MiB of memory.
+const DEFAULT_SHARES_PER_CONTACT: usize = 250_000;
+const _: () = assert!(DEFAULT_SHARES_PER_CONTACT <= MAX_SHARES_PER_CONTACT);
+
 /// `[log]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -79,7 +83,7 @@ impl Default for XmppConfig {
             allow_loopback_peers: false,
             allow_privileged_ports: false,
             extra_addresses: Vec::new(),
-            max_shares_per_contact: MAX_SHARES_PER_CONTACT,
+            max_shares_per_contact: DEFAULT_SHARES_PER_CONTACT,
             max_addresses_per_contact: MAX_ADDRESSES_PER_CONTACT,
         }
     }

@@ -143,9 +143,9 @@ fn secrets_that_others_can_read_are_warned_about() {
 #[test]
 fn limits_beyond_what_is_possible_are_warned_about() {
     assert!(load(EXAMPLE).unwrap().warnings().is_empty());
-    let config = load("[xmpp]\nmax_shares_per_contact = 10001\nmax_addresses_per_contact = 33").unwrap();
+    let config = load("[xmpp]\nmax_shares_per_contact = 1000001\nmax_addresses_per_contact = 33").unwrap();
     let warnings = config.warnings();
-    assert!(warnings[0].contains("max_shares_per_contact") && warnings[0].contains("10000"), "{warnings:?}");
+    assert!(warnings[0].contains("max_shares_per_contact") && warnings[0].contains("1000000"), "{warnings:?}");
     assert!(warnings[1].contains("max_addresses_per_contact") && warnings[1].contains("32"), "{warnings:?}");
 }
 

@@ -141,9 +141,9 @@ pub(super) fn shares(contacts: &Contacts) -> types::Shares {
     let resource = |resource: &crate::share::Resource| {
         let addresses = resource.addresses();
         let (ip_v4, ip_v6) = addresses.iter().map(|address| pair(address.socket)).partition(|(ip, _)| ip.is_ipv4());
-        let entry = |share: &crate::types::Share| {
+        let entry = |share: crate::share::ShareRef<'_>| {
             let hash = share.info_hash.to_string();
-            (hash.clone(), types::Share { hash, name: share.name.to_string(), size: share.size, files: Vec::new() })
+            (hash.clone(), types::Share { hash, name: share.name.to_owned(), size: share.size, files: Vec::new() })
         };
         let shares = gather(resource.shares().map(entry));
         types::ResourceShares { ip_v4, ip_v6, shares, online: resource.is_available() }
@@ -244,6 +244,7 @@ pub(super) fn path(path: &Path) -> String {
 mod tests {
     use super::*;
     use crate::component::snapshot::{AccountState, ContactRequest, RosterEntry};
+    use crate::share::Page;
     use crate::types::{AccountKey, AddressKind, Announcement, Endpoint, InfoHash, Share};
 
     fn bob() -> Contacts {
@@ -281,7 +282,9 @@ mod tests {
     #[test]
     fn rows_tell_who_has_it_and_whether_it_can_be_had() {
         let mut contacts = bob();
-        let row = |contacts: &Contacts| share_entry(&contacts.shares.search("", 1)[0], &Torrents::default());
+        let row = |contacts: &Contacts| {
+            share_entry(&contacts.shares.search("", Page::first(1)).hits[0], &Torrents::default())
+        };
         let entry = row(&contacts);
         assert!(entry.available && !entry.mine && entry.file_count.is_none());
         assert_eq!(entry.owners[0].jid, "bob@x");

@@ -10,19 +10,27 @@
 //! of them changes, and only that one is copied then.
 
 mod contact;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::table::{Room, ShareRef, ShareTable};
 use super::trust::AddressFilter;
-use crate::types::{Announcement, InfoHash, MAX_ADDRESSES_PER_CONTACT, MAX_SHARES_PER_CONTACT, Share, Via};
+use crate::types::{
+    Announcement, InfoHash, MAX_ADDRESSES_PER_CONTACT, MAX_NAME_BYTES_PER_CONTACT, MAX_SHARES, MAX_SHARES_PER_CONTACT,
+    Via,
+};
 pub use contact::{Contact, Resource};
+use sources::MAX_SOURCES;
+pub use sources::Sources;
 
-/// Addresses handed out for one torrent.
-const MAX_SOURCES: usize = 512;
 /// Contacts kept of each road; far above any roster, so that nothing grows without bound.
 const MAX_CONTACTS: usize = 10_000;
+
+/// Bytes of names kept of all contacts together.
+const MAX_NAME_BYTES: usize = 4 * MAX_NAME_BYTES_PER_CONTACT;
 
 /// What a call changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,13 +112,17 @@ impl ContactShares {
 
     /// Takes in what a contact announced.
     pub fn apply(&mut self, via: Via, jid: &str, announcement: Announcement) -> Change {
-        let most = self.limits.shares;
         match announcement {
             Announcement::Account { entries, truncated } => {
-                self.edit(via, jid, |contact| contact.replace_original(entries, truncated, most))
+                let room = self.room_for(via, jid);
+                self.edit(via, jid, |contact| contact.replace_original(entries, truncated, room))
             }
             Announcement::Shares { resource, shares, truncated } => {
-                self.edit(via, jid, |contact| contact.replace_list(&resource, shares, truncated, most))
+                let table = |room| {
+                    let (table, cut) = ShareTable::build_within(shares, room);
+                    (Arc::new(table), cut)
+                };
+                self.replace_list((via, jid), &resource, truncated, table)
             }
             Announcement::Endpoint { resource, endpoint } => {
                 self.edit(via, jid, |contact| contact.set_endpoint(&resource, endpoint))
@@ -118,6 +130,26 @@ impl ContactShares {
             Announcement::Parted { resource } => self.edit_known(via, jid, |contact| contact.part(&resource)),
             Announcement::Withdrawn { resource } => self.edit_known(via, jid, |contact| contact.withdraw(&resource)),
         }
+    }
+
+    /// Takes in the list of one resource that is a table already, as it comes from a catalog. What there is no room for
+    /// is left out.
+    pub fn apply_table(
+        &mut self,
+        via: Via,
+        jid: &str,
+        resource: &str,
+        table: Arc<ShareTable>,
+        truncated: bool,
+    ) -> Change {
+        let fit = |room: Room| {
+            if room.holds(&table) {
+                return (table, false);
+            }
+            let (table, _) = ShareTable::build_within(table.iter().map(|share| share.to_share()).collect(), room);
+            (Arc::new(table), true)
+        };
+        self.replace_list((via, jid), resource, truncated, fit)
     }
 
     /// Forgets a contact, for instance because it left the roster.
@@ -152,26 +184,10 @@ impl ContactShares {
 
     /// What is known of a torrent: the first contact's word, the available ones first.
     #[must_use]
-    pub fn share(&self, info_hash: &InfoHash) -> Option<&Share> {
+    pub fn share(&self, info_hash: &InfoHash) -> Option<ShareRef<'_>> {
         let known =
             || self.resources().filter_map(|(_, _, r)| r.share(info_hash).map(|share| (r.is_available(), share)));
         known().find(|(available, _)| *available).or_else(|| known().next()).map(|(_, share)| share)
-    }
-
-    /// Where a torrent can be had now: the addresses, allowed by `filter`, of every available resource that lists it.
-    /// None twice, IPv6 first, bounded.
-    #[must_use]
-    pub fn sources(&self, info_hash: &InfoHash, filter: &AddressFilter) -> Vec<SocketAddr> {
-        let mut sources = Vec::new();
-        for (resource, portion) in self.source_resources() {
-            if resource.share(info_hash).is_some() {
-                sources.extend(filter.usable(resource.addresses()).into_iter().take(portion));
-            }
-        }
-        sources.sort_unstable_by_key(|socket| (socket.is_ipv4(), *socket));
-        sources.dedup();
-        sources.truncate(MAX_SOURCES);
-        sources
     }
 
     /// Where resources that are online say they can be reached, as far as `filter` allows.
@@ -184,7 +200,7 @@ impl ContactShares {
     #[must_use]
     pub fn hashes(&self) -> BTreeMap<InfoHash, Vec<SocketAddr>> {
         let mut hashes: BTreeMap<InfoHash, Vec<SocketAddr>> = BTreeMap::new();
-        for (resource, portion) in self.source_resources() {
+        for (resource, portion) in self.all_sources(None).iter() {
             let sockets = || resource.addresses().iter().take(portion).map(|address| address.socket);
             for share in resource.shares() {
                 let known = hashes.entry(share.info_hash).or_default();
@@ -217,9 +233,37 @@ impl ContactShares {
         })
     }
 
-    /// Every resource from which something can be had, with how many of its addresses count.
-    fn source_resources(&self) -> impl Iterator<Item = (&Resource, usize)> {
-        self.roads.values().flat_map(BTreeMap::values).flat_map(|contact| contact.sources(self.limits.addresses))
+    fn replace_list(
+        &mut self,
+        (via, jid): (Via, &str),
+        resource: &str,
+        truncated: bool,
+        build: impl FnOnce(Room) -> (Arc<ShareTable>, bool),
+    ) -> Change {
+        let room = self.room_for(via, jid);
+        let was_truncated = self.contact_via(via, jid).is_some_and(Contact::is_truncated);
+        self.edit(via, jid, |contact| {
+            contact.replace_list(resource, truncated, room, |room| {
+                let (table, cut) = build(room);
+                if cut && !was_truncated {
+                    log::warn!("{jid}/{resource} shares more than is kept: only {} of it", table.len());
+                }
+                (table, cut)
+            });
+        })
+    }
+
+    /// What all resources of a contact together may list: its own limits, and what the other contacts leave.
+    fn room_for(&self, via: Via, jid: &str) -> Room {
+        let all =
+            self.roads.iter().flat_map(|(road, contacts)| contacts.iter().map(|(name, known)| (*road, name, known)));
+        let others = all.filter(|(road, name, _)| (*road, &***name) != (via, jid));
+        let others = others.flat_map(|(_, _, contact)| contact.tables(|_| true));
+        let left = Room { shares: MAX_SHARES, name_bytes: MAX_NAME_BYTES }.without(others);
+        Room {
+            shares: left.shares.min(self.limits.shares),
+            name_bytes: left.name_bytes.min(MAX_NAME_BYTES_PER_CONTACT),
+        }
     }
 
     /// Runs `change` on a contact of whom something is known.

@@ -8,10 +8,12 @@ mod addresses;
 mod contacts;
 mod own;
 mod search;
+mod table;
 mod trust;
 
 pub use addresses::{AddressOptions, Addresses, ExtraAddress};
-pub use contacts::{Change, Contact, ContactLimits, ContactShares, Resource};
+pub use contacts::{Change, Contact, ContactLimits, ContactShares, Resource, Sources};
 pub use own::OwnShares;
-pub use search::{Hit, Owner};
+pub use search::{Found, Hit, Owner, Page};
+pub use table::{ShareRef, ShareTable};
 pub use trust::{AddressFilter, Refusal, Subnet};

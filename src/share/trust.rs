@@ -77,7 +77,7 @@ impl Subnet {
 }
 
 /// The rules for announced addresses.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressFilter {
     /// `allow_loopback_peers`: several nodes on one machine.
     pub allow_loopback: bool,

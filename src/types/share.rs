@@ -9,8 +9,14 @@ use std::sync::Arc;
 
 use super::{InfoHash, is_unprintable};
 
+/// Shares in one list that stands in XMPP items itself, or in one item of the original format.
+pub const MAX_INLINE_SHARES: usize = 10_000;
 /// Shares kept of one contact, all resources together, at most; users may want fewer.
-pub const MAX_SHARES_PER_CONTACT: usize = 10_000;
+pub const MAX_SHARES_PER_CONTACT: usize = 1_000_000;
+/// Shares kept of all contacts together.
+pub const MAX_SHARES: usize = 2_000_000;
+/// Bytes of names kept of one contact, all resources together: far above what names that people give take.
+pub const MAX_NAME_BYTES_PER_CONTACT: usize = 64 << 20;
 /// Addresses of one contact, all resources together, that are used at a time, at most; users may want fewer.
 pub const MAX_ADDRESSES_PER_CONTACT: usize = 32;
 /// Resources kept of one contact.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use bitween::component::rpc::types::*;
-use bitween::component::rpc::{AddTorrent, Control, ControlError, ErrorCode, HashScope, List, NewAccount};
+use bitween::component::rpc::{AddTorrent, Control, ControlError, ErrorCode, HashScope, List, NewAccount, Paged};
+use bitween::share::Page;
 use bitween::types::InfoHash;
 
 /// The first own torrent.
@@ -21,6 +23,8 @@ pub const BOOK: &str = "bbbb000000000000000000000000000000000003";
 pub const HOARDER: &str = "hoarder@localhost";
 /// How many.
 pub const HOARD: usize = 3000;
+/// Rows of what many@localhost shares: more than one answer may hold.
+pub const LISTED: usize = 10_001;
 
 /// See the file's header.
 #[derive(Default)]
@@ -53,32 +57,36 @@ fn status(hash: &str, name: &str) -> TorrentStatus {
     }
 }
 
-fn book() -> List<ShareEntry> {
+fn paged(rows: Vec<ShareEntry>, page: Page) -> Paged<ShareEntry> {
+    let total = rows.len();
+    let rows: Vec<_> = rows.into_iter().skip(page.offset).take(page.limit).collect();
+    Paged { rows: rows.into(), total, more: false }
+}
+
+fn book() -> ShareEntry {
     let owner = ShareOwner { jid: "bob@localhost".into(), resource: "box".into(), online: true };
-    let entry = ShareEntry {
+    ShareEntry {
         hash: BOOK.into(),
         name: "Book \u{1b}[31m\u{202e}evil".into(),
         size: 2_500_000,
         available: true,
         owners: vec![owner],
         ..ShareEntry::default()
-    };
-    vec![entry].into()
+    }
 }
 
-fn hoard() -> List<ShareEntry> {
-    let entry = |number: &usize| ShareEntry { name: format!("Volume {number}"), ..ShareEntry::default() };
-    List::new((0..HOARD).collect(), entry)
+fn volumes(count: usize) -> Vec<ShareEntry> {
+    (0..count).map(|number| ShareEntry { name: format!("Volume {number}"), ..ShareEntry::default() }).collect()
 }
 
 impl Control for FakeControl {
-    fn hashes(&self, scope: HashScope) -> Vec<InfoHash> {
+    fn hashes(&self, scope: HashScope, range: &RangeInclusive<InfoHash>, most: usize) -> Vec<InfoHash> {
         let mut all = vec![FILM, SONG];
         if scope == HashScope::All || self.log().iter().any(|done| done.starts_with("AddTorrent")) {
-            // Known from two places, as when two contacts share it.
-            all.extend([BOOK, BOOK]);
+            all.push(BOOK);
         }
-        all.iter().map(|hash| hash.parse().unwrap()).collect()
+        let all = all.iter().map(|hash| hash.parse().unwrap());
+        all.filter(|hash| range.contains(hash)).take(most).collect()
     }
     fn versions(&self) -> BTreeMap<String, String> {
         [("bitween".to_owned(), "0".to_owned())].into()
@@ -160,12 +168,18 @@ impl Control for FakeControl {
     fn contact_shares(&self) -> Result<Shares> {
         Ok(Shares::default())
     }
-    fn list_shares(&self, contact: Option<&str>) -> Result<List<ShareEntry>> {
+    fn list_shares(&self, contact: Option<&str>, page: Page) -> Result<Paged<ShareEntry>> {
         self.note(format!("list {contact:?}"));
-        Ok(if contact == Some(HOARDER) { hoard() } else { book() })
+        let rows = match contact {
+            Some(HOARDER) => volumes(HOARD),
+            Some("many@localhost") => volumes(LISTED),
+            _ => vec![book()],
+        };
+        Ok(paged(rows, page))
     }
-    fn search(&self, term: &str) -> Result<List<ShareEntry>> {
-        Ok(if term == "book" { book() } else { Vec::new().into() })
+    fn search(&self, term: &str, page: Page) -> Result<Paged<ShareEntry>> {
+        self.note(format!("search {term} from {} at most {}", page.offset, page.limit));
+        Ok(paged(if term == "book" { vec![book()] } else { Vec::new() }, page))
     }
     fn contacts(&self) -> Result<Contacts> {
         let bob =

@@ -9,6 +9,7 @@ use crate::bus::Reply;
 use crate::component::event::{ControlError, Event, Lifecycle, NewTorrent, Part, TorrentControl, TorrentSource};
 use crate::engine::{MetadataFetch, Source};
 use crate::reactor::Net;
+use crate::share::{AddressFilter, Sources};
 use crate::storage::{CheckMode, Ending, Writing};
 use crate::types::{InfoHash, TorrentKey};
 
@@ -43,12 +44,7 @@ impl Bt {
                 reply.send(Ok(usage));
             }
             Event::Announced(answer) => self.announced(net, &answer),
-            Event::RecheckHandles => {
-                for key in self.torrents.keys().copied().collect::<Vec<_>>() {
-                    self.add_contact_sources(net, key);
-                    self.drain(net, key);
-                }
-            }
+            Event::RecheckHandles => self.recheck_handles(net),
             Event::Stop(Part::Bt) => self.begin_stop(net),
             _ => {}
         }
@@ -139,6 +135,9 @@ impl Bt {
                 }
             }
         }
+        if what == TorrentControl::Resume {
+            self.add_contact_sources(net, key);
+        }
         self.publish_shares();
         self.drain(net, key);
         self.publish_status_now(net);
@@ -188,15 +187,47 @@ impl Bt {
         self.announce_change(info_hash, Lifecycle::Paused(true));
     }
 
-    /// Connects to contacts that share what this torrent lacks: the original's `recheck_handles`.
+    /// Connects to contacts that share what this torrent lacks, or lack what it has.
     pub(super) fn add_contact_sources(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
-        let now = net.now();
         let contacts = self.contacts.read();
-        let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        let sources = contacts.shares.sources(&torrent.info_hash, &contacts.filter);
-        if !sources.is_empty() {
-            torrent.add_candidates(now, &sources, Source::Contact);
+        let sources = contacts.shares.all_sources(None);
+        self.add_sources(net, key, &sources, &contacts.filter);
+    }
+
+    /// Something may be had that could not be had before: the original's `recheck_handles`. Contacts may cause this many
+    /// times a second, so only what is new is looked at, and only for torrents that have a use for it.
+    fn recheck_handles(&mut self, net: &mut Net<Peer>) {
+        let contacts = self.contacts.read();
+        let before = self.rechecked.replace(Arc::clone(&contacts));
+        // In another network other addresses can be used.
+        let known = before.filter(|before| before.filter == contacts.filter);
+        let sources = contacts.shares.all_sources(known.as_ref().map(|known| &known.shares));
+        if sources.is_empty() {
+            return;
         }
+        let waiting = self.torrents.values().filter(|torrent| torrent.takes_peers());
+        for key in waiting.map(|torrent| torrent.key).collect::<Vec<_>>() {
+            if self.add_sources(net, key, &sources, &contacts.filter) {
+                self.drain(net, key);
+            }
+        }
+    }
+
+    /// True if there were any. A torrent that is complete is of use to those who lack something of it, and may be the only
+    /// one of the two that can call.
+    fn add_sources(
+        &mut self,
+        net: &mut Net<Peer>,
+        key: TorrentKey,
+        sources: &Sources<'_>,
+        filter: &AddressFilter,
+    ) -> bool {
+        let Some(torrent) = self.torrents.get_mut(&key) else { return false };
+        let addrs = sources.of(&torrent.info_hash, torrent.is_complete(), filter);
+        if !addrs.is_empty() {
+            torrent.add_candidates(net.now(), &addrs, Source::Contact);
+        }
+        !addrs.is_empty()
     }
 
     fn begin_stop(&mut self, net: &mut Net<Peer>) {

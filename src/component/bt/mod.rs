@@ -258,6 +258,8 @@ pub(super) struct Bt {
     published: Published<Torrents>,
     contacts: Published<Contacts>,
     contact_hosts: door::ContactHosts,
+    /// What contacts announced when torrents were last told of all that was new in it.
+    rechecked: Option<Arc<Contacts>>,
     /// Torrents whose published status is out of date.
     stale: HashSet<TorrentKey>,
     /// When the snapshot is published next.
@@ -325,6 +327,7 @@ impl Bt {
             published,
             contacts,
             contact_hosts: door::ContactHosts::default(),
+            rechecked: None,
             stale: HashSet::new(),
             status_due: None,
             gone: Vec::new(),

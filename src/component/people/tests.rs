@@ -59,7 +59,7 @@ impl Fixture {
     }
 
     fn owners(&self) -> Vec<(String, bool)> {
-        let hits = self.settled().shares.search("film", 10);
+        let hits = self.settled().shares.search("film", crate::share::Page { offset: 0, limit: 10 }).hits;
         hits.into_iter().flat_map(|hit| hit.owners).map(|owner| (owner.jid, owner.available)).collect()
     }
 }

@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::share::Page;
 use crate::types::InfoHash;
 
 use super::types::{
@@ -199,6 +201,16 @@ impl<T> List<T> {
     }
 }
 
+/// One page of a list that is too long for one answer.
+pub struct Paged<T> {
+    /// The rows of this page.
+    pub rows: List<T>,
+    /// Rows of all pages.
+    pub total: usize,
+    /// There is more than `total` says: too much to be looked at.
+    pub more: bool,
+}
+
 impl<T: Clone + Send + 'static> From<Vec<T>> for List<T> {
     fn from(rows: Vec<T>) -> Self {
         Self::new(rows, T::clone)
@@ -210,8 +222,8 @@ impl<T: Clone + Send + 'static> From<Vec<T>> for List<T> {
 /// # Errors
 /// Every function fails with a [`ControlError`]; `Busy` and `Stopping` may come from any of them.
 pub trait Control: Send + Sync {
-    /// The hashes that shortened ones are looked up among.
-    fn hashes(&self, scope: HashScope) -> Vec<InfoHash>;
+    /// The hashes in `range`, each once, at most `most`: among them shortened ones are looked up.
+    fn hashes(&self, scope: HashScope, range: &RangeInclusive<InfoHash>, most: usize) -> Vec<InfoHash>;
 
     /// `Api.versions`: names of program and libraries, with versions.
     fn versions(&self) -> BTreeMap<String, String> {
@@ -251,10 +263,10 @@ pub trait Control: Send + Sync {
     fn contact_hashes(&self) -> Result<Hashes, ControlError>;
     /// `xmpp.get_shares`.
     fn contact_shares(&self) -> Result<Shares, ControlError>;
-    /// `xmpp.list_shares`; `contact` is a bare JID.
-    fn list_shares(&self, contact: Option<&str>) -> Result<List<ShareEntry>, ControlError>;
-    /// `xmpp.search`: shares whose name holds every word of the term, whatever the case.
-    fn search(&self, term: &str) -> Result<List<ShareEntry>, ControlError>;
+    /// `xmpp.list_shares`, by name; `contact` is a bare JID.
+    fn list_shares(&self, contact: Option<&str>, page: Page) -> Result<Paged<ShareEntry>, ControlError>;
+    /// `xmpp.search`: shares whose name holds every word of the term, whatever the case; best first.
+    fn search(&self, term: &str, page: Page) -> Result<Paged<ShareEntry>, ControlError>;
     /// `xmpp.contacts`.
     fn contacts(&self) -> Result<Contacts, ControlError>;
     /// `xmpp.add_contact`: into the roster, and asks for their consent. `account` is the bare JID of the account to do it

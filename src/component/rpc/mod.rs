@@ -19,7 +19,7 @@ pub mod types;
 
 pub use connection::Timing;
 pub use control::{
-    AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, NewAccount, TorrentSource,
+    AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, NewAccount, Paged, TorrentSource,
 };
 pub use guard::{Guard, Refusal};
 pub use resolve::resolve_hash;

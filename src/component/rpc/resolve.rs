@@ -1,9 +1,14 @@
 //! Shortened hashes: the one place where a prefix becomes an info hash.
 
+use std::ops::RangeInclusive;
+
 use crate::types::InfoHash;
 
 use super::control::{ErrorCode, HashScope};
 use super::{Control, ControlError};
+
+/// Hashes that a prefix may fit before they are no longer counted.
+const MAX_COUNTED: usize = 100;
 
 /// Finds the hash that `text` begins. A whole hash (40 digits) among all hashes need not be known to anybody.
 ///
@@ -19,9 +24,7 @@ pub fn resolve_hash(control: &dyn Control, scope: HashScope, text: &str) -> Resu
     if let (HashScope::All, Ok(hash)) = (scope, prefix.parse()) {
         return Ok(hash);
     }
-    let mut found: Vec<_> = control.hashes(scope).into_iter().filter(|h| h.to_string().starts_with(&prefix)).collect();
-    found.sort_unstable();
-    found.dedup();
+    let found = control.hashes(scope, &begun_by(&prefix)?, MAX_COUNTED);
     match found.as_slice() {
         [hash] => Ok(*hash),
         [] => {
@@ -30,7 +33,23 @@ pub fn resolve_hash(control: &dyn Control, scope: HashScope, text: &str) -> Resu
         }
         [first, second, ..] => Err(ControlError::new(
             ErrorCode::AmbiguousHash,
-            format!("{prefix} fits {} hashes, such as {first} and {second}: give more digits", found.len()),
+            format!("{prefix} fits {} hashes, such as {first} and {second}: give more digits", counted(found.len())),
         )),
     }
+}
+
+/// All hashes that begin with these digits.
+fn begun_by(prefix: &str) -> Result<RangeInclusive<InfoHash>, ControlError> {
+    let filled = |digit: &str| {
+        let missing = (2 * InfoHash::LEN).saturating_sub(prefix.len());
+        format!("{prefix}{}", digit.repeat(missing)).parse()
+    };
+    match (filled("0"), filled("f")) {
+        (Ok(first), Ok(last)) => Ok(first..=last),
+        _ => Err(ControlError::new(ErrorCode::UnknownHash, format!("{prefix} is not an info hash"))),
+    }
+}
+
+fn counted(number: usize) -> String {
+    if number < MAX_COUNTED { number.to_string() } else { format!("{MAX_COUNTED} or more") }
 }

@@ -85,8 +85,14 @@ pub struct Share {
 /// `xmpp.list_shares` and `xmpp.search`: the shares of contacts, one row per torrent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ShareList {
-    /// Sorted by name.
+    /// One page: of a list sorted by name, of a search the best first.
     pub shares: Vec<ShareEntry>,
+    /// Rows of all pages.
+    #[serde(default)]
+    pub total: u64,
+    /// There is more than `total` says.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// One torrent that contacts share.

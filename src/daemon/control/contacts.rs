@@ -1,11 +1,14 @@
 //! Calls about contacts and what they share.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
 use crate::component::event::{ContactCommand, Event};
 use crate::component::rpc::types::ShareEntry;
-use crate::component::rpc::{ControlError, ErrorCode, List};
+use crate::component::rpc::{ControlError, ErrorCode, HashScope, List, Paged};
 use crate::config::JidText;
-use crate::share::Hit;
-use crate::types::{AccountKey, Via};
+use crate::share::{Found, Page};
+use crate::types::{AccountKey, InfoHash, Via, gather};
 
 use super::super::convert;
 use super::DaemonControl;
@@ -13,32 +16,40 @@ use super::DaemonControl;
 /// Who answers commands about contacts.
 pub(super) const XMPP: &str = "the XMPP thread";
 
-/// Rows of one answer. More than any person reads; a bound for what one call may cost.
-const MAX_ROWS: usize = 100_000;
-
 impl DaemonControl {
-    pub(super) fn shares_of(&self, contact: Option<&str>) -> Result<List<ShareEntry>, ControlError> {
+    /// By name.
+    pub(super) fn shares_of(&self, contact: Option<&str>, page: Page) -> Result<Paged<ShareEntry>, ControlError> {
         let wanted = contact.map(bare).transpose()?;
         if let Some(jid) = &wanted {
             self.check_known(jid)?;
         }
-        let mut hits = self.contacts.read().shares.search("", MAX_ROWS);
-        if let Some(jid) = &wanted {
-            hits.iter_mut().for_each(|hit| hit.owners.retain(|owner| owner.jid.eq_ignore_ascii_case(jid)));
-            hits.retain(|hit| !hit.owners.is_empty());
-        }
-        hits.sort_by_cached_key(|hit| (hit.share.name.to_lowercase(), hit.share.info_hash));
-        Ok(self.rows(hits))
+        let counts = |jid: &str| wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(jid));
+        Ok(self.page(self.contacts.read().shares.by_name(counts, page)))
     }
 
     /// Best first.
-    pub(super) fn find_shares(&self, term: &str) -> List<ShareEntry> {
-        self.rows(self.contacts.read().shares.search(term, MAX_ROWS))
+    pub(super) fn find_shares(&self, term: &str, page: Page) -> Paged<ShareEntry> {
+        self.page(self.contacts.read().shares.search(term, page))
     }
 
-    fn rows(&self, hits: Vec<Hit>) -> List<ShareEntry> {
+    fn page(&self, found: Found) -> Paged<ShareEntry> {
         let torrents = self.torrents.read();
-        List::new(hits, move |hit| convert::share_entry(hit, &torrents))
+        let rows = List::new(found.hits, move |hit| convert::share_entry(hit, &torrents));
+        Paged { rows, total: found.total, more: found.more }
+    }
+
+    /// Own hashes and, if wanted, those that contacts share.
+    pub(super) fn hashes_in(&self, scope: HashScope, range: &RangeInclusive<InfoHash>, most: usize) -> Vec<InfoHash> {
+        let torrents = self.torrents.read();
+        let mut found: BTreeSet<InfoHash> = gather(torrents.list.keys().copied().filter(|hash| range.contains(hash)));
+        if scope == HashScope::All {
+            let contacts = self.contacts.read();
+            let resources = contacts.shares.iter().flat_map(|(_, contact)| contact.resources());
+            for table in resources.filter_map(|(_, resource)| resource.table()) {
+                found.extend(table.hashes_in(range).iter().take(most));
+            }
+        }
+        found.into_iter().take(most).collect()
     }
 
     pub(super) fn ask_contact(&self, jid: &str, name: Option<&str>, account: Option<&str>) -> Result<(), ControlError> {

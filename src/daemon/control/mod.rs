@@ -8,6 +8,7 @@ mod contacts;
 mod torrents;
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,9 +21,12 @@ use crate::component::rpc::types::{
     Account, Accounts, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareEntry, ShareJob, ShareProgress,
     Shares, Torrent, TorrentStatus,
 };
-use crate::component::rpc::{AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, NewAccount};
+use crate::component::rpc::{
+    AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, NewAccount, Paged,
+};
 use crate::component::snapshot::{self, Published};
 use crate::config::Config;
+use crate::share::Page;
 use crate::types::InfoHash;
 
 use super::convert;
@@ -115,14 +119,8 @@ impl DaemonControl {
 }
 
 impl Control for DaemonControl {
-    fn hashes(&self, scope: HashScope) -> Vec<InfoHash> {
-        let mut hashes: Vec<InfoHash> = self.torrents.read().list.keys().copied().collect();
-        if scope == HashScope::All {
-            let contacts = self.contacts.read();
-            let resources = contacts.shares.iter().flat_map(|(_, contact)| contact.resources());
-            hashes.extend(resources.flat_map(|(_, resource)| resource.shares().map(|share| share.info_hash)));
-        }
-        hashes
+    fn hashes(&self, scope: HashScope, range: &RangeInclusive<InfoHash>, most: usize) -> Vec<InfoHash> {
+        self.hashes_in(scope, range, most)
     }
 
     fn status(&self) -> Result<DaemonStatus, ControlError> {
@@ -216,12 +214,12 @@ impl Control for DaemonControl {
         Ok(convert::shares(&self.contacts.read()))
     }
 
-    fn list_shares(&self, contact: Option<&str>) -> Result<List<ShareEntry>, ControlError> {
-        self.shares_of(contact)
+    fn list_shares(&self, contact: Option<&str>, page: Page) -> Result<Paged<ShareEntry>, ControlError> {
+        self.shares_of(contact, page)
     }
 
-    fn search(&self, term: &str) -> Result<List<ShareEntry>, ControlError> {
-        Ok(self.find_shares(term))
+    fn search(&self, term: &str, page: Page) -> Result<Paged<ShareEntry>, ControlError> {
+        Ok(self.find_shares(term, page))
     }
 
     fn contacts(&self) -> Result<Contacts, ControlError> {

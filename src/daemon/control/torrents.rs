@@ -89,7 +89,7 @@ impl DaemonControl {
         let name = match source {
             Wanted::Described(TorrentSource::Metainfo(metainfo)) => Some(metainfo.info.name.to_string()),
             Wanted::Described(TorrentSource::Magnet(magnet)) => magnet.name.clone(),
-            Wanted::Shared(hash) => self.contacts.read().shares.share(hash).map(|share| share.name.to_string()),
+            Wanted::Shared(hash) => self.contacts.read().shares.share(hash).map(|share| share.name.to_owned()),
         };
         let Some(name) = name else { return Ok(()) };
         let torrents = self.torrents.read();
@@ -126,7 +126,7 @@ impl DaemonControl {
         if share.is_none() && !anyhow {
             return Err(from_component(event::ControlError::NoSource(info_hash)));
         }
-        let name = share.map(|share| share.name.to_string());
+        let name = share.map(|share| share.name.to_owned());
         let magnet = Magnet { info_hash, name, trackers: Vec::new(), peers: Vec::new(), web_seeds: Vec::new() };
         Ok(TorrentSource::Magnet(Arc::new(magnet)))
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use minidom::Element;
 
 use super::shares::{ListPart, SHARES_NODE, parse_list, payloads};
-use crate::types::{Announcement, MAX_RESOURCES_PER_CONTACT, MAX_SHARES_PER_CONTACT, Share, gather};
+use crate::types::{Announcement, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT, Share, gather};
 
 /// Revisions of one list that are put together at the same time: the old and the new one.
 const MAX_BUILDS: usize = 2;
@@ -153,7 +153,7 @@ impl Build {
     /// Files a part, within the limit of all shares.
     fn add(&mut self, id: &str, mut part: ListPart) {
         self.parts.remove(&part.part);
-        let room = MAX_SHARES_PER_CONTACT - self.parts.values().map(|(_, shares)| shares.len()).sum::<usize>();
+        let room = MAX_INLINE_SHARES - self.parts.values().map(|(_, shares)| shares.len()).sum::<usize>();
         self.truncated |= part.truncated || part.shares.len() > room;
         part.shares.truncate(room);
         self.parts.insert(part.part, (id.to_owned(), part.shares));

@@ -24,8 +24,8 @@ use super::shares_original::{cut, written_len};
 use super::stanza::resource_name;
 use super::xml::{Build, element};
 use crate::types::{
-    Address, AddressKind, Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN, MAX_NAME_LEN,
-    MAX_RESOURCES_PER_CONTACT, MAX_SHARES_PER_CONTACT, Share, display_name,
+    Address, AddressKind, Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, MAX_INLINE_SHARES, MAX_LABEL_LEN,
+    MAX_NAME_LEN, MAX_RESOURCES_PER_CONTACT, Share, display_name,
 };
 
 /// The node, and namespace, of the share lists.
@@ -86,7 +86,7 @@ pub fn build_list(resource: &str, shares: &[Share], limit: usize) -> (Vec<(Strin
     let mut parts: Vec<Vec<Element>> = vec![Vec::new()];
     let mut used = 0;
     let mut written = 0;
-    for share in shares.iter().take(MAX_SHARES_PER_CONTACT) {
+    for share in shares.iter().take(MAX_INLINE_SHARES) {
         let built = build_share(share);
         let len = written_len(&built);
         if used + len > room && used > 0 {
@@ -194,8 +194,8 @@ pub fn parse_list(payload: &Element) -> Option<ListPart> {
         revision: cut(payload.attr("revision").unwrap_or_default(), MAX_TOKEN).to_owned(),
         part,
         parts,
-        truncated: catalog.is_some() || items().nth(MAX_SHARES_PER_CONTACT).is_some(),
-        shares: items().take(MAX_SHARES_PER_CONTACT).collect(),
+        truncated: catalog.is_some() || items().nth(MAX_INLINE_SHARES).is_some(),
+        shares: items().take(MAX_INLINE_SHARES).collect(),
         catalog,
         gone: is_true(payload.attr("gone")),
     })

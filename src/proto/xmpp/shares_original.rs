@@ -13,7 +13,7 @@ use minidom::Element;
 use super::stanza::resource_name;
 use super::xml::{Build, element, to_bytes};
 use crate::types::{
-    MAX_ADDRESSES_PER_RESOURCE, MAX_RESOURCES_PER_CONTACT, MAX_SHARES_PER_CONTACT, ResourceEntry, Share, gather,
+    MAX_ADDRESSES_PER_RESOURCE, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT, ResourceEntry, Share, gather,
 };
 
 /// The node, which is also the namespace of everything in its items.
@@ -37,7 +37,7 @@ pub struct AccountList {
 pub fn parse(payload: Option<&Element>) -> AccountList {
     let mut list = AccountList::default();
     let mut entries: BTreeMap<String, ResourceEntry> = BTreeMap::new();
-    let mut room = MAX_SHARES_PER_CONTACT;
+    let mut room = MAX_INLINE_SHARES;
     let resources = payload.filter(|payload| payload.is("user_shares", NODE)).into_iter().flat_map(Element::children);
     for resource in resources.filter(|child| child.is("resource", NODE)) {
         let name = resource.attr("resource").unwrap_or_default();
@@ -319,10 +319,10 @@ mod tests {
     #[test]
     fn hostile_lists_are_cut() {
         let item = format!("<share_item hash='{}' name='{}' size='5'/>", hash('a'), "é".repeat(1000));
-        let many = format!("<resource resource='r'>{}</resource>", item.repeat(MAX_SHARES_PER_CONTACT + 1));
+        let many = format!("<resource resource='r'>{}</resource>", item.repeat(MAX_INLINE_SHARES + 1));
         let payload: Element = format!("<user_shares xmlns='{NODE}'>{many}</user_shares>").parse().unwrap();
         let list = parse(Some(&payload));
-        assert!(list.truncated && list.entries[0].shares.len() == MAX_SHARES_PER_CONTACT);
+        assert!(list.truncated && list.entries[0].shares.len() == MAX_INLINE_SHARES);
         assert_eq!(list.entries[0].shares[0].name.len(), MAX_WIRE_NAME);
         let resources: String = (0..100).map(|n| format!("<resource resource='{n}'/>")).collect();
         let payload: Element = format!("<user_shares xmlns='{NODE}'>{resources}</user_shares>").parse().unwrap();

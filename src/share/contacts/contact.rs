@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::super::table::{Room, ShareRef, ShareTable};
 use crate::types::{
-    Address, AddressKind, Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN, MAX_NAME_LEN,
-    MAX_RESOURCES_PER_CONTACT, ResourceEntry, Share, display_name, gather,
+    Address, AddressKind, Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN, MAX_RESOURCES_PER_CONTACT,
+    ResourceEntry, display_name,
 };
-
-type ShareTable = BTreeMap<InfoHash, Share>;
 
 /// One contact: a bare JID.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,12 +56,17 @@ impl Contact {
         self.resources.values().any(|resource| resource.is_source())
     }
 
-    /// The resources from which something can be had, with how many addresses of each count: `most` are shared out
-    /// evenly, so that one resource with many addresses does not hide another.
-    pub(super) fn sources(&self, most: usize) -> impl Iterator<Item = (&Resource, usize)> {
-        let sources = || self.resources.values().filter(|resource| resource.is_source());
+    /// The resources from which something can be had, with their names and with how many addresses of each count: `most`
+    /// are shared out evenly, so that one resource with many addresses does not hide another.
+    pub(super) fn sources(&self, most: usize) -> impl Iterator<Item = (&str, &Arc<Resource>, usize)> {
+        let sources = || self.resources.iter().filter(|(_, resource)| resource.is_source());
         let portion = most.checked_div(sources().count()).unwrap_or(0).max(1);
-        sources().take(most).map(move |resource| (&**resource, portion))
+        sources().take(most).map(move |(name, resource)| (&**name, resource, portion))
+    }
+
+    /// It has this very resource, unchanged.
+    pub(super) fn holds(&self, name: &str, resource: &Arc<Resource>) -> bool {
+        self.resources.get(name).is_some_and(|known| Arc::ptr_eq(known, resource))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -110,29 +114,37 @@ impl Contact {
         }
     }
 
-    /// `most` is the limit of all resources together.
-    pub(super) fn replace_list(&mut self, name: &str, shares: Vec<Share>, truncated: bool, most: usize) {
-        let room = most.saturating_sub(self.share_count(|other| other != name));
+    /// `most` is the room for all resources together; `build` makes the table in what is left of it, and tells whether
+    /// it was too little.
+    pub(super) fn replace_list(
+        &mut self,
+        name: &str,
+        truncated: bool,
+        most: Room,
+        build: impl FnOnce(Room) -> (Arc<ShareTable>, bool),
+    ) {
+        let room = most.without(self.tables(|other| other != name));
         let Some(resource) = self.resource_or_new(name) else { return };
-        resource.truncated = truncated || shares.len() > room;
-        resource.listed = Some(Arc::new(bounded_shares(shares, room)));
+        let (table, cut) = build(room);
+        resource.truncated = truncated || cut;
+        resource.listed = Some(table);
         resource.parted = false;
     }
 
     /// See [`Self::replace_list`] for `most`.
-    pub(super) fn replace_original(&mut self, entries: Vec<ResourceEntry>, truncated: bool, most: usize) {
+    pub(super) fn replace_original(&mut self, entries: Vec<ResourceEntry>, truncated: bool, most: Room) {
         for resource in self.resources.values_mut().filter(|resource| resource.original.is_some()) {
             Arc::make_mut(resource).original = None;
         }
         self.drop_blanks();
         self.truncated = truncated || entries.len() > MAX_RESOURCES_PER_CONTACT;
         let replaced = |name: &str| entries.iter().any(|entry| entry.resource == name);
-        let mut room = most.saturating_sub(self.share_count(|name| !replaced(name)));
+        let mut room = most.without(self.tables(|name| !replaced(name)));
         for entry in entries.into_iter().take(MAX_RESOURCES_PER_CONTACT) {
-            self.truncated |= entry.shares.len() > room;
+            let (shares, cut) = ShareTable::build_within(entry.shares, room);
+            self.truncated |= cut;
             let Some(resource) = self.resource_or_new(&entry.resource) else { continue };
-            let shares = bounded_shares(entry.shares, room);
-            room = room.saturating_sub(shares.len());
+            room = room.without(std::iter::once(&shares));
             let unknown = |socket| Address { socket, kind: AddressKind::Unknown };
             let addresses = entry.addresses.into_iter().take(MAX_ADDRESSES_PER_RESOURCE).map(unknown).collect();
             resource.original = Some(Arc::new(OriginalEntry { shares, addresses }));
@@ -153,9 +165,9 @@ impl Contact {
         Some(Arc::make_mut(self.resources.entry(name.into()).or_default()))
     }
 
-    /// Number of shares shown of the resources whose names count.
-    fn share_count(&self, counts: impl Fn(&str) -> bool) -> usize {
-        self.resources().filter(|(name, _)| counts(name)).map(|(_, resource)| resource.share_count()).sum()
+    /// What is shown of the resources whose names count.
+    pub(super) fn tables(&self, counts: impl Fn(&str) -> bool) -> impl Iterator<Item = &ShareTable> {
+        self.resources().filter(move |(name, _)| counts(name)).filter_map(|(_, resource)| resource.table())
     }
 }
 
@@ -185,20 +197,20 @@ impl Resource {
     }
 
     /// Its shares, ordered by info hash, each once.
-    pub fn shares(&self) -> impl Iterator<Item = &Share> {
-        self.list().into_iter().flat_map(ShareTable::values)
+    pub fn shares(&self) -> impl Iterator<Item = ShareRef<'_>> {
+        self.table().into_iter().flat_map(ShareTable::iter)
     }
 
     /// Number of shares.
     #[must_use]
     pub fn share_count(&self) -> usize {
-        self.list().map_or(0, ShareTable::len)
+        self.table().map_or(0, ShareTable::len)
     }
 
     /// One of its shares.
     #[must_use]
-    pub fn share(&self, info_hash: &InfoHash) -> Option<&Share> {
-        self.list()?.get(info_hash)
+    pub fn share(&self, info_hash: &InfoHash) -> Option<ShareRef<'_>> {
+        self.table()?.get(info_hash)
     }
 
     /// The addresses it announces, unfiltered.
@@ -211,7 +223,9 @@ impl Resource {
         }
     }
 
-    fn list(&self) -> Option<&ShareTable> {
+    /// Its shares: the own format's list, or else what the original's says.
+    #[must_use]
+    pub fn table(&self) -> Option<&ShareTable> {
         self.listed.as_deref().or_else(|| self.original.as_ref().map(|original| &original.shares))
     }
 
@@ -223,14 +237,6 @@ impl Resource {
     fn is_blank(&self) -> bool {
         !self.online && self.endpoint.is_none() && self.listed.is_none() && self.original.is_none()
     }
-}
-
-fn bounded_shares(shares: Vec<Share>, room: usize) -> ShareTable {
-    let fit = |share: Share| {
-        let name = display_name(&share.name, MAX_NAME_LEN).into();
-        (share.info_hash, Share { name, ..share })
-    };
-    gather(shares.into_iter().take(room).map(fit))
 }
 
 fn bounded_endpoint(mut endpoint: Endpoint) -> Endpoint {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::types::{
     AccountKey, Address, AddressKind, Endpoint, MAX_ADDRESSES_PER_RESOURCE, MAX_NAME_LEN, MAX_RESOURCES_PER_CONTACT,
-    ResourceEntry,
+    ResourceEntry, Share,
 };
 
 fn share(n: u32, name: &str) -> Share {
@@ -116,12 +116,12 @@ fn losing_the_server_makes_everybody_offline() {
 
 #[test]
 fn limits_hold_and_are_shown() {
-    let mut contacts = ContactShares::new();
+    let mut contacts = ContactShares::with_limits(ContactLimits { shares: 10_000, ..ContactLimits::default() });
     let many: Vec<Share> = (0..12_000).map(|n| share(n, &"long ".repeat(200))).collect();
     let _ = contacts.apply(Via::FIRST, BOB, list("r", many.clone()));
     let contact = contacts.contact(BOB).unwrap();
     let resource = contact.resources().next().unwrap().1;
-    assert_eq!(resource.share_count(), MAX_SHARES_PER_CONTACT);
+    assert_eq!(resource.share_count(), 10_000);
     assert!(contact.is_truncated() && resource.shares().all(|share| share.name.len() <= MAX_NAME_LEN));
     let _ = contacts.apply(Via::FIRST, BOB, list("s", many[..10].to_vec()));
     assert_eq!(contacts.contact(BOB).unwrap().resources().map(|(_, r)| r.share_count()).sum::<usize>(), 10_000);
@@ -185,6 +185,63 @@ fn wanted_limits_hold_for_all_resources_of_a_contact_together() {
 }
 
 #[test]
+fn who_was_told_of_sources_is_told_only_of_new_ones() {
+    let mut contacts = ContactShares::new();
+    let (hash, filter) = (share(1, "").info_hash, AddressFilter::default());
+    for (jid, resource, socket) in [(BOB, "r", "203.0.113.1:7000"), (BOB, "s", "203.0.113.2:7000")] {
+        let _ = contacts.online(Via::FIRST, jid, resource);
+        let _ = contacts.apply(Via::FIRST, jid, list(resource, vec![share(1, "one")]));
+        let _ = contacts.apply(Via::FIRST, jid, endpoint(resource, &[socket]));
+    }
+    let told = contacts.clone();
+    let fresh = |contacts: &ContactShares| {
+        contacts.all_sources(Some(&told)).of(&hash, false, &filter).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(contacts.all_sources(Some(&told)).is_empty());
+    assert_eq!(contacts.all_sources(None).of(&hash, false, &filter).len(), 2);
+    let _ = contacts.online(Via::FIRST, "eve@example.org", "x");
+    assert!(contacts.all_sources(Some(&told)).is_empty(), "she shares nothing");
+    let _ = contacts.apply(Via::FIRST, BOB, list("s", vec![share(1, "one"), share(2, "two")]));
+    assert_eq!(fresh(&contacts), ["203.0.113.2:7000"]);
+    let _ = contacts.apply(Via::FIRST, BOB, endpoint("r", &["203.0.113.3:7000"]));
+    assert_eq!(fresh(&contacts), ["203.0.113.2:7000", "203.0.113.3:7000"]);
+    let _ = contacts.offline(Via::FIRST, BOB, "s");
+    assert_eq!(fresh(&contacts), ["203.0.113.3:7000"]);
+}
+
+#[test]
+fn what_is_complete_looks_only_for_those_who_lack_something() {
+    let mut contacts = ContactShares::new();
+    for (jid, complete, socket) in [(BOB, true, "203.0.113.1:7000"), ("eve@example.org", false, "203.0.113.2:7000")] {
+        let _ = contacts.online(Via::FIRST, jid, "r");
+        let _ = contacts.apply(Via::FIRST, jid, list("r", vec![Share { complete, ..share(1, "one") }]));
+        let _ = contacts.apply(Via::FIRST, jid, endpoint("r", &[socket]));
+    }
+    let found = contacts.all_sources(None).of(&share(1, "").info_hash, true, &AddressFilter::default());
+    assert_eq!(found, ["203.0.113.2:7000".parse().unwrap()]);
+}
+
+#[test]
+fn the_limits_of_all_contacts_together_hold() {
+    let mut contacts = ContactShares::with_limits(ContactLimits { shares: 10, ..ContactLimits::default() });
+    let (table, _) = ShareTable::build((0..20).map(|n| share(n, "one")).collect(), 20);
+    let _ = contacts.apply_table(Via::FIRST, BOB, "r", Arc::new(table.clone()), false);
+    let contact = contacts.contact(BOB).unwrap();
+    assert!(contact.is_truncated() && contact.resources().next().unwrap().1.share_count() == 10);
+    // Three large contacts, and what is left for a fourth.
+    let mut contacts = ContactShares::new();
+    let (large, _) = ShareTable::build((0..700_000).map(|n| share(n, "")).collect(), MAX_SHARES_PER_CONTACT);
+    let large = Arc::new(large);
+    for (jid, kept) in [("a@x", 700_000), ("b@x", 700_000), ("c@x", 600_000), ("d@x", 0)] {
+        let _ = contacts.apply_table(Via::FIRST, jid, "r", Arc::clone(&large), false);
+        assert_eq!(contacts.contact(jid).unwrap().resources().next().unwrap().1.share_count(), kept, "{jid}");
+    }
+    let _ = contacts.forget(Via::FIRST, "a@x");
+    let _ = contacts.apply_table(Via::FIRST, "d@x", "r", Arc::clone(&large), false);
+    assert_eq!(contacts.contact("d@x").unwrap().resources().next().unwrap().1.share_count(), 700_000);
+}
+
+#[test]
 fn a_snapshot_shares_all_that_did_not_change() {
     let mut contacts = ContactShares::new();
     for jid in [BOB, "eve@example.org"] {
@@ -196,8 +253,8 @@ fn a_snapshot_shares_all_that_did_not_change() {
     let of = |contacts: &ContactShares, jid: &str, resource: &str| {
         let contact: *const Contact = contacts.contact(jid).unwrap();
         let (_, resource) = contacts.contact(jid).unwrap().resources().find(|(name, _)| *name == resource).unwrap();
-        let share: *const Share = resource.shares().next().unwrap();
-        (contact, std::ptr::from_ref(resource), share)
+        let share = resource.shares().next().unwrap();
+        (contact, std::ptr::from_ref(resource), share.name.as_ptr())
     };
     assert_eq!(of(&before, "eve@example.org", "r"), of(&contacts, "eve@example.org", "r"), "the contact itself");
     let (was, is) = (of(&before, BOB, "s"), of(&contacts, BOB, "s"));
@@ -227,7 +284,7 @@ fn a_resource_known_through_two_roads_counts_once() {
     assert_eq!(contacts.online(WORK, BOB, "r"), Change::Sources);
     assert_eq!(available(&contacts), [(BOB.to_owned(), "r".to_owned(), true)], "as the road knows it that works");
     assert_eq!(contacts.sources(&hash, &AddressFilter::default()).len(), 1);
-    let hits = contacts.search("one", 10);
+    let hits = contacts.search("one", crate::share::Page { offset: 0, limit: 10 }).hits;
     assert_eq!((hits.len(), hits[0].owners.len(), hits[0].is_available()), (1, 1, true));
 
     // What one road says of presence is nothing to the other.

@@ -221,9 +221,14 @@ impl Args {
 
     /// A required number.
     pub(super) fn number(&self, name: &str) -> Result<u64, ControlError> {
+        self.optional_number(name).ok_or_else(|| lost(name))
+    }
+
+    /// A number that may be absent.
+    pub(super) fn optional_number(&self, name: &str) -> Option<u64> {
         match self.values.get(name) {
-            Some(Arg::Number(number)) => Ok(*number),
-            _ => Err(lost(name)),
+            Some(Arg::Number(number)) => Some(*number),
+            _ => None,
         }
     }
 

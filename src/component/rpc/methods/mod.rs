@@ -10,9 +10,10 @@ use std::path::Path;
 
 use crate::proto::http::jsonrpc::{Call, ErrorObject, METHOD_NOT_FOUND};
 use crate::proto::http::{Body, Rows};
+use crate::share::Page;
 use serde::Serialize;
 
-use super::control::{AddTorrent, Control, ControlError, ErrorCode, List, NewAccount, TorrentSource};
+use super::control::{AddTorrent, Control, ControlError, ErrorCode, List, NewAccount, Paged, TorrentSource};
 use super::types::TorrentStatuses;
 
 pub use args::{Args, Kind, Param};
@@ -89,15 +90,31 @@ fn value<T: Serialize>(result: Result<T, ControlError>) -> Outcome {
 
 /// Answers with an object that has one list, of which every row is written when it is sent.
 fn list<T: Serialize + 'static>(key: &str, rows: Result<List<T>, ControlError>) -> Outcome {
-    let List { len, row } = rows?;
+    Ok(body(key, rows?, "]}".to_owned()))
+}
+
+/// As [`list`], of one page, and how long the whole list is.
+fn page<T: Serialize + 'static>(key: &str, page: Result<Paged<T>, ControlError>) -> Outcome {
+    let Paged { rows, total, more } = page?;
+    Ok(body(key, rows, format!("],\"total\":{total},\"more\":{more}}}")))
+}
+
+/// An object that begins with a list and ends with `rest`.
+fn body<T: Serialize + 'static>(key: &str, List { len, row }: List<T>, rest: String) -> Body {
     let write = move |number: usize, out: &mut Vec<u8>| {
         // Rows are strings, numbers and lists of them: nothing that JSON lacks.
         let _ = serde_json::to_writer(out, &row(number));
     };
     let mut body = Body::from(format!("{{\"{key}\":[").into_bytes());
     body.push_rows(Rows::new(len, Box::new(write)));
-    body.push(&b"]}"[..]);
-    Ok(body)
+    body.push(rest.into_bytes());
+    body
+}
+
+/// Which page of a list is asked for. `usual` rows unless the caller says how many.
+fn wanted(args: &Args, usual: usize) -> Page {
+    let number = |name| args.optional_number(name).map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+    Page { offset: number("offset").unwrap_or(0), limit: number("limit").unwrap_or(usual).min(MAX_ROWS) }
 }
 
 /// The answer of methods that only do something, as in the original.
@@ -124,6 +141,11 @@ const NEW_ACCOUNT: &[Param] = &[
     optional("tls", Kind::Text, "\"direct\" or \"starttls\" instead of what DNS says."),
     optional("ca_file", Kind::Path, "PEM file with the authorities to trust."),
 ];
+/// Rows of one answer at most.
+const MAX_ROWS: usize = 10_000;
+/// Rows of what a search finds unless the caller says how many: more than any person reads.
+const FOUND_ROWS: usize = 1000;
+const OFFSET: Param = optional("offset", Kind::Number, "Rows to leave out at the beginning; 0 unless told.");
 const SAVE_PATH: Param =
     optional("save_path", Kind::Path, "Folder that gets the torrent's top-level name; without it the download folder.");
 
@@ -340,7 +362,7 @@ pub static METHODS: &[Method] = &[
     },
     Method {
         name: "xmpp.get_hashes",
-        doc: "Every hash that a contact shares, with the addresses it can be fetched from.",
+        doc: "Every hash that a contact shares, with the addresses it can be fetched from: megabytes if they share much.",
         params: &[],
         result: "{hashes: {HASH: [[ip, port]]}}",
         scope: Scope::View,
@@ -348,7 +370,7 @@ pub static METHODS: &[Method] = &[
     },
     Method {
         name: "xmpp.get_shares",
-        doc: "What the contacts share, by contact and resource.",
+        doc: "All that the contacts share, by contact and resource: megabytes if they share much; xmpp.list_shares answers page by page.",
         params: &[],
         result: "{shares: {JID: {RESOURCE: {ip_v4: [[ip, port]], ip_v6: [[ip, port]], online, shares: {HASH: {hash, name, size, files}}}}}}",
         scope: Scope::View,
@@ -356,11 +378,15 @@ pub static METHODS: &[Method] = &[
     },
     Method {
         name: "xmpp.list_shares",
-        doc: "What the contacts share, one row per torrent, with its owners and whether it can be fetched now.",
-        params: &[optional("contact", Kind::Text, "Only the shares of this bare JID.")],
-        result: "{shares: [{hash, name, size, file_count, available, mine, own: {state, done, total_size, complete}, owners: [{jid, resource, online}]}]}",
+        doc: "What the contacts share, by name, one row per torrent, with its owners and whether it can be fetched now. Longer lists come in pages; total counts the rows of all of them.",
+        params: &[
+            optional("contact", Kind::Text, "Only the shares of this bare JID."),
+            optional("limit", Kind::Number, "Rows at most; 10000 unless told, which is the most."),
+            OFFSET,
+        ],
+        result: "{shares: [{hash, name, size, file_count, available, mine, own: {state, done, total_size, complete}, owners: [{jid, resource, online}]}], total, more}",
         scope: Scope::View,
-        run: |control, args| list("shares", control.list_shares(args.optional_text("contact"))),
+        run: |control, args| page("shares", control.list_shares(args.optional_text("contact"), wanted(args, MAX_ROWS))),
     },
     Method {
         name: "xmpp.remove_account",
@@ -380,11 +406,15 @@ pub static METHODS: &[Method] = &[
     },
     Method {
         name: "xmpp.search",
-        doc: "The contacts' shares whose name holds every word of the term, whatever the case.",
-        params: &[param("term", Kind::Text, "Words to look for.")],
+        doc: "The contacts' shares whose name holds every word of the term, whatever the case; best first. total counts the rows of all pages; more says that the term fits still more than was looked at.",
+        params: &[
+            param("term", Kind::Text, "Words to look for."),
+            optional("limit", Kind::Number, "Rows at most; 1000 unless told, 10000 at most."),
+            OFFSET,
+        ],
         result: "as xmpp.list_shares",
         scope: Scope::View,
-        run: |control, args| list("shares", control.search(args.text("term")?)),
+        run: |control, args| page("shares", control.search(args.text("term")?, wanted(args, FOUND_ROWS))),
     },
     Method {
         name: "xmpp.set_account",
