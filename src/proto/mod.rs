@@ -10,4 +10,6 @@ pub mod metainfo;
 pub mod peer;
 pub mod tracker;
 #[cfg(feature = "xmpp")]
+pub mod x509;
+#[cfg(feature = "xmpp")]
 pub mod xmpp;

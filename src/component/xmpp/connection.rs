@@ -24,6 +24,7 @@ use super::link::Received;
 use super::port::{Port, SendError, now};
 use crate::proto::xmpp::framing::Frame;
 use crate::proto::xmpp::keepalive::{Due, Keepalive};
+use crate::proto::xmpp::sasl::Mechanism;
 use crate::proto::xmpp::stream::{self, Features, StreamError, Tls};
 
 /// Bytes read at once.
@@ -78,6 +79,9 @@ pub struct AccountOptions {
     pub ca_file: Option<PathBuf>,
     /// Whether the password itself may be sent (inside TLS) to a server that offers nothing better.
     pub allow_plain: bool,
+    /// The strongest mechanism that this account ever logged in with. A weaker one is refused, unless the server signs
+    /// that it offers no better (XEP-0474).
+    pub strongest_login: Option<Mechanism>,
     /// The resource to ask for if the JID has none.
     pub resource: String,
     /// Time limits.
@@ -88,7 +92,17 @@ impl AccountOptions {
     /// An account with default settings.
     pub fn new(jid: Jid, password: Zeroizing<String>, resource: String) -> Self {
         let timing = Timing::default();
-        Self { jid, password, server: None, tls: None, ca_file: None, allow_plain: false, resource, timing }
+        Self {
+            jid,
+            password,
+            server: None,
+            tls: None,
+            ca_file: None,
+            allow_plain: false,
+            strongest_login: None,
+            resource,
+            timing,
+        }
     }
 }
 
@@ -129,7 +143,8 @@ impl<'p> Connection<'p> {
     /// [`ConnectError`]: of several failures the one that got furthest.
     pub fn open(options: &AccountOptions, port: &'p mut Port) -> Result<Self, ConnectError> {
         let stream = establish(options, port)?;
-        log::info!(target: "bitween::xmpp", "connected as {}", stream.jid);
+        let mechanism = stream.mechanism.map_or("", Mechanism::name);
+        log::info!(target: "bitween::xmpp", "connected as {} ({mechanism})", stream.jid);
         port.set_open(true);
         let keepalive = Keepalive::new(now(), options.timing.silence, options.timing.answer);
         Ok(Self { port, stream, keepalive, pings: 0, buffer: vec![0; READ_LEN].into_boxed_slice() })
@@ -143,6 +158,11 @@ impl<'p> Connection<'p> {
     /// Whether [`super::port::Handle::stop`] was called.
     pub fn is_stopped(&self) -> bool {
         self.port.is_stopped()
+    }
+
+    /// The mechanism that the login was done with.
+    pub const fn mechanism(&self) -> Option<Mechanism> {
+        self.stream.mechanism
     }
 
     /// What the server offers on the stream as it is now, e.g. stream management.

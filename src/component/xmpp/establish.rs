@@ -19,10 +19,14 @@ use super::{resolve, tls_config};
 use crate::proto::xmpp::dns::{self, Endpoint};
 use crate::proto::xmpp::framing::{Frame, Framer, FramingError, Limits};
 use crate::proto::xmpp::negotiation::{Login, Negotiation, NegotiationError, Step};
+use crate::proto::xmpp::sasl::Mechanism;
 use crate::proto::xmpp::stream::{self, Features, Tls};
 
 /// How often a look-up that cannot be interrupted is checked against the stop flag.
 const STOP_CHECK: Duration = Duration::from_millis(50);
+
+/// A key of so many iterations is made without a thread of its own: some ten milliseconds.
+const QUICK_ITERATIONS: u32 = 20_000;
 
 /// A stream with a bound resource.
 #[derive(Debug)]
@@ -32,6 +36,31 @@ pub(super) struct Established {
     pub(super) framer: Framer,
     pub(super) jid: FullJid,
     pub(super) features: Option<Features>,
+    /// How the login was done.
+    pub(super) mechanism: Option<Mechanism>,
+}
+
+/// What takes long is done beside this thread.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    LookUp,
+    Key,
+}
+
+impl Work {
+    const fn thread(self) -> &'static str {
+        match self {
+            Self::LookUp => "xmpp-dns",
+            Self::Key => "xmpp-key",
+        }
+    }
+
+    const fn too_late(self) -> ConnectError {
+        ConnectError::TimedOut(match self {
+            Self::LookUp => "looking the server up",
+            Self::Key => "making the password a key",
+        })
+    }
 }
 
 /// Tries the endpoints and their addresses one after the other.
@@ -47,7 +76,7 @@ pub(super) fn establish(options: &AccountOptions, port: &mut Port) -> Result<Est
     for endpoint in endpoints(options, port, &domain)? {
         let addresses = {
             let endpoint = endpoint.clone();
-            in_background(port, options.timing.look_up, move || resolve::addresses(&endpoint))?
+            in_background(port, Work::LookUp, now() + options.timing.look_up, move || resolve::addresses(&endpoint))?
         };
         let addresses = match addresses {
             Ok(addresses) => addresses,
@@ -82,7 +111,7 @@ fn endpoints(options: &AccountOptions, port: &Port, domain: &str) -> Result<Vec<
         return Ok(vec![Endpoint { host: domain.to_owned(), port: dns::default_port(tls), tls }]);
     }
     let (name, tls) = (domain.to_owned(), options.tls);
-    in_background(port, options.timing.look_up, move || resolve::endpoints(&name, tls))?
+    in_background(port, Work::LookUp, now() + options.timing.look_up, move || resolve::endpoints(&name, tls))?
         .map_err(|error| ConnectError::Dns { domain: domain.to_owned(), reason: error.to_string() })
 }
 
@@ -111,21 +140,21 @@ fn fixed_endpoint(server: &str, tls: Option<Tls>) -> Result<Endpoint, ConnectErr
     Ok(Endpoint { host: host.to_owned(), port: port.unwrap_or_else(|| dns::default_port(tls)), tls })
 }
 
-/// Runs a look-up, which cannot be interrupted, beside this thread, so that a stop need not wait for it.
+/// Runs what cannot be interrupted beside this thread, so that a stop need not wait for it.
 fn in_background<T: Send + 'static>(
     port: &Port,
-    limit: Duration,
+    kind: Work,
+    deadline: Instant,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ConnectError> {
     let (sender, receiver) = crossbeam_channel::bounded(1);
-    std::thread::Builder::new().name("xmpp-dns".to_owned()).spawn(move || sender.send(work()).ok())?;
-    let deadline = now() + limit;
+    std::thread::Builder::new().name(kind.thread().to_owned()).spawn(move || sender.send(work()).ok())?;
     loop {
         match receiver.recv_timeout(STOP_CHECK) {
             Ok(found) => return Ok(found),
             Err(_) if port.is_interrupted() => return Err(ConnectError::Stopped),
             Err(RecvTimeoutError::Timeout) if now() < deadline => {}
-            Err(_) => return Err(ConnectError::TimedOut("looking the server up")),
+            Err(_) => return Err(kind.too_late()),
         }
     }
 }
@@ -138,14 +167,11 @@ fn log_in(options: &AccountOptions, port: &mut Port, mut link: Link, tls: Tls) -
         link.start_tls(port, config.clone(), deadline)?;
     }
     let mut framer = Framer::new(Limits::default());
-    let mut negotiation = Negotiation::begin(login(options)?, tls, link.out());
+    let channel = link.channel();
+    let mut negotiation = Negotiation::begin(login(options)?, tls, channel, link.out());
     loop {
         let frame = next_frame(port, &mut link, &mut framer, deadline)?;
-        let step = negotiation.frame(frame, link.out()).map_err(|error| {
-            link.out().extend_from_slice(stream::CLOSE);
-            let _ = link.flush();
-            ConnectError::from(error)
-        })?;
+        let step = negotiation.frame(frame, link.out()).map_err(|error| say_goodbye(&mut link, error))?;
         if matches!(step, Step::StartTls | Step::Restart) {
             if framer.has_unread() {
                 return Err(ConnectError::Injected);
@@ -156,14 +182,29 @@ fn log_in(options: &AccountOptions, port: &mut Port, mut link: Link, tls: Tls) -
             Step::Continue | Step::Restart => {}
             Step::StartTls => {
                 link.start_tls(port, config.clone(), deadline)?;
-                negotiation.encrypted(link.out());
+                negotiation.encrypted(link.channel(), link.out());
+            }
+            Step::Derive(derivation) => {
+                let key = if derivation.iterations() <= QUICK_ITERATIONS {
+                    derivation.run()
+                } else {
+                    in_background(port, Work::Key, deadline, move || derivation.run())?
+                };
+                negotiation.derived(&key, link.out()).map_err(|error| say_goodbye(&mut link, error))?;
             }
             Step::Bound(jid) => {
-                let features = negotiation.features().cloned();
-                return Ok(Established { link, framer, jid, features });
+                let (features, mechanism) = (negotiation.features().cloned(), negotiation.mechanism());
+                return Ok(Established { link, framer, jid, features, mechanism });
             }
         }
     }
+}
+
+/// Ends the stream, as far as the socket takes it now.
+fn say_goodbye(link: &mut Link, error: NegotiationError) -> ConnectError {
+    link.out().extend_from_slice(stream::CLOSE);
+    let _ = link.flush();
+    error.into()
 }
 
 fn login(options: &AccountOptions) -> Result<Login, ConnectError> {
@@ -175,6 +216,7 @@ fn login(options: &AccountOptions) -> Result<Login, ConnectError> {
         resource: resource.to_owned(),
         password: options.password.clone(),
         allow_plain: options.allow_plain,
+        seen: options.strongest_login,
         nonce: BASE64.encode(random),
     })
 }

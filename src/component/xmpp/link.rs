@@ -11,14 +11,19 @@ use std::time::Instant;
 use mio::Interest;
 use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use zeroize::Zeroize;
 
 use super::error::ConnectError;
 use super::port::{Port, SOCKET, now};
+use crate::proto::x509;
+use crate::proto::xmpp::downgrade::Channel;
 
 /// Capacity of the out-buffer kept when it is empty, in bytes.
 const KEEP_CAPACITY: usize = 64 * 1024;
+
+/// What keying material to bind a login to is derived for (RFC 9266 section 2).
+const EXPORTER: &[u8] = b"EXPORTER-Channel-Binding";
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +107,16 @@ impl Link {
                 Received::Nothing => wait(port, deadline)?,
             }
         }
+    }
+
+    /// What a login can be bound to. Keying material only with TLS 1.3: before it two connections can have the same
+    /// (RFC 9266 section 4).
+    pub(super) fn channel(&self) -> Channel {
+        let Some(tls) = self.tls.as_ref() else { return Channel::default() };
+        let is_13 = tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let exported = is_13.then(|| tls.export_keying_material([0; 32], EXPORTER, Some(b""))).and_then(Result::ok);
+        let certificate = tls.peer_certificates().and_then(<[_]>::first);
+        Channel { exporter: exported, end_point: certificate.and_then(|certificate| x509::end_point_hash(certificate)) }
     }
 
     /// The buffer of bytes to send. What is appended goes out with the next [`Link::flush`].

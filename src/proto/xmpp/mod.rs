@@ -3,6 +3,7 @@
 pub mod announcer;
 pub mod backoff;
 pub mod dns;
+pub mod downgrade;
 pub mod framing;
 pub mod keepalive;
 pub mod lists;

@@ -15,8 +15,9 @@ use xmpp_parsers::ns;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::backoff::Retry;
+use super::downgrade::{self, Channel, Offer, Policy};
 use super::framing::Frame;
-use super::sasl::{Exchange, Mechanism, SaslError};
+use super::sasl::{Derivation, Exchange, Mechanism, Reply, SaltedPassword, SaslError};
 use super::stream::{self, Features, StreamError, Tls};
 
 /// The stanza id of the bind request; ids need only be unique within the stream.
@@ -32,6 +33,9 @@ pub struct Login {
     pub password: Zeroizing<String>,
     /// Whether the password itself may be sent (inside TLS) to a server that offers nothing better.
     pub allow_plain: bool,
+    /// The strongest mechanism that this account ever logged in with; a weaker one is used only if the server signs
+    /// that it offers no better.
+    pub seen: Option<Mechanism>,
     /// Fresh randomness for SASL: printable ASCII without commas, at least 128 bits.
     pub nonce: String,
 }
@@ -45,6 +49,8 @@ pub enum Step {
     StartTls,
     /// Make sure that nothing is unread, take a new framer; the new header is already written.
     Restart,
+    /// Do this work, then call [`Negotiation::derived`].
+    Derive(Derivation),
     /// The stream is ready for stanzas.
     Bound(FullJid),
 }
@@ -125,6 +131,8 @@ enum State {
     StartTls,
     /// SASL is under way.
     Sasl(Exchange),
+    /// SASL waits for a key.
+    Deriving(Exchange),
     /// The bind request was sent.
     Bind,
     /// Nothing more is expected: TLS must begin, or all is done.
@@ -145,6 +153,12 @@ pub struct Negotiation {
     phase: Phase,
     state: State,
     features: Option<Features>,
+    /// What a login can be bound to.
+    channel: Channel,
+    /// Types of channel binding that were tried.
+    tried_bindings: Vec<&'static str>,
+    /// The mechanism that succeeded.
+    used: Option<Mechanism>,
 }
 
 impl std::fmt::Debug for Negotiation {
@@ -154,16 +168,18 @@ impl std::fmt::Debug for Negotiation {
 }
 
 impl Negotiation {
-    /// Begins. With [`Tls::Direct`] the TLS handshake must have been done already. Appends the first bytes to `out`.
-    pub fn begin(login: Login, tls: Tls, out: &mut Vec<u8>) -> Self {
+    /// Begins. With [`Tls::Direct`] the TLS handshake must have been done already, and `channel` is of it. Appends the first bytes to `out`.
+    pub fn begin(login: Login, tls: Tls, channel: Channel, out: &mut Vec<u8>) -> Self {
         let phase = if tls == Tls::Direct { Phase::Encrypted } else { Phase::Plain };
-        let mut negotiation = Self { login, phase, state: State::Idle, features: None };
+        let (tried_bindings, used) = (Vec::new(), None);
+        let mut negotiation = Self { login, phase, state: State::Idle, features: None, channel, tried_bindings, used };
         negotiation.open(out);
         negotiation
     }
 
     /// The connection is encrypted now, and the server's certificate was found good.
-    pub fn encrypted(&mut self, out: &mut Vec<u8>) {
+    pub fn encrypted(&mut self, channel: Channel, out: &mut Vec<u8>) {
+        self.channel = channel;
         self.phase = Phase::Encrypted;
         self.open(out);
     }
@@ -198,6 +214,7 @@ impl Negotiation {
             State::StartTls if element.is("proceed", ns::TLS) => Ok(Step::StartTls),
             State::StartTls if element.is("failure", ns::TLS) => Err(NegotiationError::TlsRefused),
             State::Sasl(exchange) => self.sasl(exchange, &element, out),
+            State::Deriving(_) => Err(NegotiationError::Unexpected("an element before the answer to the last")),
             State::Bind => self.bound(&element),
             State::Header | State::StartTls | State::Idle => Err(NegotiationError::Unexpected("an element too early")),
         }
@@ -222,15 +239,7 @@ impl Negotiation {
                 out.extend_from_slice(format!("<starttls xmlns='{}'/>", ns::TLS).as_bytes());
                 self.state = State::StartTls;
             }
-            Phase::Encrypted => {
-                let offered = features.mechanisms();
-                let mechanism = Mechanism::choose(offered.iter().map(String::as_str), self.login.allow_plain)?;
-                let user = self.login.account.node().ok_or(SaslError::BadCredentials("user name"))?;
-                let exchange = Exchange::new(mechanism, user.as_str(), &self.login.password, &self.login.nonce)?;
-                let attribute = format!(" mechanism='{}'", mechanism.name());
-                write_sasl("auth", &attribute, &exchange.initial(), out);
-                self.state = State::Sasl(exchange);
-            }
+            Phase::Encrypted => self.authenticate(&Offer::of(&features), out)?,
             Phase::Authenticated => {
                 if !features.bind() {
                     return Err(NegotiationError::Bind("it does not offer any".to_owned()));
@@ -248,6 +257,45 @@ impl Negotiation {
         Ok(Step::Continue)
     }
 
+    /// Begins the best login of those offered.
+    fn authenticate(&mut self, offer: &Offer, out: &mut Vec<u8>) -> Result<(), NegotiationError> {
+        let policy = Policy {
+            allow_plain: self.login.allow_plain,
+            seen: self.login.seen,
+            unknown_bindings: self.tried_bindings.clone(),
+        };
+        let choice = downgrade::choose(offer, &self.channel, &policy)?;
+        let user = self.login.account.node().ok_or(SaslError::BadCredentials("user name"))?;
+        // Each try has a nonce of its own.
+        let nonce = format!("{}{}", self.login.nonce, self.tried_bindings.len());
+        let attribute = format!(" mechanism='{}'", choice.mechanism.name());
+        if let Some(kind) = choice.binding.kind() {
+            self.tried_bindings.push(kind);
+        }
+        let exchange = Exchange::new(choice, user.as_str(), &self.login.password, &nonce)?;
+        write_sasl("auth", &attribute, &exchange.initial(), out);
+        self.state = State::Sasl(exchange);
+        Ok(())
+    }
+
+    /// Goes on with the key of a [`Step::Derive`].
+    ///
+    /// # Errors
+    /// [`NegotiationError`]; the connection is to be closed.
+    pub fn derived(&mut self, salted: &SaltedPassword, out: &mut Vec<u8>) -> Result<(), NegotiationError> {
+        let State::Deriving(mut exchange) = std::mem::replace(&mut self.state, State::Idle) else {
+            return Err(NegotiationError::Unexpected("a key that nobody asked for"));
+        };
+        write_sasl("response", "", &exchange.derived(salted)?, out);
+        self.state = State::Sasl(exchange);
+        Ok(())
+    }
+
+    /// The mechanism that the login succeeded with.
+    pub const fn mechanism(&self) -> Option<Mechanism> {
+        self.used
+    }
+
     fn sasl(&mut self, mut exchange: Exchange, element: &Element, out: &mut Vec<u8>) -> Result<Step, NegotiationError> {
         if !element.has_ns(ns::SASL) {
             return Err(NegotiationError::Unexpected("a stanza during the login"));
@@ -255,19 +303,34 @@ impl Negotiation {
         match element.name() {
             "challenge" => {
                 let challenge = decode(&element.text())?.unwrap_or_default();
-                let answer = exchange.challenge(&challenge)?;
-                write_sasl("response", "", &answer, out);
-                self.state = State::Sasl(exchange);
-                Ok(Step::Continue)
+                match exchange.challenge(&challenge)? {
+                    Reply::Send(answer) => {
+                        write_sasl("response", "", &answer, out);
+                        self.state = State::Sasl(exchange);
+                        Ok(Step::Continue)
+                    }
+                    Reply::Derive(derivation) => {
+                        self.state = State::Deriving(exchange);
+                        Ok(Step::Derive(derivation))
+                    }
+                }
             }
             "success" => {
                 exchange.success(decode(&element.text())?.as_deref())?;
+                self.used = Some(exchange.mechanism());
                 self.login.password.zeroize();
                 self.phase = Phase::Authenticated;
                 self.open(out);
                 Ok(Step::Restart)
             }
             "failure" => {
+                let offer = self.features.as_ref().map(Offer::of).unwrap_or_default();
+                if exchange.mechanism().is_bound() && exchange.is_fresh() && offer.bindings.is_none() {
+                    // It does not know a type that it did not announce either. Nothing that depends on the password has
+                    // been said yet, so this is no failed login.
+                    self.authenticate(&offer, out)?;
+                    return Ok(Step::Continue);
+                }
                 let (condition, text) = stream::condition_and_text(element, ns::SASL);
                 let condition = condition.unwrap_or_else(|| "no reason given".to_owned());
                 Err(NegotiationError::Refused { condition, text })

@@ -1,21 +1,28 @@
-//! SASL for clients: SCRAM-SHA-256 (RFC 7677), SCRAM-SHA-1 (RFC 5802) and PLAIN (RFC 4616), as a pure state machine.
+//! SASL for clients: SCRAM (RFC 5802) with SHA-1, SHA-256 (RFC 7677) and SHA-512, each also bound to the TLS channel
+//! (`-PLUS`), and PLAIN (RFC 4616), as a pure state machine.
 //!
 //! Works on the decoded messages; base64 and XML are the stream's business. The nonce is given, so exchanges can be
 //! replayed in tests. Everything the server says is checked: its nonce extends ours, salt and iteration count are
 //! within bounds, and its signature proves that it knows the password too, also when it comes inside `<success/>`.
-//! Passwords and what is derived from them are wiped after use and appear in no error. Channel binding (`-PLUS`) is
-//! not done yet: it needs a second [`ChannelBinding`] and its mechanisms at the top of [`Mechanism`].
+//! Passwords and what is derived from them are wiped after use and appear in no error. The one step that takes long,
+//! the derivation of the key, is handed out as a [`Derivation`], to be done wherever there is time for it. Which
+//! mechanism to use is decided in `downgrade.rs`.
 
+mod mechanism;
 #[cfg(test)]
 mod tests;
+
+pub use mechanism::{ChannelBinding, HashKind, Mechanism};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{EagerHash, Hmac, KeyInit, Mac};
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+use super::downgrade::Choice;
 
 /// The fewest iterations accepted (RFC 7677 section 4): fewer make a stolen exchange cheap to crack.
 pub const MIN_ITERATIONS: u32 = 4096;
@@ -26,63 +33,6 @@ pub const MAX_ITERATIONS: u32 = 2_000_000;
 
 /// Bytes a server's message may have. Real ones have below 200.
 const MAX_MESSAGE: usize = 4096;
-
-/// A way to log in, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mechanism {
-    /// The password itself. Only inside verified TLS and only if the user allowed it.
-    Plain,
-    /// SCRAM with SHA-1.
-    ScramSha1,
-    /// SCRAM with SHA-256.
-    ScramSha256,
-}
-
-impl Mechanism {
-    const ALL: [Self; 3] = [Self::Plain, Self::ScramSha1, Self::ScramSha256];
-
-    /// The registered name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha1 => "SCRAM-SHA-1",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-        }
-    }
-
-    /// The strongest mechanism that both sides have. `plain` says whether PLAIN may be used at all: only when the
-    /// connection is encrypted to a verified server *and* the user allowed it.
-    ///
-    /// # Errors
-    /// [`SaslError::NoMechanism`] with what the server offers, if nothing fits.
-    pub fn choose<'o>(offered: impl IntoIterator<Item = &'o str>, plain: bool) -> Result<Self, SaslError> {
-        let offered: Vec<&str> = offered.into_iter().collect();
-        Self::ALL
-            .into_iter()
-            .filter(|mechanism| plain || *mechanism != Self::Plain)
-            .rev()
-            .find(|mechanism| offered.contains(&mechanism.name()))
-            .ok_or_else(|| SaslError::NoMechanism {
-                offered: printable(&offered.join(", ")),
-                plain_refused: offered.contains(&Self::Plain.name()),
-            })
-    }
-}
-
-/// Whether the exchange is bound to the TLS channel below it (RFC 5802 section 6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChannelBinding {
-    /// This client does not support it (gs2 flag `n`).
-    Unsupported,
-}
-
-impl ChannelBinding {
-    const fn gs2_header(self) -> &'static str {
-        match self {
-            Self::Unsupported => "n,,",
-        }
-    }
-}
 
 /// Why an exchange failed. No variant carries a secret.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -111,14 +61,85 @@ pub enum SaslError {
     /// The server does not know the password: it is not the one it claims to be.
     #[error("the server could not prove that it knows the account")]
     WrongSignature,
+    /// What the server has signed is another offer than the one that arrived.
+    #[error(
+        "somebody between here and the server has changed the list of logins that it offers, so no password was used"
+    )]
+    OfferChanged,
+    /// The server offers less than it once did, and does not sign that it does.
+    #[error(
+        "the server offers weaker logins than before ({0} at best); if that is right, set the account again \
+         (`bitween account set`)"
+    )]
+    Weaker(&'static str),
     /// The server said no inside the exchange (RFC 5802 section 7, `e=`).
     #[error("the server refused the login: {0}")]
     Refused(String),
 }
 
+impl SaslError {
+    /// Nothing of this list will do.
+    pub(super) fn no_mechanism(offered: &[String]) -> Self {
+        let plain_refused = offered.iter().any(|name| name == Mechanism::Plain.name());
+        Self::NoMechanism { offered: printable(&offered.join(", ")), plain_refused }
+    }
+}
+
+/// What follows a challenge.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Send this.
+    Send(Zeroizing<Vec<u8>>),
+    /// Do this, then call [`Exchange::derived`].
+    Derive(Derivation),
+}
+
+/// The work of an exchange: a password is made a key, which takes up to some seconds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Derivation {
+    hash: HashKind,
+    password: Zeroizing<String>,
+    salt: Vec<u8>,
+    iterations: u32,
+}
+
+impl std::fmt::Debug for Derivation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Derivation").field("iterations", &self.iterations).finish_non_exhaustive()
+    }
+}
+
+/// The key that a password became.
+pub struct SaltedPassword(Zeroizing<Vec<u8>>);
+
+impl Derivation {
+    /// How much work it is.
+    pub const fn iterations(&self) -> u32 {
+        self.iterations
+    }
+
+    /// Does it.
+    pub fn run(&self) -> SaltedPassword {
+        SaltedPassword(match self.hash {
+            HashKind::Sha1 => self.stretch::<Sha1>(),
+            HashKind::Sha256 => self.stretch::<Sha256>(),
+            HashKind::Sha512 => self.stretch::<Sha512>(),
+        })
+    }
+
+    fn stretch<D: EagerHash + Digest>(&self) -> Zeroizing<Vec<u8>> {
+        let mut salted = Zeroizing::new(vec![0; <D as Digest>::output_size()]);
+        pbkdf2::pbkdf2_hmac::<D>(self.password.as_bytes(), &self.salt, self.iterations, &mut salted);
+        salted
+    }
+}
+
 /// One exchange with one mechanism.
 pub struct Exchange {
     mechanism: Mechanism,
+    /// The offer as the server should have signed it (XEP-0474), and whether it must have.
+    offered: Option<String>,
+    must_be_signed: bool,
     state: State,
 }
 
@@ -127,6 +148,8 @@ enum State {
     Plain { message: Zeroizing<Vec<u8>> },
     /// SCRAM: the first message is made, the challenge is awaited.
     First { bare: String, nonce: String, password: Zeroizing<String>, binding: ChannelBinding },
+    /// SCRAM: the key is being derived; then this is signed with it, and sent with the proof.
+    Deriving { signed: String, without_proof: String },
     /// SCRAM: the proof is sent, the server's signature is awaited. Holds the HMAC key and what is signed.
     Proved { server_key: Zeroizing<Vec<u8>>, signed: String },
     /// The server has proved itself.
@@ -147,7 +170,8 @@ impl Exchange {
     ///
     /// # Errors
     /// [`SaslError::BadCredentials`] if user name or password cannot be prepared (SASLprep, RFC 4013).
-    pub fn new(mechanism: Mechanism, user: &str, password: &str, nonce: &str) -> Result<Self, SaslError> {
+    pub fn new(choice: impl Into<Choice>, user: &str, password: &str, nonce: &str) -> Result<Self, SaslError> {
+        let Choice { mechanism, binding, offered, must_be_signed } = choice.into();
         let user = prepare(user).ok_or(SaslError::BadCredentials("user name"))?;
         let password = prepare(password).ok_or(SaslError::BadCredentials("password"))?;
         let state = if mechanism == Mechanism::Plain {
@@ -155,9 +179,9 @@ impl Exchange {
             State::Plain { message }
         } else {
             let bare = format!("n={},r={nonce}", escape(&user));
-            State::First { bare, nonce: nonce.to_owned(), password, binding: ChannelBinding::Unsupported }
+            State::First { bare, nonce: nonce.to_owned(), password, binding }
         };
-        Ok(Self { mechanism, state })
+        Ok(Self { mechanism, offered, must_be_signed, state })
     }
 
     /// The mechanism in use.
@@ -169,36 +193,70 @@ impl Exchange {
     pub fn initial(&self) -> Zeroizing<Vec<u8>> {
         match &self.state {
             State::Plain { message } => message.clone(),
-            State::First { bare, binding, .. } => Zeroizing::new([binding.gs2_header(), bare].concat().into_bytes()),
+            State::First { bare, binding, .. } => Zeroizing::new((binding.gs2_header() + bare).into_bytes()),
             _ => Zeroizing::default(),
         }
     }
 
-    /// Answers a challenge.
+    /// Whether no challenge has come yet: the server has seen nothing that depends on the password.
+    pub const fn is_fresh(&self) -> bool {
+        matches!(self.state, State::First { .. })
+    }
+
+    /// Takes a challenge.
     ///
     /// # Errors
     /// [`SaslError`]; the exchange is over then.
-    pub fn challenge(&mut self, message: &[u8]) -> Result<Zeroizing<Vec<u8>>, SaslError> {
+    pub fn challenge(&mut self, message: &[u8]) -> Result<Reply, SaslError> {
         let text = message_text(message)?;
-        match std::mem::replace(&mut self.state, State::Spent) {
-            State::First { bare, nonce, password, binding } => {
+        match (std::mem::replace(&mut self.state, State::Spent), self.mechanism.hash()) {
+            (State::First { bare, nonce, password, binding }, Some(hash)) => {
                 let first = ServerFirst::parse(text, &nonce)?;
-                let header = BASE64.encode(binding.gs2_header());
-                let without_proof = format!("c={header},r={}", first.nonce);
-                let signed = format!("{bare},{text},{without_proof}");
-                let (proof, server_key) = if self.mechanism == Mechanism::ScramSha256 {
-                    prove::<Sha256>(&password, &first, &signed)
-                } else {
-                    prove::<Sha1>(&password, &first, &signed)
-                };
-                self.state = State::Proved { server_key, signed };
-                Ok(Zeroizing::new(format!("{without_proof},p={}", BASE64.encode(&*proof)).into_bytes()))
+                self.check_offer(hash, first.offer_hash)?;
+                let without_proof = format!("c={},r={}", BASE64.encode(&*binding.repeated()), first.nonce);
+                self.state = State::Deriving { signed: format!("{bare},{text},{without_proof}"), without_proof };
+                Ok(Reply::Derive(Derivation { hash, password, salt: first.salt, iterations: first.iterations }))
             }
-            State::Proved { server_key, signed } => {
-                self.check_final(text, &server_key, &signed)?;
-                Ok(Zeroizing::default())
+            (State::Proved { server_key, signed }, Some(hash)) => {
+                self.check_final(hash, text, &server_key, &signed)?;
+                Ok(Reply::Send(Zeroizing::default()))
             }
             _ => Err(SaslError::Malformed("an unexpected challenge")),
+        }
+    }
+
+    /// The answer to the challenge, now that the key is there.
+    ///
+    /// # Errors
+    /// [`SaslError::Malformed`] if none was asked for.
+    pub fn derived(&mut self, salted: &SaltedPassword) -> Result<Zeroizing<Vec<u8>>, SaslError> {
+        let state = std::mem::replace(&mut self.state, State::Spent);
+        let (State::Deriving { signed, without_proof }, Some(hash)) = (state, self.mechanism.hash()) else {
+            return Err(SaslError::Malformed("a key that nobody asked for"));
+        };
+        let (proof, server_key) = match hash {
+            HashKind::Sha1 => prove::<Sha1>(&salted.0, &signed),
+            HashKind::Sha256 => prove::<Sha256>(&salted.0, &signed),
+            HashKind::Sha512 => prove::<Sha512>(&salted.0, &signed),
+        };
+        self.state = State::Proved { server_key, signed };
+        Ok(Zeroizing::new(format!("{without_proof},p={}", BASE64.encode(&*proof)).into_bytes()))
+    }
+
+    /// Compares the offer that arrived with the one that the server signs. The signature itself is part of what both
+    /// sides prove afterwards.
+    fn check_offer(&self, hash: HashKind, signed: Option<&str>) -> Result<(), SaslError> {
+        match (signed, &self.offered) {
+            (Some(signed), Some(offered)) => {
+                let expected = match hash {
+                    HashKind::Sha1 => BASE64.encode(Sha1::digest(offered)),
+                    HashKind::Sha256 => BASE64.encode(Sha256::digest(offered)),
+                    HashKind::Sha512 => BASE64.encode(Sha512::digest(offered)),
+                };
+                if signed == expected { Ok(()) } else { Err(SaslError::OfferChanged) }
+            }
+            _ if self.must_be_signed => Err(SaslError::Weaker(self.mechanism.name())),
+            _ => Ok(()),
         }
     }
 
@@ -207,27 +265,27 @@ impl Exchange {
     /// # Errors
     /// [`SaslError`] if the mechanism demands a proof from the server and there was none: then this is no success.
     pub fn success(&mut self, data: Option<&[u8]>) -> Result<(), SaslError> {
-        match std::mem::replace(&mut self.state, State::Spent) {
-            State::Plain { .. } | State::Verified => Ok(()),
-            State::Proved { server_key, signed } => {
+        match (std::mem::replace(&mut self.state, State::Spent), self.mechanism.hash()) {
+            (State::Plain { .. } | State::Verified, _) => Ok(()),
+            (State::Proved { server_key, signed }, Some(hash)) => {
                 let text = message_text(data.unwrap_or_default())?;
-                self.check_final(text, &server_key, &signed)
+                self.check_final(hash, text, &server_key, &signed)
             }
-            State::First { .. } | State::Spent => Err(SaslError::WrongSignature),
+            _ => Err(SaslError::WrongSignature),
         }
     }
 
-    fn check_final(&mut self, text: &str, server_key: &[u8], signed: &str) -> Result<(), SaslError> {
+    fn check_final(&mut self, hash: HashKind, text: &str, server_key: &[u8], signed: &str) -> Result<(), SaslError> {
         let attribute = text.split(',').next().unwrap_or_default();
         if let Some(error) = attribute.strip_prefix("e=") {
             return Err(SaslError::Refused(printable(error)));
         }
         let signature = attribute.strip_prefix("v=").and_then(|value| BASE64.decode(value).ok());
         let signature = signature.ok_or(SaslError::WrongSignature)?;
-        let right = if self.mechanism == Mechanism::ScramSha256 {
-            mac::<Sha256>(server_key, signed.as_bytes()).verify_slice(&signature).is_ok()
-        } else {
-            mac::<Sha1>(server_key, signed.as_bytes()).verify_slice(&signature).is_ok()
+        let right = match hash {
+            HashKind::Sha1 => mac::<Sha1>(server_key, signed.as_bytes()).verify_slice(&signature).is_ok(),
+            HashKind::Sha256 => mac::<Sha256>(server_key, signed.as_bytes()).verify_slice(&signature).is_ok(),
+            HashKind::Sha512 => mac::<Sha512>(server_key, signed.as_bytes()).verify_slice(&signature).is_ok(),
         };
         if !right {
             return Err(SaslError::WrongSignature);
@@ -237,23 +295,32 @@ impl Exchange {
     }
 }
 
-/// The server's first SCRAM message: `r=nonce,s=salt,i=iterations`.
-struct ServerFirst {
-    nonce: String,
+/// The server's first SCRAM message: `r=nonce,s=salt,i=iterations`, and what extensions add.
+struct ServerFirst<'t> {
+    nonce: &'t str,
     salt: Vec<u8>,
     iterations: u32,
+    /// The hash of what the server offers (XEP-0474).
+    offer_hash: Option<&'t str>,
 }
 
-impl ServerFirst {
-    fn parse(text: &str, ours: &str) -> Result<Self, SaslError> {
+impl<'t> ServerFirst<'t> {
+    fn parse(text: &'t str, ours: &str) -> Result<Self, SaslError> {
         let mut attributes = text.split(',');
         let mut value = |name: &str| attributes.next().and_then(|attribute| attribute.strip_prefix(name));
-        // A mandatory extension would be the first attribute ("m="); none is known, so it fails here.
+        // A mandatory extension would be the first attribute; none is known, so it fails here.
         let nonce = value("r=").ok_or(SaslError::Malformed("no nonce"))?;
         let salt = value("s=").and_then(|salt| BASE64.decode(salt).ok()).filter(|salt| !salt.is_empty());
         let salt = salt.ok_or(SaslError::Malformed("no salt"))?;
         let iterations: u64 =
             value("i=").and_then(|count| count.parse().ok()).ok_or(SaslError::Malformed("no iteration count"))?;
+        let mut offer_hash = None;
+        for extension in attributes {
+            if extension.starts_with("m=") {
+                return Err(SaslError::Malformed("an unknown mandatory extension"));
+            }
+            offer_hash = offer_hash.or_else(|| extension.strip_prefix("h="));
+        }
         if !nonce.starts_with(ours) || nonce.len() == ours.len() {
             return Err(SaslError::WrongNonce);
         }
@@ -261,23 +328,17 @@ impl ServerFirst {
             .ok()
             .filter(|count| (MIN_ITERATIONS..=MAX_ITERATIONS).contains(count))
             .ok_or(SaslError::Iterations(iterations))?;
-        Ok(Self { nonce: nonce.to_owned(), salt, iterations })
+        Ok(Self { nonce, salt, iterations, offer_hash })
     }
 }
 
 /// Client proof and server key (RFC 5802 section 3).
-fn prove<D: EagerHash + Digest>(
-    password: &str,
-    first: &ServerFirst,
-    signed: &str,
-) -> (Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>) {
-    let mut salted = Zeroizing::new(vec![0; <D as Digest>::output_size()]);
-    pbkdf2::pbkdf2_hmac::<D>(password.as_bytes(), &first.salt, first.iterations, &mut salted);
-    let client_key = Zeroizing::new(mac::<D>(&salted, b"Client Key").finalize().into_bytes().to_vec());
+fn prove<D: EagerHash + Digest>(salted: &[u8], signed: &str) -> (Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>) {
+    let client_key = Zeroizing::new(mac::<D>(salted, b"Client Key").finalize().into_bytes().to_vec());
     let stored_key = D::digest(&*client_key);
     let signature = mac::<D>(&stored_key, signed.as_bytes()).finalize().into_bytes();
     let proof = client_key.iter().zip(&*signature).map(|(key, mask)| key ^ mask).collect();
-    let server_key = mac::<D>(&salted, b"Server Key").finalize().into_bytes().to_vec();
+    let server_key = mac::<D>(salted, b"Server Key").finalize().into_bytes().to_vec();
     (Zeroizing::new(proof), Zeroizing::new(server_key))
 }
 

@@ -9,6 +9,9 @@ use xmpp_parsers::ns;
 
 use super::backoff::Retry;
 
+/// The namespace of XEP-0440.
+const NS_CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
+
 /// How a connection gets encrypted. There is no way to do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tls {
@@ -88,6 +91,13 @@ impl Features {
         let list = self.0.get_child("mechanisms", ns::SASL);
         let names = list.into_iter().flat_map(Element::children);
         names.filter(|child| child.is("mechanism", ns::SASL)).map(|child| child.text().trim().to_owned()).collect()
+    }
+
+    /// The types of channel binding that the server announces (XEP-0440); `None` if it announces none.
+    pub fn channel_bindings(&self) -> Option<Vec<String>> {
+        let list = self.0.get_child("sasl-channel-binding", NS_CHANNEL_BINDING)?;
+        let kinds = list.children().filter(|child| child.is("channel-binding", NS_CHANNEL_BINDING));
+        Some(kinds.filter_map(|child| child.attr("type")).map(str::to_owned).collect())
     }
 
     /// The element itself, for features not listed here.
@@ -202,7 +212,18 @@ mod tests {
         assert!(!features.bind(), "bind of another namespace is another feature");
         assert_eq!(features.mechanisms(), ["PLAIN", "SCRAM-SHA-1"]);
         assert!(features.has("x", "urn:new"));
+        assert_eq!(features.channel_bindings(), None);
         assert!(Features::from_element(element("<features/>")).is_err());
+    }
+
+    #[test]
+    fn announced_channel_bindings_are_read() {
+        let features = Features::from_element(element(
+            "<stream:features><sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/>\
+             <channel-binding/><other type='x'/><channel-binding type='tls-unique'/></sasl-channel-binding>\
+             </stream:features>",
+        ));
+        assert_eq!(features.unwrap().channel_bindings().unwrap(), ["tls-exporter", "tls-unique"]);
     }
 
     #[test]

@@ -28,15 +28,21 @@ struct Dialogue {
 
 impl Dialogue {
     fn new(tls: Tls, allow_plain: bool) -> Self {
+        Self::after(tls, allow_plain, None, Channel::default())
+    }
+
+    /// With an account that has logged in before, on a channel.
+    fn after(tls: Tls, allow_plain: bool, seen: Option<Mechanism>, channel: Channel) -> Self {
         let login = Login {
             account: BareJid::new("alice@example.org").unwrap(),
             resource: "r<1>".into(),
             password: Zeroizing::new("secret".into()),
             allow_plain,
+            seen,
             nonce: "abcdefgh".into(),
         };
         let mut sent = Vec::new();
-        let negotiation = Negotiation::begin(login, tls, &mut sent);
+        let negotiation = Negotiation::begin(login, tls, channel, &mut sent);
         Self { negotiation, framer: Framer::new(Limits::default()), sent }
     }
 
@@ -47,6 +53,10 @@ impl Dialogue {
         let mut step = Step::Continue;
         while let Some(frame) = self.framer.next_frame().unwrap() {
             step = self.negotiation.frame(frame, &mut self.sent)?;
+            if let Step::Derive(derivation) = &step {
+                self.negotiation.derived(&derivation.run(), &mut self.sent)?;
+                step = Step::Continue;
+            }
         }
         if matches!(step, Step::StartTls | Step::Restart) {
             self.framer = Framer::new(Limits::default());
@@ -70,7 +80,7 @@ fn the_whole_way_from_starttls_to_a_resource() {
     assert_eq!(dialogue.hear(PROCEED).unwrap(), (Step::StartTls, String::new()));
 
     dialogue.sent.clear();
-    dialogue.negotiation.encrypted(&mut dialogue.sent);
+    dialogue.negotiation.encrypted(Channel::default(), &mut dialogue.sent);
     assert!(String::from_utf8(dialogue.sent.clone()).unwrap().contains("from='alice@example.org'"));
     let (_, sent) = dialogue.stream(&mechanisms(&["PLAIN"])).unwrap();
     assert!(sent.contains("mechanism='PLAIN'>AGFsaWNlAHNlY3JldA==</auth>"), "{sent}");
@@ -115,12 +125,83 @@ fn the_strongest_mechanism_is_used_and_plain_only_if_allowed() {
 fn success_without_the_servers_proof_is_no_success() {
     let mut dialogue = Dialogue::new(Tls::Direct, false);
     dialogue.stream(&mechanisms(&["SCRAM-SHA-1"])).unwrap();
-    let challenge = BASE64.encode("r=abcdefghXYZ,s=QSXCR+Q6sek8bf92,i=4096");
+    let challenge = BASE64.encode("r=abcdefgh0XYZ,s=QSXCR+Q6sek8bf92,i=4096");
     let (step, sent) =
         dialogue.hear(&format!("<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{challenge}</challenge>")).unwrap();
     assert_eq!(step, Step::Continue);
     assert!(sent.starts_with("<response"), "{sent}");
     assert_eq!(dialogue.hear(SUCCESS), Err(NegotiationError::Sasl(SaslError::WrongSignature)));
+}
+
+const FAILURE: &str = "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><malformed-request/></failure>";
+
+fn channel() -> Channel {
+    Channel { exporter: Some([7; 32]), end_point: Some(vec![8; 32]) }
+}
+
+/// The decoded message of an answer.
+fn message(sent: &str) -> String {
+    let text = sent.split('>').nth(1).unwrap().split('<').next().unwrap();
+    String::from_utf8_lossy(&BASE64.decode(text).unwrap()).into_owned()
+}
+
+#[test]
+fn a_binding_that_the_server_did_not_announce_and_does_not_know_costs_no_login() {
+    let offer = mechanisms(&["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"]);
+    let mut dialogue = Dialogue::after(Tls::Direct, false, None, channel());
+    let mut said = vec![dialogue.stream(&offer).unwrap().1];
+    said.push(dialogue.hear(FAILURE).unwrap().1);
+    said.push(dialogue.hear(FAILURE).unwrap().1);
+    let begins: Vec<String> = said.iter().map(|sent| message(sent).split(",n=").next().unwrap().to_owned()).collect();
+    assert_eq!(begins, ["p=tls-exporter,", "p=tls-server-end-point,", "n,"]);
+    assert!(said[2].contains("mechanism='SCRAM-SHA-256'>"), "{}", said[2]);
+    assert!(matches!(dialogue.hear(FAILURE), Err(NegotiationError::Refused { .. })));
+
+    // Who was bound once is not talked out of it.
+    let seen = Mechanism::named("SCRAM-SHA-1-PLUS");
+    let mut dialogue = Dialogue::after(Tls::Direct, true, seen, channel());
+    dialogue.stream(&offer).unwrap();
+    dialogue.hear(FAILURE).unwrap();
+    dialogue.hear(FAILURE).unwrap();
+    let challenge = BASE64.encode("r=abcdefgh2XYZ,s=QSXCR+Q6sek8bf92,i=4096");
+    let error = dialogue.hear(&format!("<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{challenge}</challenge>"));
+    assert_eq!(error, Err(NegotiationError::Sasl(SaslError::Weaker("SCRAM-SHA-256"))));
+}
+
+#[test]
+fn a_wrong_password_is_tried_once() {
+    let mut dialogue = Dialogue::after(Tls::Direct, true, None, channel());
+    dialogue.stream(&mechanisms(&["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"])).unwrap();
+    let challenge = BASE64.encode("r=abcdefgh0XYZ,s=QSXCR+Q6sek8bf92,i=4096");
+    let challenge = format!("<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{challenge}</challenge>");
+    let (_, sent) = dialogue.hear(&challenge).unwrap();
+    assert!(message(&sent).starts_with("c=cD10bHMtZXhwb3J0ZXIsLAcH"), "{}", message(&sent));
+    assert!(matches!(dialogue.hear(FAILURE), Err(NegotiationError::Refused { .. })));
+}
+
+#[test]
+fn a_weaker_login_than_before_needs_an_offer_that_the_server_signs() {
+    let seen = Mechanism::named("SCRAM-SHA-256");
+    let offer = mechanisms(&["SCRAM-SHA-1", "PLAIN"]);
+    let answer = |extension: &str| {
+        let mut dialogue = Dialogue::after(Tls::Direct, true, seen, Channel::default());
+        dialogue.stream(&offer).unwrap();
+        let challenge = BASE64.encode(format!("r=abcdefgh0XYZ,s=QSXCR+Q6sek8bf92,i=4096{extension}"));
+        dialogue.hear(&format!("<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{challenge}</challenge>"))
+    };
+    let weaker = NegotiationError::Sasl(SaslError::Weaker("SCRAM-SHA-1"));
+    assert_eq!(answer(""), Err(weaker.clone()));
+    assert_eq!(weaker.retry(), Retry::Later);
+    assert!(weaker.to_string().contains("account set"), "{weaker}");
+    // SHA-1 of "PLAIN", 0x1E, "SCRAM-SHA-1".
+    let signed = BASE64.encode(<sha1::Sha1 as sha1::Digest>::digest(b"PLAIN\x1eSCRAM-SHA-1"));
+    assert!(answer(&format!(",x=1,h={signed}")).is_ok());
+    assert_eq!(answer(",h=AAAA"), Err(NegotiationError::Sasl(SaslError::OfferChanged)));
+    assert_eq!(answer(",m=1"), Err(NegotiationError::Sasl(SaslError::Malformed("an unknown mandatory extension"))));
+    let mut dialogue = Dialogue::after(Tls::Direct, true, seen, Channel::default());
+    let plain_only = dialogue.stream(&mechanisms(&["PLAIN"]));
+    assert_eq!(plain_only, Err(NegotiationError::Sasl(SaslError::Weaker("PLAIN"))));
+    assert!(!String::from_utf8_lossy(&dialogue.sent).contains("<auth"));
 }
 
 #[test]
