@@ -56,7 +56,7 @@ impl Node {
         };
         let torrents = Published::<Torrents>::default();
         let people = PeopleThread::start(&options, bus.clone(), contacts.clone(), &torrents).unwrap();
-        let options = XmppThreadOptions { key: AccountKey::FIRST, account: account.map(Arc::new) };
+        let options = XmppThreadOptions { key: AccountKey::FIRST, account: account.map(Arc::new), facts: None };
         let thread = XmppThread::start(options, bus.clone(), &contacts, &torrents).unwrap();
         bus.publish(Event::SetPort(7001)).unwrap();
         Self { bus, contacts, rechecks, thread, _people: people }

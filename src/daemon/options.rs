@@ -81,6 +81,20 @@ pub(super) fn account(account: &config::Account, config: &Config) -> Result<Opti
     })))
 }
 
+/// What was learned of accounts.
+#[cfg(feature = "xmpp")]
+const FACTS_FILE: &str = "accounts.sqlite";
+
+/// For the thread of an account: everything but the account.
+#[cfg(feature = "xmpp")]
+pub(super) fn xmpp(config: &Config) -> crate::component::xmpp::XmppThreadOptions {
+    crate::component::xmpp::XmppThreadOptions {
+        key: crate::types::AccountKey::FIRST,
+        account: None,
+        facts: Some(config.data_dir.join(FACTS_FILE)),
+    }
+}
+
 /// For the thread that knows all contacts.
 #[cfg(feature = "xmpp")]
 pub(super) fn people(config: &Config) -> crate::component::people::PeopleOptions {

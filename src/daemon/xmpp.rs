@@ -55,6 +55,8 @@ mod with_xmpp {
     pub(in crate::daemon) struct Contacting {
         people: PeopleThread,
         accounts: BTreeMap<AccountKey, XmppThread>,
+        /// What every account's thread is told but the account.
+        common: XmppThreadOptions,
         bus: Bus,
         contacts: Published<Contacts>,
         torrents: Published<Torrents>,
@@ -74,6 +76,7 @@ mod with_xmpp {
             let mut this = Self {
                 people: people.map_err(failed)?,
                 accounts: BTreeMap::new(),
+                common: options::xmpp(config),
                 bus: bus.clone(),
                 contacts: contacts.clone(),
                 torrents: torrents.clone(),
@@ -93,7 +96,7 @@ mod with_xmpp {
         fn start_account(&mut self, key: AccountKey, account: Option<Arc<Account>>) -> Result<(), DaemonError> {
             // One that was there before is told to stop, which its successor must not hear.
             drop(self.accounts.remove(&key));
-            let options = XmppThreadOptions { key, account };
+            let options = XmppThreadOptions { key, account, ..self.common.clone() };
             let thread = XmppThread::start(options, self.bus.clone(), &self.contacts, &self.torrents);
             self.accounts.insert(key, thread.map_err(DaemonError::system("an XMPP thread"))?);
             Ok(())

@@ -8,6 +8,8 @@
 //! hands; *verifying* is the same value moved to a disk thread; *have* is the [`ReadWindow`] it became, which anybody
 //! may copy and nobody can write through.
 
+#[cfg(feature = "resume")]
+mod account_facts;
 mod backend;
 mod backlog;
 mod check;
@@ -46,6 +48,8 @@ mod torrent_list;
 mod verify;
 mod worker;
 
+#[cfg(feature = "resume")]
+pub use account_facts::AccountFacts;
 pub use create::{CreateError, CreateOptions, create_torrent};
 pub use disk::Disk;
 pub use error::StorageError;

@@ -5,13 +5,15 @@
 //! the `people` thread, which knows those of all accounts.
 //!
 //! `worker.rs` is the loop, `requests.rs` the commands that wait for an outcome, `tell.rs` the way to `people`,
-//! `farewell.rs` cleans up after accounts that were left while they could not be reached. They stand on
+//! `farewell.rs` cleans up after accounts that were left while they could not be reached, `facts.rs` remembers earlier
+//! logins. They stand on
 //! `connection.rs` (open, next, send, close), that on `establish.rs` (look-up to bind), `link.rs` (socket and TLS),
 //! `port.rs` (how other threads reach this one), `resolve.rs` and `tls_config.rs`.
 
 pub mod connection;
 pub mod error;
 mod establish;
+mod facts;
 mod farewell;
 mod link;
 pub mod port;
@@ -22,6 +24,7 @@ pub mod tls_config;
 mod worker;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -54,6 +57,8 @@ pub struct XmppThreadOptions {
     pub key: AccountKey,
     /// The account; without one the thread waits until one is set.
     pub account: Option<Arc<Account>>,
+    /// File with what was learned of accounts; made if it is not there. Without one nothing is remembered.
+    pub facts: Option<PathBuf>,
 }
 
 /// The running thread, as its owner sees it.

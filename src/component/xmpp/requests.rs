@@ -119,6 +119,7 @@ impl Worker {
             reply.send(Err(ControlError::Refused("another account is being left; try again in a moment".to_owned())));
             return;
         }
+        self.facts.forget_login(&account);
         // A new account that could not log in yet is forgotten; the one before it is still the one to go back to.
         let old = match self.requests.login.take() {
             Some(earlier) => {
@@ -217,7 +218,10 @@ impl Worker {
 
     fn say_farewell(&mut self, account: &Account, asker: Option<Asker>) {
         match (account_options(account), self.new_session(account)) {
-            (Ok(options), Ok(session)) => self.farewells.begin(options, session, asker),
+            (Ok(mut options), Ok(session)) => {
+                options.strongest_login = self.facts.strongest_login(account);
+                self.farewells.begin(options, session, asker);
+            }
             // An account that could never be used has announced nothing.
             (Err(_), _) | (_, Err(_)) => {
                 if let Some(asker) = asker {

@@ -8,6 +8,7 @@ use jid::Jid;
 use super::XmppThreadOptions;
 use super::connection::{AccountOptions, Connection, Incoming};
 use super::error::ConnectError;
+use super::facts::Facts;
 use super::farewell::Farewells;
 use super::port::{Port, Wake, now};
 use super::requests::Requests;
@@ -56,6 +57,7 @@ pub(super) struct Worker {
     pub(super) next_attempt: Option<Instant>,
     pub(super) requests: Requests,
     pub(super) farewells: Farewells,
+    pub(super) facts: Facts,
     stopping: bool,
     /// A stanza the connection had no room for.
     unsent: Option<Vec<u8>>,
@@ -88,6 +90,7 @@ impl Worker {
             next_attempt: None,
             requests: Requests::default(),
             farewells,
+            facts: Facts::new(options.facts.clone()),
             stopping: false,
             unsent: None,
         };
@@ -189,10 +192,11 @@ impl Worker {
 
     fn connect(&mut self, port: &mut Port) {
         let Some(account) = self.account.clone() else { return };
-        let options = match account_options(&account) {
+        let mut options = match account_options(&account) {
             Ok(options) => options,
             Err(reason) => return self.refuse(account, reason),
         };
+        options.strongest_login = self.facts.strongest_login(&account);
         port.set_patience(self.requests.login.as_ref().map(|login| login.answer_by));
         let opened = Connection::open(&options, port);
         let ended = opened.and_then(|connection| self.live(connection));
@@ -216,6 +220,9 @@ impl Worker {
     fn live(&mut self, mut connection: Connection<'_>) -> Result<(), ConnectError> {
         self.backoff.connected(now());
         let (key, jid) = (self.key, connection.jid().to_string());
+        if let (Some(account), Some(mechanism)) = (&self.account, connection.mechanism()) {
+            self.facts.logged_in(account, mechanism);
+        }
         self.set_status(Some(AccountStatus { key, jid, state: AccountState::Online, problem: None }));
         self.live = true;
         self.keep_account(Ok(()));
