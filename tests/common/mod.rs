@@ -27,6 +27,8 @@ pub mod opentracker;
 pub mod process;
 pub mod prosody;
 pub mod relay;
+#[cfg(all(feature = "cli", feature = "xmpp"))]
+pub mod scripted_server;
 pub mod small_machine;
 pub mod transmission;
 #[cfg(all(feature = "cli", feature = "xmpp"))]
