@@ -9,6 +9,7 @@
 mod tests;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,8 @@ pub struct AccountOptions {
     pub password: Zeroizing<String>,
     /// `host:port` or `host` to connect to instead of looking the domain up.
     pub server: Option<String>,
+    /// Name servers to ask for SRV records instead of the system's.
+    pub name_servers: Option<Vec<SocketAddr>>,
     /// How to encrypt. Without it: what the domain's SRV records say; with a fixed server direct TLS on the ports 5223
     /// and 443, STARTTLS on all others.
     pub tls: Option<Tls>,
@@ -96,6 +99,7 @@ impl AccountOptions {
             jid,
             password,
             server: None,
+            name_servers: None,
             tls: None,
             ca_file: None,
             allow_plain: false,

@@ -110,8 +110,8 @@ fn endpoints(options: &AccountOptions, port: &Port, domain: &str) -> Result<Vec<
         let tls = options.tls.unwrap_or(Tls::StartTls);
         return Ok(vec![Endpoint { host: domain.to_owned(), port: dns::default_port(tls), tls }]);
     }
-    let (name, tls) = (domain.to_owned(), options.tls);
-    in_background(port, Work::LookUp, now() + options.timing.look_up, move || resolve::endpoints(&name, tls))?
+    let (name, tls, servers) = (domain.to_owned(), options.tls, options.name_servers.clone());
+    in_background(port, Work::LookUp, now() + options.timing.look_up, move || resolve::endpoints(&name, tls, servers))?
         .map_err(|error| ConnectError::Dns { domain: domain.to_owned(), reason: error.to_string() })
 }
 

@@ -46,16 +46,21 @@ pub enum ResolveError {
     },
 }
 
-/// The endpoints of `domain` (in ASCII form) in the order to try; `tls` limits them to one kind.
+/// The endpoints of `domain` (in ASCII form) in the order to try; `tls` limits them to one kind, and `servers` are asked
+/// instead of the system's name servers.
 ///
 /// A domain without SRV records is served by the host of that name (RFC 6120 section 3.2.2), and so is one whose name
 /// servers do not answer.
 ///
 /// # Errors
 /// [`ResolveError::Dns`] if the domain rules the service out.
-pub fn endpoints(domain: &str, tls: Option<Tls>) -> Result<Vec<Endpoint>, ResolveError> {
+pub fn endpoints(
+    domain: &str,
+    tls: Option<Tls>,
+    servers: Option<Vec<SocketAddr>>,
+) -> Result<Vec<Endpoint>, ResolveError> {
     let kinds = tls.map_or_else(|| vec![Tls::Direct, Tls::StartTls], |tls| vec![tls]);
-    let servers = name_servers();
+    let servers = servers.unwrap_or_else(name_servers);
     let answers: Vec<(Tls, Answer)> = thread::scope(|scope| {
         let servers = &servers;
         let ask = |tls: Tls| scope.spawn(move || look_up(&dns::service(domain, tls), servers));
