@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use bitween::proto::xmpp::announcer::Node;
+use bitween::proto::xmpp::complaints::AddressRules;
 use bitween::proto::xmpp::framing::{Frame, Framer, Limits};
 use bitween::proto::xmpp::{SessionEvent, SessionOptions, XmppSession, xml};
 use bitween::share::{ContactShares, Page};
@@ -56,7 +57,9 @@ impl Client {
         let jid = FullJid::new(&format!("{local}@localhost/{resource}")).unwrap();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).unwrap();
-        let session = XmppSession::new(jid, &SessionOptions { publish_original: true, seed });
+        let mut session = XmppSession::new(jid, &SessionOptions { publish_original: true, seed });
+        // Everybody here is on this machine.
+        session.set_address_rules(AddressRules { loopback: true, low_ports: false });
         let (stream, framer, bound) = connect(server, local, resource);
         let mut client = Self {
             local,

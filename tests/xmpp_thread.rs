@@ -20,6 +20,7 @@ use bitween::component::event::{Account, Bus, ContactCommand, ControlError, Even
 use bitween::component::people::{PeopleOptions, PeopleThread};
 use bitween::component::snapshot::{AccountState, Contacts, Published, Torrents};
 use bitween::component::xmpp::{XmppThread, XmppThreadOptions};
+use bitween::proto::xmpp::complaints::AddressRules;
 use bitween::share::{AddressOptions, ContactLimits};
 use bitween::types::{AccountKey, InfoHash, Share};
 use common::prosody::{Prosody, ProsodyOptions, installed};
@@ -56,7 +57,12 @@ impl Node {
         };
         let torrents = Published::<Torrents>::default();
         let people = PeopleThread::start(&options, bus.clone(), contacts.clone(), &torrents).unwrap();
-        let options = XmppThreadOptions { key: AccountKey::FIRST, account: account.map(Arc::new), facts: None };
+        let options = XmppThreadOptions {
+            key: AccountKey::FIRST,
+            account: account.map(Arc::new),
+            facts: None,
+            rules: AddressRules::default(),
+        };
         let thread = XmppThread::start(options, bus.clone(), &contacts, &torrents).unwrap();
         bus.publish(Event::SetPort(7001)).unwrap();
         Self { bus, contacts, rechecks, thread, _people: people }

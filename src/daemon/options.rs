@@ -92,6 +92,10 @@ pub(super) fn xmpp(config: &Config) -> crate::component::xmpp::XmppThreadOptions
         key: crate::types::AccountKey::FIRST,
         account: None,
         facts: Some(config.data_dir.join(FACTS_FILE)),
+        rules: crate::proto::xmpp::complaints::AddressRules {
+            loopback: config.xmpp.allow_loopback_peers,
+            low_ports: config.xmpp.allow_privileged_ports,
+        },
     }
 }
 

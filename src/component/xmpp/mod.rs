@@ -36,6 +36,7 @@ use self::port::{Handle, Port};
 use self::worker::Worker;
 use super::event::{Account, Bus, Event, Part, Topic};
 use super::snapshot::{Contacts, Published, Torrents};
+use crate::proto::xmpp::complaints::AddressRules;
 use crate::types::AccountKey;
 
 /// Messages that may wait for this thread.
@@ -59,6 +60,8 @@ pub struct XmppThreadOptions {
     pub account: Option<Arc<Account>>,
     /// File with what was learned of accounts; made if it is not there. Without one nothing is remembered.
     pub facts: Option<PathBuf>,
+    /// Contacts' addresses that are named in a warning are those that these rules refuse.
+    pub rules: AddressRules,
 }
 
 /// The running thread, as its owner sees it.

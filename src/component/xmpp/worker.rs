@@ -17,6 +17,7 @@ use crate::bus::{Reply, Subscriber};
 use crate::component::event::{Account, Bus, ControlError, Event, Part, Told};
 use crate::component::snapshot::{AccountState, AccountStatus, Contacts, Published, Torrents};
 use crate::proto::xmpp::backoff::{Backoff, Retry};
+use crate::proto::xmpp::complaints::AddressRules;
 use crate::proto::xmpp::framing::FramingError;
 use crate::proto::xmpp::stream::Tls;
 use crate::proto::xmpp::{SessionEvent, SessionOptions, XmppSession, xml};
@@ -58,6 +59,7 @@ pub(super) struct Worker {
     pub(super) requests: Requests,
     pub(super) farewells: Farewells,
     pub(super) facts: Facts,
+    rules: AddressRules,
     stopping: bool,
     /// A stanza the connection had no room for.
     unsent: Option<Vec<u8>>,
@@ -91,6 +93,7 @@ impl Worker {
             requests: Requests::default(),
             farewells,
             facts: Facts::new(options.facts.clone()),
+            rules: options.rules,
             stopping: false,
             unsent: None,
         };
@@ -161,6 +164,7 @@ impl Worker {
         }
         let options = SessionOptions { publish_original: account.publish_original, seed };
         let mut session = XmppSession::new(full_jid(account)?, &options);
+        session.set_address_rules(self.rules);
         session.set_endpoint(now(), Endpoint::clone(&self.endpoint));
         session.set_shares(now(), self.own_shares.to_vec());
         Ok(session)

@@ -17,6 +17,7 @@ use jid::{BareJid, FullJid};
 use minidom::Element;
 
 use super::announcer::{Announcer, Node};
+use super::complaints::{AddressRules, Complaints};
 use super::pep::items;
 use super::roster::{self, Roster};
 use super::stanza::{Failure, IdSource, Iqs, Kind, PUBLISH_TIMEOUT, REQUEST_TIMEOUT};
@@ -62,6 +63,8 @@ pub struct XmppSession {
     roster: Roster,
     announcer: Announcer,
     watch: Watch,
+    complaints: Complaints,
+    address_rules: AddressRules,
     online: BTreeMap<BareJid, BTreeSet<String>>,
     invited: BTreeSet<BareJid>,
     /// Commands that wait for the roster.
@@ -86,6 +89,8 @@ impl XmppSession {
             roster: Roster::new(),
             announcer,
             watch: Watch::new(),
+            complaints: Complaints::default(),
+            address_rules: AddressRules::default(),
             online: BTreeMap::new(),
             invited: BTreeSet::new(),
             early: Vec::new(),
@@ -95,6 +100,11 @@ impl XmppSession {
             out: VecDeque::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// Which addresses of contacts are nothing to complain about.
+    pub const fn set_address_rules(&mut self, rules: AddressRules) {
+        self.address_rules = rules;
     }
 
     /// A new stream is bound to `own` (servers may choose another resource). Not to be called after a resumption.

@@ -53,15 +53,6 @@ impl Sender {
             Self::Unreadable => false,
         }
     }
-
-    /// The sender if it is a bare JID, as notifications from an account's own nodes are.
-    #[must_use]
-    pub fn bare(&self) -> Option<BareJid> {
-        match self {
-            Self::Jid(jid) if jid.is_bare() => Some(jid.to_bare()),
-            _ => None,
-        }
-    }
 }
 
 /// The name of a resource as an announcement gives it. `None` if no resource can have it: it is empty, longer than 1023

@@ -30,6 +30,14 @@ const FEW_ITEMS: usize = 3;
 /// Pause between two fetches of one account that nobody asked for.
 const PAUSE: Duration = Duration::from_secs(60);
 
+/// Changes of one account that are taken at once. A list of many parts is one change to its owner, and there may be
+/// several resources.
+const BURST: u32 = 64;
+/// One more is taken after this long.
+const CHANGE_EVERY: Duration = Duration::from_millis(500);
+/// What was passed over is fetched after this long.
+const CALM: Duration = Duration::from_secs(10);
+
 /// The announcements of all accounts one may see.
 #[derive(Debug, Default)]
 pub struct Watch {
@@ -47,6 +55,28 @@ struct Account {
     originals: BTreeSet<String>,
     refetch: Option<Instant>,
     fetched: Option<Instant>,
+    pace: Pace,
+}
+
+/// How many changes an account may still tell of.
+#[derive(Debug, Default)]
+struct Pace {
+    used: u32,
+    since: Option<Instant>,
+}
+
+impl Pace {
+    /// Whether one more may be looked at.
+    fn allows(&mut self, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let earned = now.saturating_duration_since(since).as_millis() / CHANGE_EVERY.as_millis();
+        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+        self.used = self.used.saturating_sub(earned);
+        self.since = Some(if self.used == 0 { now } else { since + CHANGE_EVERY * earned });
+        let allowed = self.used < BURST;
+        self.used += u32::from(allowed);
+        allowed
+    }
 }
 
 impl Watch {
@@ -129,6 +159,18 @@ impl Watch {
             self.plan(now, jid, PARTS_GRACE);
         }
         announcements
+    }
+
+    /// Whether the account tells of changes so fast that this one is to be passed over. What it announces is fetched
+    /// soon.
+    pub fn is_too_fast(&mut self, now: Instant, jid: &BareJid) -> bool {
+        let account = self.accounts.entry(jid.clone()).or_default();
+        let too_fast = !account.pace.allows(now);
+        if too_fast {
+            let due = now + CALM;
+            account.refetch = Some(account.refetch.map_or(due, |planned| planned.min(due)));
+        }
+        too_fast
     }
 
     /// A resource of the account came online.
@@ -315,6 +357,21 @@ mod tests {
         assert!(watch.happened(now, &jid(1), Node::Endpoint, &happening).is_empty());
         let told = watch.happened(now, &jid(1), Node::Endpoint, &Happening::Emptied);
         assert_eq!(told, [Announcement::Endpoint { resource: "r".into(), endpoint: Endpoint::default() }]);
+    }
+
+    #[test]
+    fn who_announces_too_fast_is_fetched_later() {
+        let (start, mut watch) = (Instant::now(), Watch::new());
+        let flood = |watch: &mut Watch, second: u64| {
+            let at = |n: u64| start + Duration::from_secs(second) + Duration::from_millis(10 * n);
+            (0..100).filter(|n| !watch.is_too_fast(at(*n), &jid(1))).count()
+        };
+        assert_eq!(flood(&mut watch, 0), 65, "the burst, and one for the first half second");
+        assert_eq!((1..20).map(|second| flood(&mut watch, second)).sum::<usize>(), 2 * 19);
+        assert!(!watch.is_too_fast(start, &jid(2)), "others are not concerned");
+        assert_eq!(watch.accounts[&jid(1)].refetch, Some(start + Duration::from_millis(650) + CALM));
+        let later = start + Duration::from_secs(600);
+        assert_eq!((0..100).filter(|_| !watch.is_too_fast(later, &jid(1))).count(), BURST as usize);
     }
 
     #[test]

@@ -7,11 +7,12 @@ use minidom::Element;
 
 use super::{Phase, SessionEvent, XmppSession};
 use crate::proto::xmpp::announcer::Node;
-use crate::proto::xmpp::pep::{parse_event, parse_items};
+use crate::proto::xmpp::complaints::{self, Reason};
+use crate::proto::xmpp::pep::{Happening, Item, parse_event, parse_items};
 use crate::proto::xmpp::presence::{available, disco_info, subscription};
 use crate::proto::xmpp::stanza::{self, Failure, Sender};
 use crate::proto::xmpp::xml::{element, ns};
-use crate::types::{Announcement, MAX_RESOURCES_PER_CONTACT};
+use crate::types::{Announcement, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT};
 
 /// After this long all own resources have shown their presence.
 const GHOSTS_AFTER: Duration = Duration::from_secs(10);
@@ -30,6 +31,7 @@ impl XmppSession {
         let seen = self.roster.seen();
         for jid in seen_before.difference(&seen) {
             self.watch.forget(jid);
+            self.complaints.excuse(now, jid, Reason::Stranger);
             self.events.push_back(SessionEvent::SharesGone { jid: jid.to_string() });
         }
         seen.iter().for_each(|jid| self.watch.fetch(now, jid));
@@ -50,6 +52,8 @@ impl XmppSession {
                 let items = parse_items(answer, node.name());
                 if own {
                     self.announcer.fetched(now, node, &items);
+                } else {
+                    items.iter().for_each(|item| self.examine(now, jid, item));
                 }
                 self.watch.fetched(jid, node, &items)
             }
@@ -65,11 +69,23 @@ impl XmppSession {
                 self.watch.fetch_failed(now, jid, node, &failure)
             }
         };
-        self.announce(jid, announcements);
+        self.announce(now, jid, announcements);
+    }
+
+    /// Says what is wrong with an item of somebody else.
+    fn examine(&mut self, now: Instant, jid: &BareJid, item: &Item<'_>) {
+        let Some(payload) = item.payload else { return };
+        for reason in complaints::about(payload, self.address_rules) {
+            self.complain(now, jid, reason);
+        }
+    }
+
+    fn complain(&mut self, now: Instant, jid: &BareJid, reason: Reason) {
+        self.events.extend(self.complaints.complain(now, jid, reason).map(SessionEvent::Warning));
     }
 
     /// Hands on what an account announced, except for this resource's own words.
-    fn announce(&mut self, jid: &BareJid, announcements: Vec<Announcement>) {
+    fn announce(&mut self, now: Instant, jid: &BareJid, announcements: Vec<Announcement>) {
         let own = *jid == self.own.to_bare();
         for mut announcement in announcements {
             if own {
@@ -86,6 +102,17 @@ impl XmppSession {
                     }
                 }
             }
+            let is_full = |shares: usize, truncated: bool| truncated && shares >= MAX_INLINE_SHARES;
+            let too_many = match &announcement {
+                Announcement::Shares { shares, truncated, .. } => is_full(shares.len(), *truncated),
+                Announcement::Account { entries, truncated } => {
+                    is_full(entries.iter().map(|entry| entry.shares.len()).sum(), *truncated)
+                }
+                _ => false,
+            };
+            if too_many {
+                self.complain(now, jid, Reason::TooManyShares);
+            }
             self.events.push_back(SessionEvent::Announced { jid: jid.to_string(), announcement });
         }
     }
@@ -95,18 +122,27 @@ impl XmppSession {
         if stanza.attr("type") == Some("error") {
             return;
         }
-        let Some(jid) = Sender::of(stanza).bare() else { return };
+        let Sender::Jid(from) = Sender::of(stanza) else { return };
+        let jid = from.to_bare();
         let own = jid == self.own.to_bare();
-        if !own && !self.roster.is_seen(&jid) {
+        if !from.is_bare() || (!own && !self.roster.is_seen(&jid)) {
+            if !own && parse_event(stanza).iter().any(|(node, _)| Node::named(node).is_some()) {
+                self.complain(now, &jid, Reason::Stranger);
+            }
             return;
         }
         for (node, happening) in parse_event(stanza) {
             let Some(node) = Node::named(node) else { continue };
             if own {
                 self.announcer.observe(now, node, &happening);
+            } else if self.watch.is_too_fast(now, &jid) {
+                self.complain(now, &jid, Reason::TooFast);
+                continue;
+            } else if let Happening::Published(item) = &happening {
+                self.examine(now, &jid, item);
             }
             let announcements = self.watch.happened(now, &jid, node, &happening);
-            self.announce(&jid, announcements);
+            self.announce(now, &jid, announcements);
         }
     }
 
@@ -118,6 +154,12 @@ impl XmppSession {
             ("query", ns::ROSTER, true) if Sender::of(stanza).is_account(&self.own.to_bare()) => {
                 self.roster_pushed(now, payload);
                 stanza::result(stanza, None)
+            }
+            ("query", ns::ROSTER, true) => {
+                if let Sender::Jid(jid) = Sender::of(stanza) {
+                    self.complain(now, &jid.to_bare(), Reason::ForgedRoster);
+                }
+                stanza::error(stanza, "cancel", "service-unavailable")
             }
             ("ping", ns::PING, false) => stanza::result(stanza, None),
             ("query", ns::DISCO_INFO, false) => match disco_info(payload.attr("node")) {
@@ -137,6 +179,8 @@ impl XmppSession {
                 (false, true) => self.watch.fetch(now, &jid),
                 (true, false) => {
                     self.watch.forget(&jid);
+                    // Some servers hand out one more notification afterwards.
+                    self.complaints.excuse(now, &jid, Reason::Stranger);
                     self.online.remove(&jid);
                     self.events.push_back(SessionEvent::SharesGone { jid: jid.to_string() });
                 }
