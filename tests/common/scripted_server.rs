@@ -149,7 +149,6 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-#[expect(clippy::large_enum_variant, reason = "there are few of them")]
 enum Wire {
     Plain(TcpStream),
     Tls(StreamOwned<ServerConnection, TcpStream>),
@@ -352,24 +351,40 @@ impl Session {
     /// When the client is gone.
     pub fn serve(&mut self) -> io::Result<()> {
         loop {
-            self.hear("<iq ")?;
-            let head = self.hear(">")?;
-            let value = |name: &str| {
-                let value = [format!("{name}='"), format!("{name}=\"")];
-                let rest = value.iter().find_map(|begin| head.split(begin.as_str()).nth(1))?;
-                Some(rest.split(['\'', '"']).next()?.to_owned())
-            };
-            let (Some(id), Some(kind)) = (value("id"), value("type")) else { continue };
-            let body = self.hear("</iq>")?;
-            if kind == "get" && body.contains("jabber:iq:roster") {
-                self.say(&format!("<iq type='result' id='{id}'><query xmlns='jabber:iq:roster'/></iq>"))?;
-            } else if kind == "get" || kind == "set" {
-                self.say(&format!(
-                    "<iq type='error' id='{id}'><error type='cancel'>\
-                     <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
-                ))?;
-            }
+            self.answer("")?;
         }
+    }
+
+    /// Answers requests until the roster was asked for, which has these items.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub fn serve_roster(&mut self, items: &str) -> io::Result<()> {
+        while !self.answer(items)? {}
+        Ok(())
+    }
+
+    /// Answers the next request; whether it was for the roster.
+    fn answer(&mut self, roster: &str) -> io::Result<bool> {
+        self.hear("<iq ")?;
+        let head = self.hear(">")?;
+        let value = |name: &str| {
+            let value = [format!("{name}='"), format!("{name}=\"")];
+            let rest = value.iter().find_map(|begin| head.split(begin.as_str()).nth(1))?;
+            Some(rest.split(['\'', '"']).next()?.to_owned())
+        };
+        let (Some(id), Some(kind)) = (value("id"), value("type")) else { return Ok(false) };
+        let body = self.hear("</iq>")?;
+        let is_roster = kind == "get" && body.contains("jabber:iq:roster");
+        if is_roster {
+            self.say(&format!("<iq type='result' id='{id}'><query xmlns='jabber:iq:roster'>{roster}</query></iq>"))?;
+        } else if kind == "get" || kind == "set" {
+            self.say(&format!(
+                "<iq type='error' id='{id}'><error type='cancel'>\
+                 <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
+            ))?;
+        }
+        Ok(is_roster)
     }
 
     /// The server's half of SASL, up to the word that it succeeded.

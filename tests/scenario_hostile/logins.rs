@@ -6,10 +6,11 @@ use std::time::Duration;
 use bitween::component::xmpp::connection::{AccountOptions, Connection};
 use bitween::component::xmpp::error::ConnectError;
 use bitween::component::xmpp::port::Port;
-use bitween::proto::xmpp::sasl::Mechanism;
+use bitween::proto::xmpp::sasl::{HashKind, Mechanism};
 use bitween::proto::xmpp::stream::Tls;
 use jid::Jid;
 
+use crate::common::ejabberd::{self, Ejabberd};
 use crate::common::scripted_server::{HEADER, Login, PROCEED, STARTTLS, ScriptedServer, Session};
 use crate::{PASSWORD, SHA_256, honest};
 
@@ -47,6 +48,22 @@ fn every_mechanism_and_binding_logs_in() {
             assert_eq!(log_in(&options).unwrap(), Some(mechanism), "{kind:?}");
         }
     }
+}
+
+#[test]
+fn an_ejabberd_that_binds_to_nothing_we_have_costs_no_failed_login() {
+    if !ejabberd::installed() {
+        return;
+    }
+    let server = Ejabberd::start(&[("alice", PASSWORD)], &[]);
+    let jid = Jid::new("alice@localhost").unwrap();
+    let mut options = AccountOptions::new(jid, PASSWORD.to_owned().into(), "r1".into());
+    options.server = Some(server.server());
+    options.ca_file = Some(server.ca_file());
+    // 23.01 offers -PLUS, announces no type, and with TLS 1.3 knows neither of ours.
+    assert_eq!(log_in(&options).unwrap().unwrap().hash(), Some(HashKind::Sha512));
+    options.password = "wrong".to_owned().into();
+    assert!(log_in(&options).unwrap_err().to_string().contains("wrong user name or password"));
 }
 
 #[test]
@@ -171,7 +188,7 @@ fn what_xmpp_forbids_ends_the_stream_with_the_reason() {
     }
     ends_with("policy-violation", b"<a>".repeat(100));
     let attributes: String = (0..100).map(|nth| format!("a{nth}='' ")).collect();
-    ends_with("policy-violation", format!("<message {attributes}").into_bytes());
+    ends_with("policy-violation", format!("<message {attributes}/>").into_bytes());
     // While the server still talks, the reason may be lost with the connection.
     ends_with("", [b"<message><body>".as_slice(), &[b'x'; 2 << 20]].concat());
 }

@@ -16,6 +16,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod contact;
+mod dns;
 mod logins;
 mod server;
 
