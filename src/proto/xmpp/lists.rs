@@ -129,13 +129,13 @@ impl Assembly {
             Some(index) => self.builds.remove(index),
             None => Build::new(&part),
         };
-        build.add(id, part);
+        let grew = build.add(id, part);
         if build.is_whole() {
             self.builds.clear();
             self.shown = Some(Shown { revision: build.revision.clone(), ids: build.ids() });
             return Some(build.into_shares());
         }
-        let first_sight = self.shown.is_none();
+        let first_sight = self.shown.is_none() && grew;
         let so_far = first_sight.then(|| (build.parts.values().flat_map(|(_, shares)| shares.clone()).collect(), true));
         if self.builds.len() >= MAX_BUILDS {
             self.builds.remove(0);
@@ -150,13 +150,15 @@ impl Build {
         Self { revision: part.revision.clone(), expected: part.parts, parts: BTreeMap::new(), truncated: false }
     }
 
-    /// Files a part, within the limit of all shares.
-    fn add(&mut self, id: &str, mut part: ListPart) {
+    /// Files a part, within the limit of all shares; whether anything of it is kept.
+    fn add(&mut self, id: &str, mut part: ListPart) -> bool {
         self.parts.remove(&part.part);
         let room = MAX_INLINE_SHARES - self.parts.values().map(|(_, shares)| shares.len()).sum::<usize>();
         self.truncated |= part.truncated || part.shares.len() > room;
         part.shares.truncate(room);
+        let kept = !part.shares.is_empty();
         self.parts.insert(part.part, (id.to_owned(), part.shares));
+        kept
     }
 
     fn is_whole(&self) -> bool {
@@ -220,6 +222,22 @@ mod tests {
         assert!(publish(&mut lists, &old[0]).is_empty(), "told again");
         let told: Vec<String> = new.iter().flat_map(|item| publish(&mut lists, item)).collect();
         assert_eq!(told, ["r:12"], "the old list stands until the new one is whole");
+    }
+
+    #[test]
+    fn parts_that_there_is_no_room_for_are_not_worth_a_word() {
+        let row = format!("<share hash='{}' name='x'/>", "a".repeat(40));
+        let mut lists = Lists::new();
+        let mut told = |part: usize| {
+            let rows = row.repeat(MAX_INLINE_SHARES);
+            let xml = format!(
+                "<shares xmlns='{SHARES_NODE}' resource='r' revision='1' part='{part}' parts='4'>{rows}</shares>"
+            );
+            publish(&mut lists, &(format!("r/{part}"), xml.parse().unwrap()))
+        };
+        assert_eq!(told(1), ["r:10000+"]);
+        assert!(told(2).is_empty() && told(3).is_empty(), "nothing new");
+        assert_eq!(told(4), ["r:10000+"], "whole");
     }
 
     #[test]
