@@ -6,8 +6,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::types::{Announcement, InfoHash, Via};
 
+/// Hashes of three numbers each begin alike.
 fn share(n: u8, name: &str) -> Share {
-    let info_hash = InfoHash::new([n; InfoHash::LEN]);
+    let mut hash = [n / 3; InfoHash::LEN];
+    hash[InfoHash::LEN - 1] = n;
+    let info_hash = InfoHash::new(hash);
     Share { info_hash, name: name.into(), size: 1, files: 1, complete: true }
 }
 
