@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::slice;
 
 use super::{Found, Hit, List, Page, Place, hit, shown};
 use crate::share::table::hash_beginning;
@@ -12,7 +13,8 @@ const BATCH: usize = 1024;
 
 /// The lists are in order already, so only what stands on the page and before it is looked at.
 pub(super) fn by_name(lists: &[List<'_>], page: Page) -> Found {
-    let total = count(lists);
+    let repeated = repeated(lists);
+    let total = count(lists, &repeated);
     let (mut skip, mut hits) = (page.offset, Vec::new());
     let mut merged = Merged::of(lists);
     while skip < total && hits.len() < page.limit {
@@ -20,9 +22,9 @@ pub(super) fn by_name(lists: &[List<'_>], page: Page) -> Found {
         if batch.is_empty() {
             break;
         }
-        let owners = owners(lists, batch.iter().map(|(hash, _)| *hash));
+        let owners = owners(lists, batch.iter().map(|(hash, _)| *hash).filter(|hash| repeated.contains(hash)));
         let rows = batch.iter().filter_map(|(hash, place)| {
-            let places = owners.get(hash)?;
+            let places = owners.get(hash).map_or(slice::from_ref(place), Vec::as_slice);
             // A torrent stands where the name stands that is shown of it.
             (shown(lists, places) == Some(*place)).then_some(places)
         });
@@ -34,44 +36,66 @@ pub(super) fn by_name(lists: &[List<'_>], page: Page) -> Found {
     Found { hits, total, more: false }
 }
 
-/// Number of torrents.
-pub(super) fn count(lists: &[List<'_>]) -> usize {
-    if let [list] = lists {
-        return list.table.len();
-    }
-    // Numbers are sorted several times as fast as hashes, and mostly the first bytes tell.
-    let mut beginnings = Vec::with_capacity(lists.iter().map(|list| list.table.len()).sum());
-    lists.iter().for_each(|list| beginnings.extend(list.table.hashes().iter().map(hash_beginning)));
-    // Not the unstable one: this one sees that each list is in order.
-    beginnings.sort();
-    let (mut alone, mut repeated) = (0, Vec::new());
-    for same in beginnings.chunk_by(u64::eq) {
-        match same {
-            [_] => alone += 1,
-            _ => repeated.extend(same.first()),
+/// How hashes begin that may be announced more than once. Most begin like no other one, and only the others are looked
+/// up and compared, which would take longer than everything else.
+fn repeated(lists: &[List<'_>]) -> Beginnings {
+    let announced = if lists.len() > 1 { lists.iter().map(|list| list.table.len()).sum() } else { 0 };
+    let (mut seen, mut repeated) = (Beginnings::with_room_for(announced), Beginnings::with_room_for(announced));
+    if announced > 0 {
+        for hash in lists.iter().flat_map(|list| list.table.hashes()) {
+            if !seen.insert(hash) {
+                repeated.insert(hash);
+            }
         }
     }
-    alone + count_among(lists, &repeated)
+    repeated
 }
 
-/// Number of torrents whose hashes begin like this, which is in order: what several contacts have, and hashes that
-/// somebody made alike.
-fn count_among(lists: &[List<'_>], beginnings: &[u64]) -> usize {
-    if beginnings.is_empty() {
-        return 0;
+/// Number of torrents.
+fn count(lists: &[List<'_>], repeated: &Beginnings) -> usize {
+    let announced: usize = lists.iter().map(|list| list.table.len()).sum();
+    let all = lists.iter().flat_map(|list| list.table.hashes());
+    let mut alike: Vec<&InfoHash> = all.filter(|hash| repeated.contains(hash)).collect();
+    let alone = announced - alike.len();
+    alike.sort();
+    alike.dedup();
+    alone + alike.len()
+}
+
+/// A set of hashes' first bits, so many that few hashes among these many begin alike by chance.
+struct Beginnings {
+    words: Vec<u64>,
+    /// Bits of a word are not counted.
+    bits: u32,
+}
+
+impl Beginnings {
+    fn with_room_for(hashes: usize) -> Self {
+        let bits = (hashes / 4).max(1).next_power_of_two().ilog2();
+        Self { words: vec![0; 1 << bits], bits }
     }
-    let mut hashes: Vec<&InfoHash> = Vec::new();
-    for list in lists {
-        let mut wanted = beginnings.iter().copied().peekable();
-        hashes.extend(list.table.hashes().iter().filter(|hash| {
-            let beginning = hash_beginning(hash);
-            while wanted.next_if(|wanted| *wanted < beginning).is_some() {}
-            wanted.peek() == Some(&beginning)
-        }));
+
+    /// Where the bit of this hash is, and the bit.
+    fn place(&self, hash: &InfoHash) -> (usize, u64) {
+        let beginning = hash_beginning(hash);
+        let word = beginning.checked_shr(u64::BITS - self.bits).unwrap_or(0);
+        let bit = beginning.checked_shr(u64::BITS - self.bits - 6).unwrap_or(0) % 64;
+        (usize::try_from(word).unwrap_or(usize::MAX), 1 << bit)
     }
-    hashes.sort();
-    hashes.dedup();
-    hashes.len()
+
+    fn contains(&self, hash: &InfoHash) -> bool {
+        let (word, bit) = self.place(hash);
+        self.words.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// False if one that begins so is in it already.
+    fn insert(&mut self, hash: &InfoHash) -> bool {
+        let (word, bit) = self.place(hash);
+        let Some(word) = self.words.get_mut(word) else { return false };
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
 }
 
 /// Everything that is announced of these torrents, in the order of the lists.
