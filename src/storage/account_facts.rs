@@ -1,7 +1,7 @@
 //! What was learned of accounts and outlives the process: how strongly each has logged in, what its server puts up with.
 //!
-//! One SQLite file, one row a fact; keys are the business of whoever keeps them. Nothing secret is in it. Called from
-//! one thread.
+//! One SQLite file, one row a fact; keys are the business of whoever keeps them. Nothing secret is in it. Every
+//! account's thread has a connection of its own; what they say of different accounts does not meet.
 
 use std::path::{Path, PathBuf};
 

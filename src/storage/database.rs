@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB};
@@ -32,6 +33,9 @@ const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 const FORMAT_VERSIONS: Range<usize> = 18..20;
 const FORMAT_WAL: u8 = 2;
 
+/// Threads that find the same file missing would take each other's half-made one away, and the WAL of whoever was faster.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// A kind of database.
 #[derive(Debug)]
 pub(super) struct Kind {
@@ -46,11 +50,7 @@ pub(super) struct Kind {
 impl Kind {
     /// Opens the file, or makes it.
     pub(super) fn open(&self, path: &Path) -> Result<Connection, StorageError> {
-        match fs::metadata(path) {
-            Ok(meta) if meta.is_file() && meta.len() == 0 => return Err(self.damaged(path, "it is empty")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make(path)?,
-            _ => {}
-        }
+        self.find_or_make(path)?;
         keep_private(path);
         let failed = |error| self.sort(path, "open", error);
         let connection = Connection::open(path).map_err(failed)?;
@@ -67,6 +67,15 @@ impl Kind {
             0 => Err(self.damaged(path, "it is another program's database")),
             version if version == self.version => Ok(connection),
             version => Err(StorageError::StateTooNew { path: path.to_path_buf(), what: self.what, version }),
+        }
+    }
+
+    fn find_or_make(&self, path: &Path) -> Result<(), StorageError> {
+        let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::metadata(path) {
+            Ok(meta) if meta.is_file() && meta.len() == 0 => Err(self.damaged(path, "it is empty")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make(path),
+            _ => Ok(()),
         }
     }
 
@@ -187,6 +196,30 @@ mod tests {
         assert_eq!(ask("PRAGMA journal_mode"), "wal");
         assert_eq!(ask("PRAGMA integrity_check"), "ok");
         assert_eq!(ask("SELECT CAST(count(*) AS TEXT) FROM t"), "0");
+    }
+
+    #[test]
+    fn threads_that_find_no_file_at_the_same_time_get_the_same_one() {
+        const THREADS: usize = 8;
+        for _ in 0..10 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("data.sqlite");
+            let start = std::sync::Barrier::new(THREADS);
+            let open = || {
+                start.wait();
+                let connection = KIND.open(&path).unwrap();
+                connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+                connection
+            };
+            let connections: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(open)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            drop(connections);
+            let rows = KIND.open(&path).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0));
+            assert_eq!(rows.unwrap(), i64::try_from(THREADS).unwrap());
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+        }
     }
 
     #[test]

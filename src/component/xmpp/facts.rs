@@ -17,11 +17,13 @@ const STRONGEST_LOGIN: &str = "strongest-login";
 pub(super) struct Facts {
     path: Option<PathBuf>,
     opened: Option<AccountFacts>,
+    /// Said that it cannot be used.
+    warned: bool,
 }
 
 impl Facts {
     pub(super) const fn new(path: Option<PathBuf>) -> Self {
-        Self { path, opened: None }
+        Self { path, opened: None, warned: false }
     }
 
     /// The strongest mechanism that this account has logged in with.
@@ -46,15 +48,61 @@ impl Facts {
         }
     }
 
+    /// What cannot be opened now is tried again at the next login; it is complained about once.
     fn with<T>(&mut self, work: impl FnOnce(&AccountFacts) -> Result<T, StorageError>) -> Option<T> {
-        let warn = |error: StorageError| log::warn!("what is known of earlier logins cannot be used: {error}");
-        if self.opened.is_none() {
-            self.opened = AccountFacts::open(&self.path.take()?).map_err(warn).ok();
+        let path = self.path.as_ref()?;
+        let opened = match self.opened.take() {
+            Some(opened) => Ok(opened),
+            None => AccountFacts::open(path),
+        };
+        match opened.and_then(|facts| work(self.opened.insert(facts))) {
+            Ok(found) => {
+                self.warned = false;
+                Some(found)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.warned, true) {
+                    log::warn!("what is known of earlier logins cannot be used: {error}");
+                }
+                None
+            }
         }
-        work(self.opened.as_ref()?).map_err(warn).ok()
     }
 }
 
 fn bare(account: &Account) -> Option<String> {
     Some(account.jid.parse::<Jid>().ok()?.to_bare().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::xmpp::sasl::HashKind;
+
+    const SHA_256: Mechanism = Mechanism::Scram(HashKind::Sha256);
+
+    fn account(jid: &str) -> Account {
+        Account {
+            jid: jid.to_owned(),
+            resource: String::new(),
+            password: zeroize::Zeroizing::default(),
+            server: None,
+            direct_tls: None,
+            ca_file: None,
+            allow_plain: false,
+            publish_original: false,
+        }
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_opened_once_is_not_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("later");
+        let mut facts = Facts::new(Some(folder.join("accounts.sqlite")));
+        facts.logged_in(&account("a@x"), SHA_256);
+        assert_eq!(facts.strongest_login(&account("a@x")), None);
+        std::fs::create_dir(&folder).unwrap();
+        facts.logged_in(&account("a@x"), SHA_256);
+        assert_eq!(facts.strongest_login(&account("a@x")), Some(SHA_256));
+    }
 }
