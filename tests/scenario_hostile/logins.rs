@@ -99,6 +99,21 @@ fn a_shortened_offer_fails_at_a_server_that_signs_it_or_hears_of_it() {
 }
 
 #[test]
+fn types_of_binding_that_nobody_knows_talk_nobody_out_of_it() {
+    let both = [SHA_256, "SCRAM-SHA-256-PLUS"];
+    let mut unsigned = honest(&both);
+    unsigned.bindings = Some(vec!["tls-foo"]);
+    let mut signed = unsigned.clone();
+    signed.signed_offer = Some("SCRAM-SHA-256\u{1e}SCRAM-SHA-256-PLUS\u{1f}tls-foo");
+    let server = serving(unsigned);
+    let error = log_in(&options(&server)).unwrap_err().to_string();
+    assert!(error.contains("not known here (tls-foo)"), "{error}");
+    assert!(!server.decrypted().contains("<response"), "no proof was sent");
+    // The server's own word is believed.
+    assert_eq!(log_in(&options(&serving(signed))).unwrap(), Mechanism::named(SHA_256));
+}
+
+#[test]
 fn a_server_that_signs_its_offer_may_offer_less_than_before() {
     let before = Mechanism::named("SCRAM-SHA-512-PLUS");
     let mut login = honest(&[SHA_256, "PLAIN"]);

@@ -2,8 +2,8 @@
 //!
 //! The list of mechanisms is read before anything proves who sent it: whoever holds a certificate for the domain can
 //! shorten it. Three things stand against that. The login is bound to the channel where both sides can (`-PLUS`, the
-//! types of XEP-0440; a server that announces none is tried with what there is). The strongest login that ever
-//! succeeded is remembered, and a weaker one refused. And where the server signs its list (XEP-0474), the list is
+//! types of XEP-0440; a server that announces none is tried with what there is, one that announces only types unknown
+//! here has to sign that). The strongest login that ever succeeded is remembered, and a weaker one refused. And where the server signs its list (XEP-0474), the list is
 //! checked: that also lets a server that really offers less now be believed.
 
 use super::sasl::{ChannelBinding, Mechanism, SaslError};
@@ -83,22 +83,22 @@ pub struct Choice {
     pub binding: ChannelBinding,
     /// The offer, as a server signs it; `None`: not looked at.
     pub offered: Option<String>,
-    /// It is weaker than what was seen before: go on only if the server signs the offer.
-    pub must_be_signed: bool,
+    /// It is weaker than both sides should be able to do: why not to go on unless the server signs the offer.
+    pub unless_signed: Option<SaslError>,
 }
 
 impl From<Mechanism> for Choice {
     /// This mechanism, bound to nothing.
     fn from(mechanism: Mechanism) -> Self {
-        Self { mechanism, binding: ChannelBinding::Unsupported, offered: None, must_be_signed: false }
+        Self { mechanism, binding: ChannelBinding::Unsupported, offered: None, unless_signed: None }
     }
 }
 
 /// The strongest login that both sides have.
 ///
 /// # Errors
-/// [`SaslError::NoMechanism`] if nothing fits; [`SaslError::Weaker`] if only PLAIN is left to an account that once had
-/// better, since a server cannot sign anything then.
+/// [`SaslError::NoMechanism`] if nothing fits; [`SaslError::Weaker`] or [`SaslError::UnknownBindings`] if only PLAIN is
+/// left where better was to be expected, since a server cannot sign anything then.
 pub fn choose(offer: &Offer, channel: &Channel, policy: &Policy) -> Result<Choice, SaslError> {
     let offers_bound = Mechanism::ALL.into_iter().any(|mechanism| mechanism.is_bound() && offer.has(mechanism));
     let bound = channel.bindings().find(|binding| {
@@ -120,12 +120,17 @@ pub fn choose(offer: &Offer, channel: &Channel, policy: &Policy) -> Result<Choic
     else {
         return Err(SaslError::no_mechanism(&offer.mechanisms));
     };
-    let must_be_signed = policy.seen.is_some_and(|seen| mechanism < seen);
-    if must_be_signed && mechanism == Mechanism::Plain {
-        return Err(SaslError::Weaker(mechanism.name()));
+    let weaker = policy.seen.filter(|seen| mechanism < *seen).map(|_| SaslError::Weaker(mechanism.name()));
+    let unless_signed = weaker.or_else(|| {
+        // Whoever holds a certificate could announce a type that nobody knows, and would have an unbound login.
+        let kinds = offer.bindings.as_ref().filter(|_| offers_bound && bound.is_none())?;
+        channel.bindings().next().map(|_| SaslError::unknown_bindings(kinds))
+    });
+    if let Some(error) = unless_signed.as_ref().filter(|_| mechanism == Mechanism::Plain) {
+        return Err(error.clone());
     }
     let binding = if mechanism.is_bound() { bound.unwrap_or(unbound) } else { unbound };
-    Ok(Choice { mechanism, binding, offered: Some(offer.signed_text()), must_be_signed })
+    Ok(Choice { mechanism, binding, offered: Some(offer.signed_text()), unless_signed })
 }
 
 #[cfg(test)]
@@ -190,8 +195,34 @@ mod tests {
         assert_eq!(chosen(&both(Some(&["tls-server-end-point", "tls-exporter"])), &channel()), (PLUS_256, exporter));
         assert_eq!(chosen(&both(Some(&["tls-server-end-point"])), &channel()), (PLUS_256, end_point));
         let unbound = Mechanism::Scram(HashKind::Sha256);
-        assert_eq!(chosen(&both(Some(&["tls-unique"])), &channel()), (unbound, ChannelBinding::Unsupported));
+        let with_tls_12 = Channel { exporter: None, ..channel() };
+        assert_eq!(chosen(&both(None), &with_tls_12), (PLUS_256, ChannelBinding::EndPoint(vec![8; 32])));
         assert_eq!(chosen(&both(None), &Channel::default()), (unbound, ChannelBinding::Unsupported));
+    }
+
+    #[test]
+    fn nobody_is_talked_out_of_binding_by_types_that_nobody_knows() {
+        let announcing =
+            |mechanisms: &[&str], kinds: &[&str]| Offer { mechanisms: names(mechanisms), bindings: Some(names(kinds)) };
+        let both = ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"];
+        for kinds in [&["tls-foo", "tls-\u{1b}"][..], &["tls-unique"], &[]] {
+            let choice = choose(&announcing(&both, kinds), &channel(), &Policy::default()).unwrap();
+            assert_eq!(choice.binding, ChannelBinding::Unsupported, "it does offer it");
+            let error = choice.unless_signed.unwrap().to_string();
+            assert!(error.contains("only in ways that are not known here") && !error.contains('\u{1b}'), "{error}");
+            // Where there is nothing to bind to, nothing is lost.
+            let choice = choose(&announcing(&both, kinds), &Channel::default(), &Policy::default()).unwrap();
+            assert_eq!(choice.unless_signed, None);
+            // PLAIN could not be signed.
+            let policy = Policy { allow_plain: true, ..Policy::default() };
+            let error = choose(&announcing(&["PLAIN", "SCRAM-SHA-1-PLUS"], kinds), &channel(), &policy).unwrap_err();
+            assert!(matches!(error, SaslError::UnknownBindings(_)), "{error}");
+        }
+        // One that is known is enough, and a server that binds to nothing may announce what it likes.
+        for (mechanisms, kinds) in [(&both[..], &["tls-foo", "tls-exporter"][..]), (&["SCRAM-SHA-256"], &["tls-foo"])] {
+            let choice = choose(&announcing(mechanisms, kinds), &channel(), &Policy::default()).unwrap();
+            assert_eq!(choice.unless_signed, None);
+        }
     }
 
     #[test]
@@ -216,10 +247,12 @@ mod tests {
     #[test]
     fn what_is_weaker_than_before_needs_the_servers_signature_and_plain_can_have_none() {
         let weak = offer(&["PLAIN", "SCRAM-SHA-1"]);
-        assert!(!choose(&weak, &channel(), &seen(Mechanism::Scram(HashKind::Sha1))).unwrap().must_be_signed);
-        assert!(choose(&weak, &channel(), &seen(Mechanism::Scram(HashKind::Sha256))).unwrap().must_be_signed);
+        let unless_signed =
+            |offer, before| choose(offer, &channel(), &seen(Mechanism::named(before).unwrap())).unwrap().unless_signed;
+        assert_eq!(unless_signed(&weak, "SCRAM-SHA-1"), None);
+        assert_eq!(unless_signed(&weak, "SCRAM-SHA-256"), Some(SaslError::Weaker("SCRAM-SHA-1")));
         let stripped = offer(&["SCRAM-SHA-512"]);
-        assert!(choose(&stripped, &channel(), &seen(Mechanism::ScramPlus(HashKind::Sha1))).unwrap().must_be_signed);
+        assert_eq!(unless_signed(&stripped, "SCRAM-SHA-1-PLUS"), Some(SaslError::Weaker("SCRAM-SHA-512")));
         let error = choose(&offer(&["PLAIN"]), &channel(), &seen(Mechanism::Scram(HashKind::Sha1))).unwrap_err();
         assert_eq!(error, SaslError::Weaker("PLAIN"));
     }

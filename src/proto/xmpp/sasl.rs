@@ -28,7 +28,8 @@ use super::downgrade::Choice;
 pub const MIN_ITERATIONS: u32 = 4096;
 
 /// The most iterations accepted. Above every current recommendation (OWASP: 1,300,000 for SHA-1), yet computed in
-/// seconds on a small board: without a bound a server could keep the thread busy for hours.
+/// seconds on a common machine (a small board may not be done when the login's time is over): without a bound a server
+/// could keep a thread busy for hours.
 pub const MAX_ITERATIONS: u32 = 2_000_000;
 
 /// Bytes a server's message may have. Real ones have below 200.
@@ -72,6 +73,13 @@ pub enum SaslError {
          (`bitween account set`)"
     )]
     Weaker(&'static str),
+    /// The server offers channel binding and announces no type of it that is known here, and does not sign that.
+    #[error(
+        "the server says that it binds logins to the channel only in ways that are not known here ({0}), and does not \
+         sign that, so no password was used; it should do tls-exporter or tls-server-end-point, or somebody between has \
+         changed its offer"
+    )]
+    UnknownBindings(String),
     /// The server said no inside the exchange (RFC 5802 section 7, `e=`).
     #[error("the server refused the login: {0}")]
     Refused(String),
@@ -82,6 +90,17 @@ impl SaslError {
     pub(super) fn no_mechanism(offered: &[String]) -> Self {
         let plain_refused = offered.iter().any(|name| name == Mechanism::Plain.name());
         Self::NoMechanism { offered: printable(&offered.join(", ")), plain_refused }
+    }
+
+    /// None of these types will do.
+    pub(super) fn unknown_bindings(kinds: &[String]) -> Self {
+        Self::UnknownBindings(printable(&kinds.join(", ")))
+    }
+
+    /// Whether it is about what was offered on one connection: nothing made of the password was sent, and another of
+    /// the server's addresses may offer more.
+    pub const fn is_of_the_offer(&self) -> bool {
+        matches!(self, Self::NoMechanism { .. } | Self::OfferChanged | Self::Weaker(_) | Self::UnknownBindings(_))
     }
 }
 
@@ -137,9 +156,9 @@ impl Derivation {
 /// One exchange with one mechanism.
 pub struct Exchange {
     mechanism: Mechanism,
-    /// The offer as the server should have signed it (XEP-0474), and whether it must have.
+    /// The offer as the server should have signed it (XEP-0474), and why it must have.
     offered: Option<String>,
-    must_be_signed: bool,
+    unless_signed: Option<SaslError>,
     state: State,
 }
 
@@ -171,7 +190,7 @@ impl Exchange {
     /// # Errors
     /// [`SaslError::BadCredentials`] if user name or password cannot be prepared (SASLprep, RFC 4013).
     pub fn new(choice: impl Into<Choice>, user: &str, password: &str, nonce: &str) -> Result<Self, SaslError> {
-        let Choice { mechanism, binding, offered, must_be_signed } = choice.into();
+        let Choice { mechanism, binding, offered, unless_signed } = choice.into();
         let user = prepare(user).ok_or(SaslError::BadCredentials("user name"))?;
         let password = prepare(password).ok_or(SaslError::BadCredentials("password"))?;
         let state = if mechanism == Mechanism::Plain {
@@ -181,7 +200,7 @@ impl Exchange {
             let bare = format!("n={},r={nonce}", escape(&user));
             State::First { bare, nonce: nonce.to_owned(), password, binding }
         };
-        Ok(Self { mechanism, offered, must_be_signed, state })
+        Ok(Self { mechanism, offered, unless_signed, state })
     }
 
     /// The mechanism in use.
@@ -255,8 +274,7 @@ impl Exchange {
                 };
                 if signed == expected { Ok(()) } else { Err(SaslError::OfferChanged) }
             }
-            _ if self.must_be_signed => Err(SaslError::Weaker(self.mechanism.name())),
-            _ => Ok(()),
+            _ => self.unless_signed.clone().map_or(Ok(()), Err),
         }
     }
 
