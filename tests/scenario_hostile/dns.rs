@@ -4,12 +4,14 @@
 //! the system's resolver is asked for those.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use bitween::component::xmpp::connection::{AccountOptions, Connection};
 use bitween::component::xmpp::error::ConnectError;
 use bitween::component::xmpp::port::Port;
+use bitween::proto::xmpp::sasl::Mechanism;
 use bitween::proto::xmpp::stream::Tls;
 use jid::Jid;
 
@@ -109,13 +111,17 @@ fn dead() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn log_in(names: &NameServer, server: &ScriptedServer, domain: &str) -> Result<(), ConnectError> {
+fn options(names: &NameServer, ca_file: PathBuf, domain: &str) -> AccountOptions {
     let jid = Jid::new(&format!("alice@{domain}")).unwrap();
     let mut options = AccountOptions::new(jid, PASSWORD.to_owned().into(), "r1".into());
     options.name_servers = Some(vec![names.address]);
-    options.ca_file = Some(server.ca_file());
+    options.ca_file = Some(ca_file);
+    options
+}
+
+fn log_in(names: &NameServer, server: &ScriptedServer, domain: &str) -> Result<(), ConnectError> {
     let mut port = Port::new().unwrap();
-    Connection::open(&options, &mut port).map(Connection::close)
+    Connection::open(&options(names, server.ca_file(), domain), &mut port).map(Connection::close)
 }
 
 #[test]
@@ -136,6 +142,26 @@ fn the_first_priority_is_used_and_the_others_when_it_is_dead() {
         log_in(&NameServer::start(Said::NoName, records), &second, CHAT).unwrap();
     }
     assert_eq!((first.connections(), second.connections()), (1, 2));
+}
+
+#[test]
+fn an_address_that_offers_too_little_does_not_hide_one_that_offers_enough() {
+    // TLS from the first byte ends at a proxy, so nothing can be bound to it; STARTTLS is done by the server itself.
+    let direct = server("127.0.0.1:0", Tls::Direct);
+    let login = honest(&[SHA_256, "SCRAM-SHA-256-PLUS"]);
+    let starttls = ScriptedServer::start_at("127.0.0.1:0", CHAT, move |_, session| session.starttls_and_log_in(&login));
+    let records = |server: &ScriptedServer| Said::Records(vec![(1, 0, server.port(), "127.0.0.1")]);
+    let names = NameServer::start(records(&direct), records(&starttls));
+    let folder = tempfile::tempdir().unwrap();
+    let both = [&direct, &starttls].map(|server| std::fs::read_to_string(server.ca_file()).unwrap()).concat();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, both).unwrap();
+    let mut options = options(&names, ca_file, CHAT);
+    options.strongest_login = Mechanism::named("SCRAM-SHA-256-PLUS");
+    let mut port = Port::new().unwrap();
+    let connection = Connection::open(&options, &mut port).unwrap();
+    assert_eq!(connection.mechanism(), options.strongest_login);
+    assert_eq!((direct.connections(), starttls.connections()), (1, 1));
 }
 
 #[test]

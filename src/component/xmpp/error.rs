@@ -106,16 +106,13 @@ impl ConnectError {
     }
 
     /// Whether the other addresses of the same domain need not be tried: they would say the same, and a wrong password
-    /// tried everywhere may lock the account.
+    /// tried everywhere may lock the account. What is offered may differ between them: a proxy before one of them that
+    /// does TLS itself leaves nothing to bind a login to.
     pub(super) const fn is_final(&self) -> bool {
         match self {
             Self::Stopped | Self::Options(_) | Self::CaFile { .. } => true,
-            Self::Negotiation(error) => {
-                matches!(
-                    error,
-                    NegotiationError::Refused { .. } | NegotiationError::Sasl(_) | NegotiationError::Bind(_)
-                )
-            }
+            Self::Negotiation(NegotiationError::Refused { .. } | NegotiationError::Bind(_)) => true,
+            Self::Negotiation(NegotiationError::Sasl(error)) => !error.is_of_the_offer(),
             _ => false,
         }
     }
@@ -181,6 +178,7 @@ fn printable_name(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::xmpp::sasl::SaslError;
 
     #[test]
     fn certificate_errors_are_told_in_words() {
@@ -210,5 +208,18 @@ mod tests {
         assert_eq!(ConnectError::from(refused).retry(), Retry::Never);
         assert_eq!(ConnectError::Closed.retry(), Retry::Soon);
         assert_eq!(ConnectError::from(NegotiationError::NoTls).retry(), Retry::Later);
+    }
+
+    #[test]
+    fn another_address_is_tried_only_if_no_password_was_used() {
+        let is_final = |error: SaslError| ConnectError::from(NegotiationError::Sasl(error)).is_final();
+        let no_mechanism = SaslError::NoMechanism { offered: String::new(), plain_refused: false };
+        let unknown = SaslError::UnknownBindings(String::new());
+        for of_the_offer in [SaslError::Weaker("PLAIN"), no_mechanism, SaslError::OfferChanged, unknown] {
+            assert!(!is_final(of_the_offer));
+        }
+        assert!(is_final(SaslError::WrongSignature) && is_final(SaslError::BadCredentials("password")));
+        let refused = NegotiationError::Refused { condition: "not-authorized".into(), text: None };
+        assert!(ConnectError::from(refused).is_final());
     }
 }
