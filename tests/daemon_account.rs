@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use bitween::storage::AccountFacts;
 use common::daemon::{Home, STOP_LIMIT};
 use common::prosody::{self, Prosody, ProsodyOptions};
 use common::{START_LIMIT, text, wait_for};
@@ -104,6 +105,43 @@ fn an_account_is_stored_only_if_the_server_takes_it() {
     assert_eq!(account(&home)["state"], "none");
     assert_eq!(home.ok(&["account", "remove"]), "there was no account");
     assert!(!daemon.program.stderr().contains("secret"), "no password in the log");
+}
+
+#[test]
+fn how_strongly_an_account_logged_in_is_forgotten_with_the_account_and_not_for_a_mistake() {
+    const KEY: &str = "strongest-login";
+    const STRONGEST: &str = "SCRAM-SHA-512-PLUS";
+    let Some(server) = prosody() else { return };
+    let home = Home::new();
+    let daemon = home.start();
+    let set = |password| set_account(&home, &server, "alice@localhost", password).status.success();
+    assert!(set("secret-a"));
+    let facts = AccountFacts::open(&home.data("accounts.sqlite")).unwrap();
+    let known = || facts.get("alice@localhost", KEY).unwrap();
+    let usual = known().unwrap();
+    assert_ne!(usual, STRONGEST, "this server does not do it");
+
+    // A mistyped password changes nothing: what was refused before is refused again.
+    facts.set("alice@localhost", KEY, STRONGEST).unwrap();
+    assert!(!set("pa55"));
+    assert_eq!(known().as_deref(), Some(STRONGEST));
+    wait_for("a weaker login to be refused", START_LIMIT, || {
+        account(&home)["error"].as_str().is_some_and(|error| error.contains("weaker logins than before")).then_some(())
+    });
+    assert!(set("secret-a"));
+    assert_eq!(known(), Some(usual));
+    home.ok(&["account", "remove"]);
+    assert_eq!(known(), None);
+    home.ok(&["stop"]);
+    drop(daemon);
+
+    // Nor is it remembered after the account was set or removed while no daemon ran.
+    facts.set("alice@localhost", KEY, STRONGEST).unwrap();
+    assert!(set("secret-a"));
+    assert_eq!(known(), None);
+    facts.set("alice@localhost", KEY, STRONGEST).unwrap();
+    home.ok(&["account", "remove"]);
+    assert_eq!(known(), None);
 }
 
 #[test]

@@ -120,6 +120,7 @@ fn remove(jid: Option<&str>, connect: &ConnectArgs) -> Result<(), CliError> {
         },
         |config| {
             let wanted = config.to_remove(jid).map_err(CliError::failed)?;
+            wanted.iter().for_each(|jid| forget_logins(&config, jid));
             let removed = match &wanted {
                 Some(jid) if config.written_accounts()?.len() > 1 => config.remove_one_account(jid)?,
                 None if jid.is_some() => false,
@@ -184,6 +185,7 @@ fn set_account(set: &SetArgs, more: bool, connect: &ConnectArgs) -> Result<(), C
             let is = |account: &Account| account.jid.as_deref().is_some_and(|jid| jid.eq_ignore_ascii_case(new_jid));
             let before =
                 stored(&config)?.into_iter().filter(|account| only && !is(account)).find_map(|account| account.jid);
+            forget_logins(&config, new_jid);
             config.store(&new, only)?;
             note("no daemon is running; the account is stored unchecked, and used at its next start");
             let fresh = stored(&config)?.into_iter().find(is).unwrap_or_default();
@@ -196,6 +198,13 @@ fn set_account(set: &SetArgs, more: bool, connect: &ConnectArgs) -> Result<(), C
         note("the account is stored; whether the server takes it is not known yet, and the daemon goes on trying");
     }
     Ok(())
+}
+
+/// The next login may be weaker than those before it: the user has asked for it.
+fn forget_logins(config: &Config, jid: &str) {
+    if let Err(error) = crate::daemon::forget_logins(config, jid) {
+        note(&clean(&format!("how {jid} has logged in before is not forgotten: {error}")));
+    }
 }
 
 fn no_password(error: io::Error) -> CliError {

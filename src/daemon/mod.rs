@@ -29,6 +29,7 @@ use crate::signals::Signals;
 
 pub use error::DaemonError;
 use parts::Parts;
+pub(crate) use xmpp::forget_logins;
 
 /// Looks after the components even if the scheduler, which usually tells the time, is gone.
 const LOOK_ANYWAY: Duration = Duration::from_secs(10);

@@ -85,13 +85,18 @@ pub(super) fn account(account: &config::Account, config: &Config) -> Result<Opti
 #[cfg(feature = "xmpp")]
 const FACTS_FILE: &str = "accounts.sqlite";
 
+#[cfg(feature = "xmpp")]
+pub(super) fn facts_file(config: &Config) -> std::path::PathBuf {
+    config.data_dir.join(FACTS_FILE)
+}
+
 /// For the thread of an account: everything but the account.
 #[cfg(feature = "xmpp")]
 pub(super) fn xmpp(config: &Config) -> crate::component::xmpp::XmppThreadOptions {
     crate::component::xmpp::XmppThreadOptions {
         key: crate::types::AccountKey::FIRST,
         account: None,
-        facts: Some(config.data_dir.join(FACTS_FILE)),
+        facts: Some(facts_file(config)),
         rules: crate::proto::xmpp::complaints::AddressRules {
             loopback: config.xmpp.allow_loopback_peers,
             low_ports: config.xmpp.allow_privileged_ports,

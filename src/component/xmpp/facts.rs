@@ -1,7 +1,7 @@
 //! What earlier logins taught, from the file that outlives the process. A file that cannot be used costs a warning and
 //! the memory, not the connection.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jid::Jid;
 
@@ -28,23 +28,25 @@ impl Facts {
 
     /// The strongest mechanism that this account has logged in with.
     pub(super) fn strongest_login(&mut self, account: &Account) -> Option<Mechanism> {
-        let jid = bare(account)?;
+        let jid = bare(&account.jid)?;
         let name = self.with(|facts| facts.get(&jid, STRONGEST_LOGIN))??;
         Mechanism::named(&name)
     }
 
-    /// This account has logged in: both sides have proved that they know the password, so nobody forged the offer.
-    pub(super) fn logged_in(&mut self, account: &Account, mechanism: Mechanism) {
-        let Some(jid) = bare(account) else { return };
-        if self.strongest_login(account).is_none_or(|seen| seen < mechanism) {
+    /// This account has logged in. With SCRAM both sides have proved that they know the password, so nobody forged the
+    /// offer; PLAIN proves nothing, and is the weakest. `anew`: the user has just set the account, so what was known
+    /// before does not count.
+    pub(super) fn logged_in(&mut self, account: &Account, mechanism: Mechanism, anew: bool) {
+        let Some(jid) = bare(&account.jid) else { return };
+        if anew || self.strongest_login(account).is_none_or(|seen| seen < mechanism) {
             self.with(|facts| facts.set(&jid, STRONGEST_LOGIN, mechanism.name()));
         }
     }
 
-    /// The user sets the account anew: its server may have changed.
+    /// The user has set the account anew, or taken it away: its server may have changed.
     pub(super) fn forget_login(&mut self, account: &Account) {
-        if let Some(jid) = bare(account) {
-            self.with(|facts| facts.forget(&jid, STRONGEST_LOGIN));
+        if let Some(jid) = bare(&account.jid) {
+            self.with(|facts| facts.forget_all(&jid));
         }
     }
 
@@ -70,8 +72,20 @@ impl Facts {
     }
 }
 
-fn bare(account: &Account) -> Option<String> {
-    Some(account.jid.parse::<Jid>().ok()?.to_bare().to_string())
+/// Forgets what was learned of the account with this JID, for whoever sets it anew, or takes it away, while no daemon
+/// runs.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn forget_logins(path: &Path, jid: &str) -> Result<(), StorageError> {
+    match bare(jid) {
+        Some(jid) if path.exists() => AccountFacts::open(path)?.forget_all(&jid),
+        _ => Ok(()),
+    }
+}
+
+fn bare(jid: &str) -> Option<String> {
+    Some(jid.parse::<Jid>().ok()?.to_bare().to_string())
 }
 
 #[cfg(test)]
@@ -99,10 +113,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("later");
         let mut facts = Facts::new(Some(folder.join("accounts.sqlite")));
-        facts.logged_in(&account("a@x"), SHA_256);
+        facts.logged_in(&account("a@x"), SHA_256, false);
         assert_eq!(facts.strongest_login(&account("a@x")), None);
         std::fs::create_dir(&folder).unwrap();
-        facts.logged_in(&account("a@x"), SHA_256);
+        facts.logged_in(&account("a@x"), SHA_256, false);
         assert_eq!(facts.strongest_login(&account("a@x")), Some(SHA_256));
     }
 }

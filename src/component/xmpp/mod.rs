@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
+pub use self::facts::forget_logins;
 use self::farewell::Farewells;
 use self::port::{Handle, Port};
 use self::worker::Worker;

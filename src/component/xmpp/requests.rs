@@ -119,7 +119,6 @@ impl Worker {
             reply.send(Err(ControlError::Refused("another account is being left; try again in a moment".to_owned())));
             return;
         }
-        self.facts.forget_login(&account);
         // A new account that could not log in yet is forgotten; the one before it is still the one to go back to.
         let old = match self.requests.login.take() {
             Some(earlier) => {
@@ -163,6 +162,7 @@ impl Worker {
             None => {
                 self.use_none();
                 self.say_farewell(&account, asker);
+                self.facts.forget_login(&account);
             }
         }
     }
@@ -179,8 +179,14 @@ impl Worker {
                 }
                 self.use_account(next);
             }
-            (None, Some(asker)) if withdrawn => self.teller.answer(asker.reply, Ok(())),
-            (None, asker) => self.say_farewell(&account, asker),
+            (None, Some(asker)) if withdrawn => {
+                self.facts.forget_login(&account);
+                self.teller.answer(asker.reply, Ok(()));
+            }
+            (None, asker) => {
+                self.say_farewell(&account, asker);
+                self.facts.forget_login(&account);
+            }
         }
     }
 
@@ -188,6 +194,9 @@ impl Worker {
     pub(super) fn keep_account(&mut self, outcome: Result<(), ControlError>) {
         let Some(login) = self.requests.login.take() else { return };
         self.farewell_to(login.old);
+        if let Some(account) = self.account.as_ref().filter(|_| !self.live) {
+            self.facts.forget_login(account);
+        }
         self.teller.answer(login.reply, outcome);
     }
 

@@ -200,7 +200,9 @@ impl Worker {
             Ok(options) => options,
             Err(reason) => return self.refuse(account, reason),
         };
-        options.strongest_login = self.facts.strongest_login(&account);
+        // An account that was just set is tried as if it were new; one that is refused leaves what is known as it is.
+        options.strongest_login =
+            if self.requests.login.is_some() { None } else { self.facts.strongest_login(&account) };
         port.set_patience(self.requests.login.as_ref().map(|login| login.answer_by));
         let opened = Connection::open(&options, port);
         let ended = opened.and_then(|connection| self.live(connection));
@@ -225,7 +227,7 @@ impl Worker {
         self.backoff.connected(now());
         let (key, jid) = (self.key, connection.jid().to_string());
         if let (Some(account), Some(mechanism)) = (&self.account, connection.mechanism()) {
-            self.facts.logged_in(account, mechanism);
+            self.facts.logged_in(account, mechanism, self.requests.login.is_some());
         }
         self.set_status(Some(AccountStatus { key, jid, state: AccountState::Online, problem: None }));
         self.live = true;
