@@ -7,10 +7,11 @@
 //!   and `password_file` of `[xmpp]`, and `server`, `tls`, `ca_file` where it has them; all other keys of `[xmpp]` stay in
 //!   force. `removed = true` instead means that there is none.
 //! - `[[account]]`, as often as needed, and `without`: each replaces the account of the same JID in `config.toml` or is one
-//!   more, and the JIDs in `without` are not used. Written as soon as there are several accounts.
+//!   more, and the JIDs in `without` are not used. Written as soon as there are several accounts. `allow_plain` and
+//!   `publish_original` of a single `[xmpp]` without `jid` count for all that have no section of their own.
 //!
 //! The environment variable `BITWEEN_XMPP_PASSWORD` is stronger than the stored password of the only account; of several
-//! it is for the one that has no other. No password at all is no error here: the daemon asks at a terminal, or runs without
+//! it is for the one that has no other, and if there is none it is not used. No password at all is no error here: the daemon asks at a terminal, or runs without
 //! that account and says so.
 
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::ConfigError;
-use super::secret::{Secret, write_private};
+use super::secret::{PASSWORD_VARIABLE, Secret, write_private};
 use super::sections::{TlsMode, XmppConfig};
 use super::values::{HostPort, JidText};
 use super::{Config, read};
@@ -90,6 +91,10 @@ struct AccountFile {
     tls: Option<TlsMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allow_plain: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish_original: Option<bool>,
     /// Tables come last in TOML.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     account: Vec<AccountFile>,
@@ -136,27 +141,24 @@ impl Config {
     /// Reads the files each time, so a password that was mended is found without a restart.
     ///
     /// # Errors
-    /// A file that should hold an account or its password cannot be read, or nobody knows whose password the environment
-    /// has.
+    /// A file that should hold an account or its password cannot be read, or nobody knows to which of several accounts
+    /// without a password that of the environment belongs.
     pub fn accounts(&self) -> Result<Vec<Account>, ConfigError> {
         let mut accounts = self.written_accounts()?;
-        let given = Secret::from_environment();
-        if let [only] = accounts.as_mut_slice() {
-            only.password = given.or_else(|| only.password.take());
-        } else if let Some(given) = given.filter(|_| !accounts.is_empty()) {
-            let all = accounts.len();
-            let mut without: Vec<&mut Account> =
-                accounts.iter_mut().filter(|account| account.password.is_none()).collect();
-            match without.as_mut_slice() {
-                [one] => one.password = Some(given),
-                others => return Err(ConfigError::WhosePassword { accounts: all, missing: others.len() }),
-            }
-        }
+        give(&mut accounts, Secret::from_environment())?;
         for account in &mut accounts {
             let asked = self.asked_passwords.iter().find(|(jid, _)| is_same(jid, account.jid.as_str()));
             account.password = account.password.take().or_else(|| asked.map(|(_, password)| password.clone()));
         }
         Ok(accounts)
+    }
+
+    /// There is a password in the environment, and it is nobody's: what to say of it.
+    pub(super) fn unused_password(&self) -> Option<String> {
+        let accounts = self.written_accounts().ok().filter(|accounts| accounts.len() > 1)?;
+        let is_unused = accounts.iter().all(|account| account.password.is_some());
+        is_unused.then(Secret::from_environment).flatten()?;
+        Some(format!("{PASSWORD_VARIABLE} is not used: each of the {} accounts has another password", accounts.len()))
     }
 
     /// The accounts as they are written down, without the password of the environment.
@@ -170,7 +172,7 @@ impl Config {
             Some(file) if file.removed => Ok(Vec::new()),
             Some(file) => {
                 let section = self.section_about(file.jid.as_deref().unwrap_or_default(), true);
-                Ok(vec![stored_account(&path, file, section)?])
+                Ok(vec![self.stored_account(&path, file, section)?])
             }
             None => self.xmpp_sections().filter_map(|section| self.configured_account(section).transpose()).collect(),
         }
@@ -182,13 +184,13 @@ impl Config {
         for section in self.xmpp_sections() {
             let Some(jid) = section.jid.as_ref().map(JidText::as_str) else { continue };
             if let Some(place) = account.iter().position(|stored| stored.is(jid)) {
-                accounts.push(stored_account(path, account.remove(place), Some(section))?);
+                accounts.push(self.stored_account(path, account.remove(place), Some(section))?);
             } else if !without.iter().any(|other| is_same(other, jid)) {
                 accounts.extend(self.configured_account(section)?);
             }
         }
         for stored in account {
-            accounts.push(stored_account(path, stored, None)?);
+            accounts.push(self.stored_account(path, stored, None)?);
         }
         Ok(accounts)
     }
@@ -232,7 +234,7 @@ impl Config {
     pub fn complete(&self, stored: &StoredAccount, only: bool) -> Result<Account, ConfigError> {
         let jid = stored.jid.as_ref().map(JidText::as_str).unwrap_or_default();
         let section = self.section_about(jid, only);
-        stored_account(&self.data_dir.join(ACCOUNT_FILE), AccountFile::from(stored), section)
+        self.stored_account(&self.data_dir.join(ACCOUNT_FILE), AccountFile::from(stored), section)
     }
 
     /// The section that says more about this account. A single one is about the only account, whatever its JID.
@@ -240,6 +242,49 @@ impl Config {
         let about = |section: &&XmppConfig| section.jid.as_ref().is_some_and(|other| is_same(other.as_str(), jid));
         let single = Some(&self.xmpp).filter(|_| only && self.more_xmpp.is_empty());
         self.xmpp_sections().find(about).or(single)
+    }
+
+    /// The only account, with what a section that names another, or none, said of it: it says so no longer when there are
+    /// several.
+    fn with_its_section(&self, file: AccountFile) -> AccountFile {
+        let jid = file.jid.as_deref().unwrap_or_default();
+        let Some(section) = self.section_about(jid, true).filter(|_| self.section_about(jid, false).is_none()) else {
+            return file;
+        };
+        // One without a JID goes on saying these of all.
+        let named = section.jid.as_ref();
+        AccountFile {
+            server: file.server.or_else(|| section.server.as_ref().map(ToString::to_string)),
+            tls: file.tls.or(section.tls),
+            ca_file: file.ca_file.or_else(|| section.ca_file.clone()),
+            allow_plain: file.allow_plain.or_else(|| named.map(|_| section.allow_plain)),
+            publish_original: file.publish_original.or_else(|| named.map(|_| section.publish_original)),
+            ..file
+        }
+    }
+
+    /// An account of `account.toml`, with what the section about it says where it says nothing.
+    fn stored_account(
+        &self,
+        path: &Path,
+        file: AccountFile,
+        section: Option<&XmppConfig>,
+    ) -> Result<Account, ConfigError> {
+        let wrong = |reason| ConfigError::io("use", path, std::io::Error::other(reason));
+        let jid = file.jid.as_deref().ok_or_else(|| wrong("it has no `jid`".to_owned()))?.parse().map_err(wrong)?;
+        let server = file.server.as_deref().map(str::parse).transpose().map_err(wrong)?;
+        // Another server's address and certificate would be of no use to it; what may be done is for all.
+        let rules = section.or_else(|| Some(&self.xmpp).filter(|all| all.jid.is_none() && self.more_xmpp.is_empty()));
+        Ok(Account {
+            jid,
+            password: file.password,
+            server: server.or_else(|| section.and_then(|section| section.server.clone())),
+            tls: file.tls.or_else(|| section.and_then(|section| section.tls)),
+            ca_file: file.ca_file.or_else(|| section.and_then(|section| section.ca_file.clone())),
+            allow_plain: file.allow_plain.unwrap_or_else(|| rules.is_some_and(|rules| rules.allow_plain)),
+            publish_original: file.publish_original.unwrap_or_else(|| rules.is_none_or(|rules| rules.publish_original)),
+            source: AccountSource::Stored,
+        })
     }
 
     /// Whether this account would be the only one. `more`: it is wanted beside those that there are; otherwise instead of
@@ -367,7 +412,7 @@ impl Config {
         }
         // The only account: those of the configuration are not used beside it.
         let others = self.configured_jids().filter(|jid| !file.is(jid)).map(str::to_owned).collect();
-        let account = if file.removed { Vec::new() } else { vec![file] };
+        let account = if file.removed { Vec::new() } else { vec![self.with_its_section(file)] };
         Ok(AccountFile { without: others, account, ..AccountFile::default() })
     }
 
@@ -381,21 +426,21 @@ impl Config {
     }
 }
 
-/// An account of `account.toml`, with what the section about it says where it says nothing.
-fn stored_account(path: &Path, file: AccountFile, section: Option<&XmppConfig>) -> Result<Account, ConfigError> {
-    let wrong = |reason| ConfigError::io("use", path, std::io::Error::other(reason));
-    let jid = file.jid.as_deref().ok_or_else(|| wrong("it has no `jid`".to_owned()))?.parse().map_err(wrong)?;
-    let server = file.server.as_deref().map(str::parse).transpose().map_err(wrong)?;
-    Ok(Account {
-        jid,
-        password: file.password,
-        server: server.or_else(|| section.and_then(|section| section.server.clone())),
-        tls: file.tls.or_else(|| section.and_then(|section| section.tls)),
-        ca_file: file.ca_file.or_else(|| section.and_then(|section| section.ca_file.clone())),
-        allow_plain: section.is_some_and(|section| section.allow_plain),
-        publish_original: section.is_none_or(|section| section.publish_original),
-        source: AccountSource::Stored,
-    })
+/// Gives the password of the environment to whom it belongs.
+fn give(accounts: &mut [Account], given: Option<Secret>) -> Result<(), ConfigError> {
+    if let [only] = accounts {
+        only.password = given.or_else(|| only.password.take());
+        return Ok(());
+    }
+    let all = accounts.len();
+    let mut without: Vec<&mut Account> = accounts.iter_mut().filter(|account| account.password.is_none()).collect();
+    match (without.as_mut_slice(), given) {
+        ([one], Some(given)) => one.password = Some(given),
+        // It was for the only account; another one that was added must not keep the program from starting.
+        ([], _) | (_, None) => {}
+        (several, Some(_)) => return Err(ConfigError::WhosePassword { accounts: all, missing: several.len() }),
+    }
+    Ok(())
 }
 
 fn load(path: &Path) -> Result<Option<AccountFile>, ConfigError> {

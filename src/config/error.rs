@@ -63,7 +63,7 @@ pub enum ConfigError {
     },
     /// The password of the environment belongs to exactly one account.
     #[error(
-        "{} is set, but of {accounts} accounts {missing} have no other password: it is for exactly one that has none",
+        "{} is set, but of {accounts} accounts {missing} have no other password: it can be for one of them only",
         super::secret::PASSWORD_VARIABLE
     )]
     WhosePassword {

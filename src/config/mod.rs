@@ -183,6 +183,7 @@ impl Config {
                 format!("{path} holds a secret and others on this machine can read it; mend it with: chmod 600 {path}")
             })
             .chain(removed)
+            .chain(self.unused_password())
             .chain(self.beyond_limits())
             .collect()
     }

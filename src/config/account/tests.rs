@@ -91,6 +91,47 @@ fn a_stored_account_replaces_the_configured_one_but_keeps_its_server() {
 }
 
 #[test]
+fn one_more_account_changes_nothing_of_the_first() {
+    let rules = "password='old'\nserver='localhost:5222'\ntls='direct'\nca_file='/ca.pem'\nallow_plain=true\n\
+                 publish_original=false";
+    for (jid, for_all) in [("", true), ("jid='bob@example.org'\n", false), ("jid='Alice@example.org'\n", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), &format!("[xmpp]\n{jid}{rules}"));
+        config.store_account(&alice()).unwrap();
+        let before = format!("{:?}", only(&config));
+        let added = config.complete(&stored("carol@example.org"), false).unwrap();
+        config.add_account(&stored("carol@example.org")).unwrap();
+        let accounts = config.accounts().unwrap();
+        assert_eq!(accounts.len(), 2);
+        assert_eq!(format!("{:?}", accounts[0]), before, "{jid}");
+        assert_eq!(format!("{:?}", accounts[1]), format!("{added:?}"), "{jid}");
+        // A section about nobody says of everybody what may be done, not where the server is.
+        assert_eq!((added.allow_plain, !added.publish_original), (for_all, for_all), "{jid}");
+        assert!(added.server.is_none() && added.tls.is_none() && added.ca_file.is_none());
+    }
+}
+
+#[test]
+fn the_environments_password_is_for_the_only_account_or_the_one_that_has_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "");
+    let given = |without: &[usize]| {
+        let jids = ["alice@example.org", "bob@example.org"];
+        let mut accounts: Vec<Account> = jids.map(|jid| config.complete(&stored(jid), false).unwrap()).into();
+        without.iter().for_each(|place| accounts[*place].password = None);
+        let outcome = give(&mut accounts, Some(Secret::new("env".into())));
+        let is_given = |account: &Account| account.password.as_ref().is_some_and(|secret| secret.expose() == "env");
+        outcome.map(|()| accounts.iter().map(is_given).collect::<Vec<_>>()).map_err(|error| error.to_string())
+    };
+    assert_eq!(given(&[1]), Ok(vec![false, true]));
+    assert_eq!(given(&[]), Ok(vec![false, false]), "one that was added keeps nobody from starting");
+    assert!(given(&[0, 1]).unwrap_err().contains("of 2 accounts 2 have no other password"));
+    let mut only = [config.complete(&alice(), true).unwrap()];
+    give(&mut only, Some(Secret::new("env".into()))).unwrap();
+    assert_eq!(only[0].password.as_ref().unwrap().expose(), "env");
+}
+
+#[test]
 fn a_removed_account_does_not_come_back_from_the_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), "[xmpp]\njid='bob@example.org'\npassword='old'");
