@@ -111,7 +111,9 @@ impl ConnectError {
     pub(super) const fn is_final(&self) -> bool {
         match self {
             Self::Stopped | Self::Options(_) | Self::CaFile { .. } => true,
-            Self::Negotiation(NegotiationError::Refused { .. } | NegotiationError::Bind(_)) => true,
+            Self::Negotiation(
+                NegotiationError::Refused { .. } | NegotiationError::RefusedUnbound { .. } | NegotiationError::Bind(_),
+            ) => true,
             Self::Negotiation(NegotiationError::Sasl(error)) => !error.is_of_the_offer(),
             _ => false,
         }
@@ -221,5 +223,6 @@ mod tests {
         assert!(is_final(SaslError::WrongSignature) && is_final(SaslError::BadCredentials("password")));
         let refused = NegotiationError::Refused { condition: "not-authorized".into(), text: None };
         assert!(ConnectError::from(refused).is_final());
+        assert!(ConnectError::from(NegotiationError::RefusedUnbound { malformed: false }).is_final());
     }
 }

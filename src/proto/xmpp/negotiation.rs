@@ -17,7 +17,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::backoff::Retry;
 use super::downgrade::{self, Channel, Offer, Policy};
 use super::framing::Frame;
-use super::sasl::{Derivation, Exchange, Mechanism, Reply, SaltedPassword, SaslError};
+use super::sasl::{ChannelBinding, Derivation, Exchange, Mechanism, Reply, SaltedPassword, SaslError};
 use super::stream::{self, Features, StreamError, Tls};
 
 /// The stanza id of the bind request; ids need only be unique within the stream.
@@ -79,6 +79,16 @@ pub enum NegotiationError {
         /// The server's words.
         text: Option<String>,
     },
+    /// The server refused a login that said "you do not bind to the channel, though I could": the password may be wrong,
+    /// or it does, and its offer does not say so.
+    #[error(
+        "the server refused the login: wrong user name or password, or it can bind logins to the channel and that is \
+         missing in its offer (its administrator has switched it off, or somebody between has taken it out)"
+    )]
+    RefusedUnbound {
+        /// The server has not said that the password is wrong.
+        malformed: bool,
+    },
     /// No resource could be bound (RFC 6120 section 7.6).
     #[error("the server gave no resource: {0}")]
     Bind(String),
@@ -102,7 +112,9 @@ impl NegotiationError {
                 "not-authorized" | "account-disabled" | "credentials-expired" | "invalid-authzid" => Retry::Never,
                 _ => Retry::Later,
             },
-            Self::Sasl(SaslError::BadCredentials(_)) => Retry::Never,
+            // The password may be wrong, and servers lock accounts that keep trying.
+            Self::RefusedUnbound { malformed: false } | Self::Sasl(SaslError::BadCredentials(_)) => Retry::Never,
+            Self::RefusedUnbound { malformed: true } => Retry::Later,
             Self::Stream(error) => error.retry(),
             Self::Closed | Self::Unexpected(_) => Retry::Soon,
             Self::NotXmpp(_) | Self::NoTls | Self::TlsRefused | Self::Sasl(_) | Self::Bind(_) => Retry::Later,
@@ -157,6 +169,8 @@ pub struct Negotiation {
     channel: Channel,
     /// Types of channel binding that were tried.
     tried_bindings: Vec<&'static str>,
+    /// The server was told that it seems not to bind to the channel.
+    said_unoffered: bool,
     /// The mechanism that succeeded.
     used: Option<Mechanism>,
 }
@@ -168,11 +182,20 @@ impl std::fmt::Debug for Negotiation {
 }
 
 impl Negotiation {
-    /// Begins. With [`Tls::Direct`] the TLS handshake must have been done already, and `channel` is of it. Appends the first bytes to `out`.
+    /// Begins. With [`Tls::Direct`] the TLS handshake must have been done already, and `channel` is of it. Appends the
+    /// first bytes to `out`.
     pub fn begin(login: Login, tls: Tls, channel: Channel, out: &mut Vec<u8>) -> Self {
         let phase = if tls == Tls::Direct { Phase::Encrypted } else { Phase::Plain };
-        let (tried_bindings, used) = (Vec::new(), None);
-        let mut negotiation = Self { login, phase, state: State::Idle, features: None, channel, tried_bindings, used };
+        let mut negotiation = Self {
+            login,
+            phase,
+            state: State::Idle,
+            features: None,
+            channel,
+            tried_bindings: Vec::new(),
+            said_unoffered: false,
+            used: None,
+        };
         negotiation.open(out);
         negotiation
     }
@@ -272,6 +295,7 @@ impl Negotiation {
         if let Some(kind) = choice.binding.kind() {
             self.tried_bindings.push(kind);
         }
+        self.said_unoffered = choice.mechanism.hash().is_some() && choice.binding == ChannelBinding::NotOffered;
         let exchange = Exchange::new(choice, user.as_str(), &self.login.password, &nonce)?;
         write_sasl("auth", &attribute, &exchange.initial(), out);
         self.state = State::Sasl(exchange);
@@ -333,7 +357,12 @@ impl Negotiation {
                 }
                 let (condition, text) = stream::condition_and_text(element, ns::SASL);
                 let condition = condition.unwrap_or_else(|| "no reason given".to_owned());
-                Err(NegotiationError::Refused { condition, text })
+                // ejabberd says the one, Prosody the other.
+                Err(match condition.as_str() {
+                    "not-authorized" if self.said_unoffered => NegotiationError::RefusedUnbound { malformed: false },
+                    "malformed-request" if self.said_unoffered => NegotiationError::RefusedUnbound { malformed: true },
+                    _ => NegotiationError::Refused { condition, text },
+                })
             }
             _ => Err(NegotiationError::Unexpected("an unknown login message")),
         }

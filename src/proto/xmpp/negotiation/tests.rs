@@ -221,6 +221,30 @@ fn refusals_say_what_to_do() {
 }
 
 #[test]
+fn who_is_told_that_it_does_not_bind_may_refuse_for_that() {
+    let refused = |offer: &[&str], channel: Channel, condition: &str| {
+        let mut dialogue = Dialogue::after(Tls::Direct, true, None, channel);
+        let (_, sent) = dialogue.stream(&mechanisms(offer)).unwrap();
+        let said_so = message(&sent).starts_with("y,");
+        let failure = format!("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><{condition}/></failure>");
+        (said_so, dialogue.hear(&failure).unwrap_err())
+    };
+    let sha_1 = ["SCRAM-SHA-1"];
+    // As ejabberd and Prosody say it; the one says so of a wrong password, too.
+    for (condition, retry) in [("not-authorized", Retry::Never), ("malformed-request", Retry::Later)] {
+        let (said_so, error) = refused(&sha_1, channel(), condition);
+        assert!(said_so && error.to_string().contains("missing in its offer"), "{error}");
+        assert_eq!(error.retry(), retry);
+    }
+    let disabled = refused(&sha_1, channel(), "account-disabled").1;
+    assert!(matches!(disabled, NegotiationError::Refused { .. }));
+    for (offer, channel) in [(&["PLAIN"][..], channel()), (&sha_1, Channel::default())] {
+        let (said_so, error) = refused(offer, channel, "not-authorized");
+        assert!(!said_so && matches!(error, NegotiationError::Refused { .. }), "{error}");
+    }
+}
+
+#[test]
 fn stream_errors_are_understood_at_any_point() {
     let error = "<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
     for tls in [Tls::StartTls, Tls::Direct] {
