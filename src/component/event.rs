@@ -52,8 +52,8 @@ pub enum Topic {
     StopTracker,
     /// The library thread is to end.
     StopLibrary,
-    /// The XMPP thread is to end.
-    StopXmpp,
+    /// The XMPP thread of this account is to end.
+    StopXmpp(AccountKey),
     /// Fetch what a contact shares.
     AddHash,
     /// Make a torrent of a file or folder and share it.
@@ -76,8 +76,8 @@ pub enum Topic {
     Lifecycle,
     /// Wait until the list of torrents is written down.
     SyncLibrary,
-    /// Contacts and accounts.
-    Contacts,
+    /// The contacts of this account, and the account itself.
+    Contacts(AccountKey),
     /// A place for one more account.
     Accounts,
     /// What was heard of contacts, for the thread that knows them all.
@@ -247,7 +247,7 @@ impl bus::Event for Event {
             Self::Stop(Part::Bt) => Topic::StopBt,
             Self::Stop(Part::Tracker) => Topic::StopTracker,
             Self::Stop(Part::Library) => Topic::StopLibrary,
-            Self::Stop(Part::Xmpp(_)) => Topic::StopXmpp,
+            Self::Stop(Part::Xmpp(account)) => Topic::StopXmpp(*account),
             Self::Stop(Part::People) => Topic::StopPeople,
             Self::AddHash { .. } => Topic::AddHash,
             Self::GenerateTorrent { .. } => Topic::GenerateTorrent,
@@ -260,7 +260,7 @@ impl bus::Event for Event {
             Self::Announced(_) => Topic::Announced,
             Self::Lifecycle { .. } => Topic::Lifecycle,
             Self::SyncLibrary { .. } => Topic::SyncLibrary,
-            Self::Contacts { .. } => Topic::Contacts,
+            Self::Contacts { account, .. } => Topic::Contacts(*account),
             Self::PlaceAccount { .. } => Topic::Accounts,
             #[cfg(feature = "xmpp")]
             Self::Told { .. } => Topic::People,

@@ -49,13 +49,15 @@ const GOODBYE: Duration = Duration::from_millis(4500);
 /// What the contacts are told; it waits while a connection is being made.
 const NEWS: &[Topic] = &[Topic::PublishEndpoint, Topic::PublishShares];
 
-/// What somebody waits for: an attempt to connect is interrupted for it.
-const ORDERS: &[Topic] = &[Topic::Contacts, Topic::StopXmpp];
+/// What somebody waits for: an attempt to connect is interrupted for it. What is meant for other accounts disturbs nobody.
+const fn orders(key: AccountKey) -> [Topic; 2] {
+    [Topic::Contacts(key), Topic::StopXmpp(key)]
+}
 
 /// What the thread is told at its start.
 #[derive(Clone, Debug)]
 pub struct XmppThreadOptions {
-    /// The place of its account. Commands name it; those of other places are not for this thread.
+    /// The place of its account. Commands name it, and this thread hears only its own.
     pub key: AccountKey,
     /// The account; without one the thread waits until one is set.
     pub account: Option<Arc<Account>>,
@@ -91,9 +93,10 @@ impl XmppThread {
         let handle = port.handle();
         let (wake, interrupt) = (handle.clone(), handle.clone());
         let news = bus.subscribe_with_wake("xmpp news", NEWS, INBOX, Arc::new(move || wake.wake()));
-        let orders = bus.subscribe_with_wake("xmpp orders", ORDERS, INBOX, Arc::new(move || interrupt.interrupt()));
-        let farewells = Farewells::new(handle.clone());
         let key = options.key;
+        let interrupt = Arc::new(move || interrupt.interrupt());
+        let orders = bus.subscribe_with_wake("xmpp orders", &orders(key), INBOX, interrupt);
+        let farewells = Farewells::new(handle.clone());
         let mut worker = Worker::new(options, bus.clone(), (news, orders), farewells, contacts, torrents);
         worker.be_known();
         Self::spawn(key, handle, bus, move || worker.run(port))
@@ -143,5 +146,42 @@ impl XmppThread {
 impl Drop for XmppThread {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::bus::{Reply, Subscriber};
+    use crate::component::event::ContactCommand;
+
+    #[test]
+    fn a_command_for_one_account_disturbs_no_other() {
+        let bus = Bus::new();
+        let listen = |key, room| -> (Subscriber<Event>, Arc<AtomicUsize>) {
+            let disturbed = Arc::<AtomicUsize>::default();
+            let count = Arc::clone(&disturbed);
+            let wake = Arc::new(move || drop(count.fetch_add(1, Ordering::Relaxed)));
+            (bus.subscribe_with_wake("test", &orders(key), room, wake), disturbed)
+        };
+        let (home, work) = (AccountKey::FIRST, AccountKey::new(1));
+        let (full, undisturbed) = listen(home, 1);
+        let (meant, disturbed) = listen(work, 8);
+        let command = |account| {
+            let (reply, _answer) = Reply::channel();
+            bus.publish(Event::Contacts { account, command: ContactCommand::RemoveAccount { reply } }).is_ok()
+        };
+        assert!(command(home) && !command(home) && full.try_recv().is_some());
+        full.rearm();
+        let before = undisturbed.load(Ordering::Relaxed);
+        for _ in 0..4 {
+            assert!(command(work));
+        }
+        bus.publish(Event::Stop(Part::Xmpp(work))).unwrap();
+        assert_eq!(undisturbed.load(Ordering::Relaxed), before);
+        assert!(disturbed.load(Ordering::Relaxed) > 0 && full.try_recv().is_none());
+        assert_eq!(std::iter::from_fn(|| meant.try_recv()).count(), 5);
     }
 }

@@ -401,8 +401,8 @@ impl Worker {
                     }
                     (self.own_shares, self.confirmed) = (shares, false);
                 }
-                Event::Contacts { account, command } if account == self.key => self.contact_command(command),
-                Event::Stop(Part::Xmpp(account)) if account == self.key => {
+                Event::Contacts { command, .. } => self.contact_command(command),
+                Event::Stop(Part::Xmpp(_)) => {
                     self.stopping = true;
                     if let Some(session) = self.session.as_mut().filter(|_| self.live) {
                         session.part(now(), false);
