@@ -2,7 +2,8 @@
 //!
 //! The limits hold without a word: what is too much is cut, what makes no sense is passed over. So that a user can find
 //! out who is broken or means harm, the first time in an hour is told with JID and reason. Whoever wants to fill a log
-//! this way needs as many JIDs as lines, and there are not many lines.
+//! this way needs as many JIDs as lines, and there are not many lines. Those about contacts are counted apart: anybody can
+//! have many JIDs, and must not silence what is to be said of a contact.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,8 +17,10 @@ use crate::types::{InfoHash, MAX_ADDRESSES_PER_RESOURCE, embedded_v4, is_unprint
 
 /// The same is not said again for this long.
 const PAUSE: Duration = Duration::from_secs(3600);
-/// Complaints within that time, about everybody together.
+/// Complaints within that time, about all contacts together.
 const MAX_COMPLAINTS: usize = 64;
+/// The same about everybody else.
+const MAX_ABOUT_STRANGERS: usize = 16;
 /// Ports below this one belong to the system's services.
 const FIRST_USER_PORT: u16 = 1024;
 /// How deep rows lie in an item: `<merged>`, `<shares>`, `<share>`, or as deep in the original's format.
@@ -62,6 +65,13 @@ impl fmt::Display for Reason {
     }
 }
 
+impl Reason {
+    /// Nobody has to be a contact for it.
+    const fn is_a_strangers(self) -> bool {
+        matches!(self, Self::Stranger | Self::ForgedRoster)
+    }
+}
+
 /// What the user allows that is otherwise a reason to complain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AddressRules {
@@ -82,7 +92,9 @@ impl Complaints {
     pub fn complain(&mut self, now: Instant, jid: &BareJid, reason: Reason) -> Option<String> {
         self.said.retain(|_, at| now < *at + PAUSE);
         let about = (jid.clone(), reason);
-        if self.said.len() >= MAX_COMPLAINTS || self.said.contains_key(&about) {
+        let most = if reason.is_a_strangers() { MAX_ABOUT_STRANGERS } else { MAX_COMPLAINTS };
+        let alike = self.said.keys().filter(|(_, said)| said.is_a_strangers() == reason.is_a_strangers());
+        if self.said.contains_key(&about) || alike.count() >= most {
             return None;
         }
         self.said.insert(about, now);
@@ -170,8 +182,10 @@ mod tests {
         assert_eq!(complaints.complain(now, &jid(0), Reason::TooFast), None);
         assert!(complaints.complain(now, &jid(0), Reason::BadName).is_some());
         assert!(complaints.complain(now + PAUSE, &jid(0), Reason::TooFast).is_some());
-        let said = (0..1000).filter(|n| complaints.complain(now + PAUSE, &jid(*n), Reason::Stranger).is_some());
-        assert_eq!(said.count(), MAX_COMPLAINTS - 1);
+        let mut said =
+            |reason| (0..1000).filter(|n| complaints.complain(now + PAUSE, &jid(*n), reason).is_some()).count();
+        assert_eq!(said(Reason::ForgedRoster) + said(Reason::Stranger), MAX_ABOUT_STRANGERS);
+        assert_eq!(said(Reason::TooFast), MAX_COMPLAINTS - 1, "strangers silence nothing about contacts");
     }
 
     fn wrong(children: &str) -> Vec<Reason> {
