@@ -78,6 +78,8 @@ impl Roads {
     pub(super) fn leave(&mut self, via: Via) {
         if let Some(road) = self.0.get_mut(&via) {
             (road.roster, road.requests, road.confirmed) = (Vec::new(), Vec::new(), None);
+            // Another account may take its place, and they would bear its name.
+            road.warnings.clear();
         }
     }
 
@@ -195,6 +197,12 @@ mod tests {
         roads.describe(&mut contacts);
         assert_eq!((contacts.warnings.as_slice(), contacts.accounts.len()), (&["a@x: odd".to_owned()][..], 2));
         assert!(roads.is_own("a@y", "r") && !roads.is_own("a@y", "s"));
+        // The next account in a place inherits none.
+        roads.warn(WORK, "odder".to_owned());
+        roads.leave(WORK);
+        roads.set_account(WORK, status(WORK, "c@z/r", AccountState::Connecting));
+        roads.describe(&mut contacts);
+        assert_eq!(contacts.warnings, ["a@x: odd"]);
         // A new stream tells again what is still wrong.
         roads.set_account(HOME, status(HOME, "a@x/r", AccountState::Offline));
         roads.set_account(HOME, status(HOME, "a@x/r", AccountState::Online));

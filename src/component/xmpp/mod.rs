@@ -155,7 +155,9 @@ mod tests {
 
     use super::*;
     use crate::bus::{Reply, Subscriber};
-    use crate::component::event::ContactCommand;
+    use crate::component::event::{ContactCommand, Told};
+    use crate::component::people::{PeopleOptions, PeopleThread};
+    use crate::types::Via;
 
     #[test]
     fn a_command_for_one_account_disturbs_no_other() {
@@ -183,5 +185,21 @@ mod tests {
         assert_eq!(undisturbed.load(Ordering::Relaxed), before);
         assert!(disturbed.load(Ordering::Relaxed) > 0 && full.try_recv().is_none());
         assert_eq!(std::iter::from_fn(|| meant.try_recv()).count(), 5);
+    }
+
+    #[test]
+    fn a_thread_takes_back_what_one_before_it_said_to_remain() {
+        let (bus, contacts) = (Bus::new(), Published::<Contacts>::default());
+        let torrents = Published::default();
+        let _people = PeopleThread::start(&PeopleOptions::default(), bus.clone(), contacts.clone(), &torrents).unwrap();
+        let told = Told::Remains(vec!["of a thread that panicked".to_owned()]);
+        bus.publish(Event::Told { via: Via::FIRST, told }).unwrap();
+        while contacts.read().remains.is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let rules = AddressRules::default();
+        let options = XmppThreadOptions { key: AccountKey::FIRST, account: None, facts: None, rules };
+        let _thread = XmppThread::start(options, bus, &contacts, &torrents).unwrap();
+        assert!(contacts.read().remains.is_empty());
     }
 }

@@ -99,6 +99,7 @@ impl Worker {
         };
         // What a thread before this one heard is not known any more to be so.
         worker.teller.tell(Told::Left);
+        worker.teller.tell(Told::Remains(Vec::new()));
         match options.account {
             Some(account) => worker.use_account(account),
             None => worker.set_status(None),
