@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bitween::bus::{Reply, Subscriber};
-use bitween::component::event::{Account, Bus, ContactCommand, ControlError, Event, Topic};
+use bitween::component::event::{Account, Bus, ContactCommand, ControlError, Event, Told, Topic};
 use bitween::component::people::{PeopleOptions, PeopleThread};
 use bitween::component::snapshot::{AccountState, Contacts, Published, Torrents};
 use bitween::component::xmpp::{XmppThread, XmppThreadOptions};
@@ -258,8 +258,13 @@ fn an_account_is_set_refused_changed_and_removed() {
     node.until_online();
     bob.until_sees(ALICE, &["film"]);
 
-    // Another account takes everything of the old one off its server.
+    // Another account takes everything of the old one off its server, and there is an account at every moment.
+    let told = node.bus.subscribe("told", &[Topic::People], 1024);
     node.set(account(&server, "carol", "c")).unwrap();
+    while let Some(event) = told.try_recv() {
+        assert!(!matches!(event, Event::Told { told: Told::Account(None), .. }), "commands would reach another one");
+    }
+    drop(told);
     bob.until_sees(ALICE, &[]);
     assert!(node.contacts.read().account().unwrap().jid.starts_with("carol@localhost"));
     node.remove_account().unwrap();

@@ -170,9 +170,10 @@ impl Worker {
     /// The account in use has been left: goes on with the one that follows, and sees to it that nothing of it stays.
     pub(super) fn left(&mut self, withdrawn: bool) {
         let (Some(leave), Some(account)) = (self.requests.leave.take(), self.account.clone()) else { return };
-        self.use_none();
         match (leave.next, leave.asker) {
             (Some(next), _) => {
+                // There is an account at every moment, or commands would be taken for those of another one.
+                self.teller.tell(Told::Left);
                 // Whether the old one is left for good is known when the new one has logged in.
                 if let Some(old) = self.requests.login.as_mut().and_then(|login| login.old.as_mut()) {
                     old.settled |= leave.for_good && withdrawn;
@@ -180,10 +181,12 @@ impl Worker {
                 self.use_account(next);
             }
             (None, Some(asker)) if withdrawn => {
+                self.use_none();
                 self.facts.forget_login(&account);
                 self.teller.answer(asker.reply, Ok(()));
             }
             (None, asker) => {
+                self.use_none();
                 self.say_farewell(&account, asker);
                 self.facts.forget_login(&account);
             }

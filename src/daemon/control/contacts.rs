@@ -62,7 +62,9 @@ impl DaemonControl {
     pub(super) fn accept(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError> {
         let (jid, account) = (bare(jid)?, self.account_named(account)?);
         let asked = || self.contacts.read().requests.iter().find(|request| is(&request.jid, &jid)).map(|r| r.via);
-        let account = account.or_else(|| asked().and_then(of_account)).unwrap_or_else(|| self.first_account());
+        let account =
+            account.or_else(|| asked().and_then(of_account)).or_else(|| self.who_knows(&jid).first().copied());
+        let account = account.unwrap_or_else(|| self.first_account());
         self.command(account, |reply| ContactCommand::Accept { jid, reply })
     }
 
@@ -109,9 +111,13 @@ impl DaemonControl {
         accounts
     }
 
-    /// The account that is meant if nothing says which.
+    /// The account that is meant if nothing says which: the first of those written down, as they are shown, whatever the
+    /// places in which they run.
     pub(super) fn first_account(&self) -> AccountKey {
-        self.contacts.read().account().map_or(AccountKey::FIRST, |account| account.key)
+        let contacts = self.contacts.read();
+        let written = self.config.written_accounts().unwrap_or_default();
+        let first = written.first().and_then(|account| contacts.account_of(account.jid.bare()));
+        first.or_else(|| contacts.account()).map_or(AccountKey::FIRST, |account| account.key)
     }
 
     /// In the roster, asking to be, or at least once heard of.
@@ -144,4 +150,67 @@ fn of_account(via: Via) -> Option<AccountKey> {
 pub(super) fn bare(text: &str) -> Result<String, ControlError> {
     let jid: JidText = text.parse().map_err(|error: String| ControlError::new(ErrorCode::BadArgument, error))?;
     Ok(jid.bare().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+
+    use super::*;
+    use crate::component::event::{Bus, Topic};
+    use crate::component::snapshot::{AccountState, AccountStatus, Contacts, Published, RosterEntry};
+    use crate::config::{Config, Overrides};
+    use crate::daemon::control::Problems;
+
+    const FIRST: AccountKey = AccountKey::FIRST;
+    const SECOND: AccountKey = AccountKey::new(1);
+
+    fn entry(key: AccountKey, jid: &str) -> RosterEntry {
+        RosterEntry {
+            via: Via::Account(key),
+            jid: jid.to_owned(),
+            name: None,
+            groups: Vec::new(),
+            subscription: "from".to_owned(),
+            pending: false,
+            resources: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn commands_reach_the_account_that_knows_the_contact_or_the_first_that_is_written_down() {
+        let bus = Bus::new();
+        let orders = bus.subscribe("accounts", &[Topic::Contacts(FIRST), Topic::Contacts(SECOND)], 8);
+        let heard = Arc::<Mutex<Vec<AccountKey>>>::default();
+        let kept = Arc::clone(&heard);
+        thread::spawn(move || {
+            while let Ok(Event::Contacts { account, command }) = orders.recv() {
+                kept.lock().unwrap().push(account);
+                if let ContactCommand::Accept { reply, .. } | ContactCommand::Add { reply, .. } = command {
+                    reply.send(Ok(()));
+                }
+            }
+        });
+        // The first that is written down runs in the second place, as after `account remove` and `account add`.
+        let text = "[[xmpp]]\njid='home@x'\npassword='h'\n[[xmpp]]\njid='work@x'\npassword='w'";
+        let folder = tempfile::tempdir().unwrap();
+        let overrides = Overrides { data_dir: Some(folder.path().to_owned()), ..Overrides::default() };
+        let config = Arc::new(Config::from_text(text, None, &overrides).unwrap());
+        let status =
+            |key, jid: &str| AccountStatus { key, jid: format!("{jid}/r"), state: AccountState::Online, problem: None };
+        let known = Contacts {
+            accounts: vec![status(FIRST, "work@x"), status(SECOND, "home@x")],
+            roster: [entry(FIRST, "bob@x")].into(),
+            ..Contacts::default()
+        };
+        let contacts = Published::default();
+        contacts.publish(Arc::new(known));
+        let control = DaemonControl::new(config, bus, contacts, Published::default(), Problems::default());
+        control.accept("Bob@x", None).unwrap();
+        control.accept("carol@x", None).unwrap();
+        control.ask_contact("carol@x", None, None).unwrap();
+        control.accept("bob@x", Some("home@x")).unwrap();
+        assert_eq!(*heard.lock().unwrap(), [FIRST, SECOND, SECOND, SECOND]);
+    }
 }
