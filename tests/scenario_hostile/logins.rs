@@ -61,6 +61,12 @@ fn an_ejabberd_that_binds_to_nothing_we_have_costs_no_failed_login() {
     options.server = Some(server.server());
     options.ca_file = Some(server.ca_file());
     // 23.01 offers -PLUS, announces no type, and with TLS 1.3 knows neither of ours.
+    let mut port = Port::new().unwrap();
+    let connection = Connection::open(&options, &mut port).unwrap();
+    assert_eq!(connection.mechanism().unwrap().hash(), Some(HashKind::Sha512));
+    // The next one takes one attempt, if it is told.
+    options.unknown_bindings = connection.unknown_bindings().to_vec();
+    connection.close();
     assert_eq!(log_in(&options).unwrap().unwrap().hash(), Some(HashKind::Sha512));
     options.password = "wrong".to_owned().into();
     assert!(log_in(&options).unwrap_err().to_string().contains("wrong user name or password"));

@@ -85,6 +85,9 @@ pub struct AccountOptions {
     /// The strongest mechanism that this account ever logged in with. A weaker one is refused, unless the server signs
     /// that it offers no better (XEP-0474).
     pub strongest_login: Option<Mechanism>,
+    /// Types of channel binding that the server did not know at an earlier login, although it announced none. They are
+    /// not tried again unless it announces some.
+    pub unknown_bindings: Vec<&'static str>,
     /// The resource to ask for if the JID has none.
     pub resource: String,
     /// Time limits.
@@ -104,6 +107,7 @@ impl AccountOptions {
             ca_file: None,
             allow_plain: false,
             strongest_login: None,
+            unknown_bindings: Vec::new(),
             resource,
             timing,
         }
@@ -167,6 +171,11 @@ impl<'p> Connection<'p> {
     /// The mechanism that the login was done with.
     pub const fn mechanism(&self) -> Option<Mechanism> {
         self.stream.mechanism
+    }
+
+    /// Types of channel binding that the server does not know, although it announces none.
+    pub fn unknown_bindings(&self) -> &[&'static str] {
+        &self.stream.unknown_bindings
     }
 
     /// What the server offers on the stream as it is now, e.g. stream management.

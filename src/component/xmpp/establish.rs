@@ -38,6 +38,8 @@ pub(super) struct Established {
     pub(super) features: Option<Features>,
     /// How the login was done.
     pub(super) mechanism: Option<Mechanism>,
+    /// Types of channel binding that the server does not know.
+    pub(super) unknown_bindings: Vec<&'static str>,
 }
 
 /// What takes long is done beside this thread.
@@ -194,7 +196,8 @@ fn log_in(options: &AccountOptions, port: &mut Port, mut link: Link, tls: Tls) -
             }
             Step::Bound(jid) => {
                 let (features, mechanism) = (negotiation.features().cloned(), negotiation.mechanism());
-                return Ok(Established { link, framer, jid, features, mechanism });
+                let unknown_bindings = negotiation.unknown_bindings().to_vec();
+                return Ok(Established { link, framer, jid, features, mechanism, unknown_bindings });
             }
         }
     }
@@ -217,6 +220,7 @@ fn login(options: &AccountOptions) -> Result<Login, ConnectError> {
         password: options.password.clone(),
         allow_plain: options.allow_plain,
         seen: options.strongest_login,
+        unknown_bindings: options.unknown_bindings.clone(),
         nonce: BASE64.encode(random),
     })
 }

@@ -2,15 +2,23 @@
 //! the memory, not the connection.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use jid::Jid;
 
+use super::connection::AccountOptions;
 use crate::component::event::Account;
-use crate::proto::xmpp::sasl::Mechanism;
+use crate::proto::xmpp::sasl::{ChannelBinding, Mechanism};
 use crate::storage::{AccountFacts, StorageError};
 
 /// Key of the strongest mechanism that an account has logged in with.
 const STRONGEST_LOGIN: &str = "strongest-login";
+
+/// Key of the types of channel binding that its server does not know, after the day on which that was found out.
+const UNKNOWN_BINDINGS: &str = "unknown-bindings";
+
+/// Days after which they are tried again: the server may have learned, and whoever was between then may be gone.
+const TRY_AGAIN_AFTER: u64 = 30;
 
 /// The facts about all accounts; opened when first asked.
 #[derive(Debug)]
@@ -26,20 +34,38 @@ impl Facts {
         Self { path, opened: None, warned: false }
     }
 
-    /// The strongest mechanism that this account has logged in with.
-    pub(super) fn strongest_login(&mut self, account: &Account) -> Option<Mechanism> {
-        let jid = bare(&account.jid)?;
-        let name = self.with(|facts| facts.get(&jid, STRONGEST_LOGIN))??;
-        Mechanism::named(&name)
+    /// Lets the next login know of those before it.
+    pub(super) fn apply(&mut self, account: &Account, options: &mut AccountOptions) {
+        options.strongest_login = self.strongest_login(account);
+        options.unknown_bindings = self.unknown_bindings(account, today());
+    }
+
+    fn strongest_login(&mut self, account: &Account) -> Option<Mechanism> {
+        Mechanism::named(&self.get(account, STRONGEST_LOGIN)?)
+    }
+
+    fn unknown_bindings(&mut self, account: &Account, today: u64) -> Vec<&'static str> {
+        let Some(text) = self.get(account, UNKNOWN_BINDINGS) else { return Vec::new() };
+        let mut words = text.split(' ');
+        let day: Option<u64> = words.next().and_then(|day| day.parse().ok());
+        if day.is_none_or(|day| today.checked_sub(day).is_none_or(|age| age >= TRY_AGAIN_AFTER)) {
+            return Vec::new();
+        }
+        words.filter_map(|word| ChannelBinding::KINDS.into_iter().find(|kind| *kind == word)).collect()
     }
 
     /// This account has logged in. With SCRAM both sides have proved that they know the password, so nobody forged the
     /// offer; PLAIN proves nothing, and is the weakest. `anew`: the user has just set the account, so what was known
     /// before does not count.
-    pub(super) fn logged_in(&mut self, account: &Account, mechanism: Mechanism, anew: bool) {
+    pub(super) fn logged_in(&mut self, account: &Account, mechanism: Mechanism, unknown: &[&'static str], anew: bool) {
         let Some(jid) = bare(&account.jid) else { return };
         if anew || self.strongest_login(account).is_none_or(|seen| seen < mechanism) {
             self.with(|facts| facts.set(&jid, STRONGEST_LOGIN, mechanism.name()));
+        }
+        let today = today();
+        if self.unknown_bindings(account, today) != unknown {
+            let text = format!("{today} {}", unknown.join(" "));
+            self.with(|facts| facts.set(&jid, UNKNOWN_BINDINGS, &text));
         }
     }
 
@@ -48,6 +74,11 @@ impl Facts {
         if let Some(jid) = bare(&account.jid) {
             self.with(|facts| facts.forget_all(&jid));
         }
+    }
+
+    fn get(&mut self, account: &Account, key: &str) -> Option<String> {
+        let jid = bare(&account.jid)?;
+        self.with(|facts| facts.get(&jid, key))?
     }
 
     /// What cannot be opened now is tried again at the next login; it is complained about once.
@@ -84,6 +115,13 @@ pub fn forget_logins(path: &Path, jid: &str) -> Result<(), StorageError> {
     }
 }
 
+/// The day, counted from the beginning of Unix time.
+#[expect(clippy::disallowed_methods, reason = "a component is where real time comes in")]
+fn today() -> u64 {
+    const DAY: u64 = 24 * 60 * 60;
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() / DAY
+}
+
 fn bare(jid: &str) -> Option<String> {
     Some(jid.parse::<Jid>().ok()?.to_bare().to_string())
 }
@@ -113,10 +151,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("later");
         let mut facts = Facts::new(Some(folder.join("accounts.sqlite")));
-        facts.logged_in(&account("a@x"), SHA_256, false);
+        facts.logged_in(&account("a@x"), SHA_256, &[], false);
         assert_eq!(facts.strongest_login(&account("a@x")), None);
         std::fs::create_dir(&folder).unwrap();
-        facts.logged_in(&account("a@x"), SHA_256, false);
+        facts.logged_in(&account("a@x"), SHA_256, &[], false);
         assert_eq!(facts.strongest_login(&account("a@x")), Some(SHA_256));
+    }
+
+    #[test]
+    fn types_that_a_server_does_not_know_are_remembered_for_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut facts = Facts::new(Some(dir.path().join("accounts.sqlite")));
+        let (alice, today) = (account("a@x/r"), today());
+        let all = ChannelBinding::KINDS;
+        facts.logged_in(&alice, SHA_256, &all, false);
+        assert_eq!(facts.unknown_bindings(&alice, today), all);
+        assert_eq!(facts.unknown_bindings(&account("A@x"), today + TRY_AGAIN_AFTER - 1), all);
+        for another_day in [today + TRY_AGAIN_AFTER, 0] {
+            assert!(facts.unknown_bindings(&alice, another_day).is_empty());
+        }
+        assert!(facts.unknown_bindings(&account("b@x"), today).is_empty());
+        facts.logged_in(&alice, SHA_256, &[], false);
+        assert!(facts.unknown_bindings(&alice, today).is_empty());
+        facts.logged_in(&alice, SHA_256, &all, false);
+        facts.forget_login(&alice);
+        assert!(facts.unknown_bindings(&alice, today).is_empty() && facts.strongest_login(&alice).is_none());
     }
 }

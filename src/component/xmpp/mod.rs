@@ -165,7 +165,9 @@ mod tests {
         let listen = |key, room| -> (Subscriber<Event>, Arc<AtomicUsize>) {
             let disturbed = Arc::<AtomicUsize>::default();
             let count = Arc::clone(&disturbed);
-            let wake = Arc::new(move || drop(count.fetch_add(1, Ordering::Relaxed)));
+            let wake = Arc::new(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
             (bus.subscribe_with_wake("test", &orders(key), room, wake), disturbed)
         };
         let (home, work) = (AccountKey::FIRST, AccountKey::new(1));

@@ -231,7 +231,7 @@ impl Worker {
     fn say_farewell(&mut self, account: &Account, asker: Option<Asker>) {
         match (account_options(account), self.new_session(account)) {
             (Ok(mut options), Ok(session)) => {
-                options.strongest_login = self.facts.strongest_login(account);
+                self.facts.apply(account, &mut options);
                 self.farewells.begin(options, session, asker);
             }
             // An account that could never be used has announced nothing.

@@ -202,8 +202,9 @@ impl Worker {
             Err(reason) => return self.refuse(account, reason),
         };
         // An account that was just set is tried as if it were new; one that is refused leaves what is known as it is.
-        options.strongest_login =
-            if self.requests.login.is_some() { None } else { self.facts.strongest_login(&account) };
+        if self.requests.login.is_none() {
+            self.facts.apply(&account, &mut options);
+        }
         port.set_patience(self.requests.login.as_ref().map(|login| login.answer_by));
         let opened = Connection::open(&options, port);
         let ended = opened.and_then(|connection| self.live(connection));
@@ -228,7 +229,8 @@ impl Worker {
         self.backoff.connected(now());
         let (key, jid) = (self.key, connection.jid().to_string());
         if let (Some(account), Some(mechanism)) = (&self.account, connection.mechanism()) {
-            self.facts.logged_in(account, mechanism, self.requests.login.is_some());
+            let anew = self.requests.login.is_some();
+            self.facts.logged_in(account, mechanism, connection.unknown_bindings(), anew);
         }
         self.set_status(Some(AccountStatus { key, jid, state: AccountState::Online, problem: None }));
         self.live = true;

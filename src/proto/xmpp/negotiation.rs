@@ -36,6 +36,9 @@ pub struct Login {
     /// The strongest mechanism that this account ever logged in with; a weaker one is used only if the server signs
     /// that it offers no better.
     pub seen: Option<Mechanism>,
+    /// Types of channel binding that the server did not know, although it announces none; they are not tried while it
+    /// announces none, unless a login was bound once.
+    pub unknown_bindings: Vec<&'static str>,
     /// Fresh randomness for SASL: printable ASCII without commas, at least 128 bits.
     pub nonce: String,
 }
@@ -167,8 +170,8 @@ pub struct Negotiation {
     features: Option<Features>,
     /// What a login can be bound to.
     channel: Channel,
-    /// Types of channel binding that were tried.
-    tried_bindings: Vec<&'static str>,
+    /// Types of channel binding that the server does not know.
+    unknown_bindings: Vec<&'static str>,
     /// The server was told that it seems not to bind to the channel.
     said_unoffered: bool,
     /// The mechanism that succeeded.
@@ -184,7 +187,11 @@ impl std::fmt::Debug for Negotiation {
 impl Negotiation {
     /// Begins. With [`Tls::Direct`] the TLS handshake must have been done already, and `channel` is of it. Appends the
     /// first bytes to `out`.
-    pub fn begin(login: Login, tls: Tls, channel: Channel, out: &mut Vec<u8>) -> Self {
+    pub fn begin(mut login: Login, tls: Tls, channel: Channel, out: &mut Vec<u8>) -> Self {
+        let mut unknown_bindings = std::mem::take(&mut login.unknown_bindings);
+        if login.seen.is_some_and(Mechanism::is_bound) {
+            unknown_bindings.clear();
+        }
         let phase = if tls == Tls::Direct { Phase::Encrypted } else { Phase::Plain };
         let mut negotiation = Self {
             login,
@@ -192,7 +199,7 @@ impl Negotiation {
             state: State::Idle,
             features: None,
             channel,
-            tried_bindings: Vec::new(),
+            unknown_bindings,
             said_unoffered: false,
             used: None,
         };
@@ -282,19 +289,19 @@ impl Negotiation {
 
     /// Begins the best login of those offered.
     fn authenticate(&mut self, offer: &Offer, out: &mut Vec<u8>) -> Result<(), NegotiationError> {
+        if offer.bindings.is_some() {
+            self.unknown_bindings.clear();
+        }
         let policy = Policy {
             allow_plain: self.login.allow_plain,
             seen: self.login.seen,
-            unknown_bindings: self.tried_bindings.clone(),
+            unknown_bindings: self.unknown_bindings.clone(),
         };
         let choice = downgrade::choose(offer, &self.channel, &policy)?;
         let user = self.login.account.node().ok_or(SaslError::BadCredentials("user name"))?;
         // Each try has a nonce of its own.
-        let nonce = format!("{}{}", self.login.nonce, self.tried_bindings.len());
+        let nonce = format!("{}{}", self.login.nonce, self.unknown_bindings.len());
         let attribute = format!(" mechanism='{}'", choice.mechanism.name());
-        if let Some(kind) = choice.binding.kind() {
-            self.tried_bindings.push(kind);
-        }
         self.said_unoffered = choice.mechanism.hash().is_some() && choice.binding == ChannelBinding::NotOffered;
         let exchange = Exchange::new(choice, user.as_str(), &self.login.password, &nonce)?;
         write_sasl("auth", &attribute, &exchange.initial(), out);
@@ -318,6 +325,11 @@ impl Negotiation {
     /// The mechanism that the login succeeded with.
     pub const fn mechanism(&self) -> Option<Mechanism> {
         self.used
+    }
+
+    /// Types of channel binding that the server turned out not to know, although it announces none.
+    pub fn unknown_bindings(&self) -> &[&'static str] {
+        &self.unknown_bindings
     }
 
     fn sasl(&mut self, mut exchange: Exchange, element: &Element, out: &mut Vec<u8>) -> Result<Step, NegotiationError> {
@@ -349,7 +361,8 @@ impl Negotiation {
             }
             "failure" => {
                 let offer = self.features.as_ref().map(Offer::of).unwrap_or_default();
-                if exchange.mechanism().is_bound() && exchange.is_fresh() && offer.bindings.is_none() {
+                if let Some(kind) = exchange.untried_binding().filter(|_| offer.bindings.is_none()) {
+                    self.unknown_bindings.push(kind);
                     // It does not know a type that it did not announce either. Nothing that depends on the password has
                     // been said yet, so this is no failed login.
                     self.authenticate(&offer, out)?;

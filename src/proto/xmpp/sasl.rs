@@ -217,9 +217,13 @@ impl Exchange {
         }
     }
 
-    /// Whether no challenge has come yet: the server has seen nothing that depends on the password.
-    pub const fn is_fresh(&self) -> bool {
-        matches!(self.state, State::First { .. })
+    /// The type of channel binding, if there is one and no challenge has come yet: the server has seen nothing that
+    /// depends on the password.
+    pub const fn untried_binding(&self) -> Option<&'static str> {
+        match &self.state {
+            State::First { binding, .. } => binding.kind(),
+            _ => None,
+        }
     }
 
     /// Takes a challenge.

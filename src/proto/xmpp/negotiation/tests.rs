@@ -33,12 +33,24 @@ impl Dialogue {
 
     /// With an account that has logged in before, on a channel.
     fn after(tls: Tls, allow_plain: bool, seen: Option<Mechanism>, channel: Channel) -> Self {
+        Self::knowing(tls, allow_plain, seen, Vec::new(), channel)
+    }
+
+    /// And of whose server it is known what it does not know.
+    fn knowing(
+        tls: Tls,
+        allow_plain: bool,
+        seen: Option<Mechanism>,
+        unknown_bindings: Vec<&'static str>,
+        channel: Channel,
+    ) -> Self {
         let login = Login {
             account: BareJid::new("alice@example.org").unwrap(),
             resource: "r<1>".into(),
             password: Zeroizing::new("secret".into()),
             allow_plain,
             seen,
+            unknown_bindings,
             nonce: "abcdefgh".into(),
         };
         let mut sent = Vec::new();
@@ -155,6 +167,7 @@ fn a_binding_that_the_server_did_not_announce_and_does_not_know_costs_no_login()
     let begins: Vec<String> = said.iter().map(|sent| message(sent).split(",n=").next().unwrap().to_owned()).collect();
     assert_eq!(begins, ["p=tls-exporter,", "p=tls-server-end-point,", "n,"]);
     assert!(said[2].contains("mechanism='SCRAM-SHA-256'>"), "{}", said[2]);
+    assert_eq!(dialogue.negotiation.unknown_bindings(), ChannelBinding::KINDS);
     assert!(matches!(dialogue.hear(FAILURE), Err(NegotiationError::Refused { .. })));
 
     // Who was bound once is not talked out of it.
@@ -166,6 +179,27 @@ fn a_binding_that_the_server_did_not_announce_and_does_not_know_costs_no_login()
     let challenge = BASE64.encode("r=abcdefgh2XYZ,s=QSXCR+Q6sek8bf92,i=4096");
     let error = dialogue.hear(&format!("<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{challenge}</challenge>"));
     assert_eq!(error, Err(NegotiationError::Sasl(SaslError::Weaker("SCRAM-SHA-256"))));
+}
+
+#[test]
+fn what_a_server_does_not_know_is_not_tried_at_every_login() {
+    let names = ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"];
+    let begin = |seen: Option<&str>, unknown: &[&'static str], announced: &str| {
+        let seen = seen.and_then(Mechanism::named);
+        let mut dialogue = Dialogue::knowing(Tls::Direct, false, seen, unknown.to_vec(), channel());
+        let kinds = format!("<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'>{announced}</sasl-channel-binding>");
+        let kinds = if announced.is_empty() { "" } else { &kinds };
+        let offer = mechanisms(&names).replace("</stream:features>", &format!("{kinds}</stream:features>"));
+        let sent = dialogue.stream(&offer).unwrap().1;
+        (message(&sent).split(",n=").next().unwrap().to_owned(), dialogue.negotiation.unknown_bindings().to_vec())
+    };
+    let all = ChannelBinding::KINDS;
+    assert_eq!(begin(None, &all, ""), ("n,".to_owned(), all.to_vec()));
+    assert_eq!(begin(Some(names[0]), &all[..1], ""), ("p=tls-server-end-point,".to_owned(), vec!["tls-exporter"]));
+    // Who was bound once tries again, and so does who hears of a type.
+    let exporter = ("p=tls-exporter,".to_owned(), Vec::new());
+    assert_eq!(begin(Some(names[1]), &all, ""), exporter);
+    assert_eq!(begin(None, &all, "<channel-binding type='tls-exporter'/>"), exporter);
 }
 
 #[test]

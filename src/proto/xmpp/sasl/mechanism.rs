@@ -85,6 +85,9 @@ pub enum ChannelBinding {
 }
 
 impl ChannelBinding {
+    /// The names of all types that are known here.
+    pub const KINDS: [&'static str; 2] = ["tls-exporter", "tls-server-end-point"];
+
     /// The name of its type, if it binds.
     pub const fn kind(&self) -> Option<&'static str> {
         match self {

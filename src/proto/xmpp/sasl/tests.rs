@@ -171,10 +171,10 @@ fn every_hash_bound_and_unbound_agrees_with_a_server() {
             let mut exchange = Exchange::new(choice, "user", "pencil", "abc").unwrap();
             let first = String::from_utf8(exchange.initial().to_vec()).unwrap();
             let (header, bare) = first.split_at(first.find("n=user").unwrap());
-            assert!(exchange.is_fresh());
+            assert_eq!(exchange.untried_binding(), binding.kind());
             let challenge = "r=abcdef,s=QSXCR+Q6sek8bf92,i=4096";
             let answer = String::from_utf8(respond(&mut exchange, challenge.as_bytes()).unwrap().to_vec()).unwrap();
-            assert!(!exchange.is_fresh());
+            assert_eq!(exchange.untried_binding(), None);
             let (without_proof, proof) = answer.split_once(",p=").unwrap();
             let repeated = BASE64.decode(without_proof.split(',').next().unwrap().strip_prefix("c=").unwrap()).unwrap();
             assert!(repeated.starts_with(header.as_bytes()), "{header}");
