@@ -19,6 +19,7 @@ use crate::component::rpc::types::{Account, AccountState, Accounts};
 use crate::config::{
     self, AccountSource, Config, DataDirLock, HostPort, JidText, PASSWORD_VARIABLE, Secret, StoredAccount, TlsMode,
 };
+use crate::proto::account::is_same_account;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -182,7 +183,7 @@ fn set_account(set: &SetArgs, more: bool, connect: &ConnectArgs) -> Result<(), C
         |client| client.call(method, call),
         |config| {
             let only = config.is_only(new_jid, more).map_err(CliError::failed)?;
-            let is = |account: &Account| account.jid.as_deref().is_some_and(|jid| jid.eq_ignore_ascii_case(new_jid));
+            let is = |account: &Account| account.jid.as_deref().is_some_and(|jid| is_same_account(jid, new_jid));
             let before =
                 stored(&config)?.into_iter().filter(|account| only && !is(account)).find_map(|account| account.jid);
             forget_logins(&config, new_jid);

@@ -10,6 +10,7 @@ use super::shares::say_why;
 use super::table::{Align, Table};
 use crate::component::rpc::types::{Contact, Contacts};
 use crate::config::JidText;
+use crate::proto::account::is_same_account;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,7 +80,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         None => return list(&client, args.list.json),
         Some(Action::Add { jid, name, account }) => {
             let contacts: Contacts = client.call("xmpp.contacts", json!({}))?;
-            let known = contacts.contacts.into_iter().find(|contact| contact.jid.eq_ignore_ascii_case(jid.bare()));
+            let known = contacts.contacts.into_iter().find(|contact| is_same_account(&contact.jid, jid.bare()));
             let done = format!("{} {}", jid.bare(), added(known.as_ref()));
             ("xmpp.add_contact", json!({"jid": jid.bare(), "name": name, "account": account.bare()}), done)
         }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::proto::account::is_same_account;
 use crate::proto::metainfo::Metainfo;
 use crate::reactor::TurnStats;
 use crate::share::{AddressFilter, ContactShares};
@@ -332,7 +333,7 @@ impl Contacts {
     /// The account with this bare JID.
     #[must_use]
     pub fn account_of(&self, jid: &str) -> Option<&AccountStatus> {
-        self.accounts.iter().find(|account| account.bare().eq_ignore_ascii_case(jid))
+        self.accounts.iter().find(|account| is_same_account(account.bare(), jid))
     }
 
     /// Own addresses, as contacts are told.

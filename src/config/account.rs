@@ -23,6 +23,7 @@ use super::secret::{PASSWORD_VARIABLE, Secret, write_private};
 use super::sections::{TlsMode, XmppConfig};
 use super::values::{HostPort, JidText};
 use super::{Config, read};
+use crate::proto::account::is_same_account;
 
 /// Name of the account's file in the data folder.
 pub const ACCOUNT_FILE: &str = "account.toml";
@@ -120,14 +121,8 @@ impl AccountFile {
     }
 
     fn is(&self, jid: &str) -> bool {
-        self.jid.as_deref().is_some_and(|own| is_same(own, jid))
+        self.jid.as_deref().is_some_and(|own| is_same_account(own, jid))
     }
-}
-
-/// The same account, whatever the resource?
-fn is_same(one: &str, other: &str) -> bool {
-    let bare = |jid: &str| jid.split_once('/').map_or(jid.len(), |(bare, _)| bare.len());
-    one.get(..bare(one)).zip(other.get(..bare(other))).is_some_and(|(one, other)| one.eq_ignore_ascii_case(other))
 }
 
 /// The one place where a password is written out: into the private file.
@@ -147,7 +142,7 @@ impl Config {
         let mut accounts = self.written_accounts()?;
         give(&mut accounts, Secret::from_environment())?;
         for account in &mut accounts {
-            let asked = self.asked_passwords.iter().find(|(jid, _)| is_same(jid, account.jid.as_str()));
+            let asked = self.asked_passwords.iter().find(|(jid, _)| is_same_account(jid, account.jid.as_str()));
             account.password = account.password.take().or_else(|| asked.map(|(_, password)| password.clone()));
         }
         Ok(accounts)
@@ -185,7 +180,7 @@ impl Config {
             let Some(jid) = section.jid.as_ref().map(JidText::as_str) else { continue };
             if let Some(place) = account.iter().position(|stored| stored.is(jid)) {
                 accounts.push(self.stored_account(path, account.remove(place), Some(section))?);
-            } else if !without.iter().any(|other| is_same(other, jid)) {
+            } else if !without.iter().any(|other| is_same_account(other, jid)) {
                 accounts.extend(self.configured_account(section)?);
             }
         }
@@ -198,7 +193,7 @@ impl Config {
     /// The configuration file names an account that is not used because of `bitween account remove`.
     pub(super) fn account_is_removed(&self) -> bool {
         let Ok(Some(file)) = load(&self.data_dir.join(ACCOUNT_FILE)) else { return false };
-        let is_without = |jid: &str| file.without.iter().any(|other| is_same(other, jid));
+        let is_without = |jid: &str| file.without.iter().any(|other| is_same_account(other, jid));
         self.configured_jids().any(|jid| if file.is_list() { is_without(jid) } else { file.removed })
     }
 
@@ -239,7 +234,8 @@ impl Config {
 
     /// The section that says more about this account. A single one is about the only account, whatever its JID.
     fn section_about(&self, jid: &str, only: bool) -> Option<&XmppConfig> {
-        let about = |section: &&XmppConfig| section.jid.as_ref().is_some_and(|other| is_same(other.as_str(), jid));
+        let about =
+            |section: &&XmppConfig| section.jid.as_ref().is_some_and(|other| is_same_account(other.as_str(), jid));
         let single = Some(&self.xmpp).filter(|_| only && self.more_xmpp.is_empty());
         self.xmpp_sections().find(about).or(single)
     }
@@ -295,7 +291,7 @@ impl Config {
     pub fn is_only(&self, jid: &str, more: bool) -> Result<bool, String> {
         // A damaged file is replaced: setting an account must always be possible.
         let accounts = self.written_accounts().unwrap_or_default();
-        let is_known = accounts.iter().any(|account| is_same(account.jid.as_str(), jid));
+        let is_known = accounts.iter().any(|account| is_same_account(account.jid.as_str(), jid));
         match accounts.len() {
             _ if more && is_known => Err(format!("{jid} is set up already; `bitween account set {jid}` changes it")),
             0 => Ok(true),
@@ -316,7 +312,9 @@ impl Config {
         let accounts = self.written_accounts().unwrap_or_default();
         let bare = |account: &Account| account.jid.bare().to_owned();
         match (jid, accounts.as_slice()) {
-            (Some(jid), accounts) => Ok(accounts.iter().find(|account| is_same(account.jid.as_str(), jid)).map(bare)),
+            (Some(jid), accounts) => {
+                Ok(accounts.iter().find(|account| is_same_account(account.jid.as_str(), jid)).map(bare))
+            }
             (None, []) => Ok(None),
             (None, [only]) => Ok(Some(bare(only))),
             (None, several) => {
@@ -350,7 +348,7 @@ impl Config {
         let mut list = self.account_list()?;
         let fresh = AccountFile::from(account);
         let jid = fresh.jid.as_deref().unwrap_or_default();
-        list.without.retain(|other| !is_same(other, jid));
+        list.without.retain(|other| !is_same_account(other, jid));
         match list.account.iter_mut().find(|stored| stored.is(jid)) {
             Some(stored) => *stored = fresh,
             None => list.account.push(fresh),
@@ -386,12 +384,12 @@ impl Config {
     /// # Errors
     /// The file cannot be read or written.
     pub fn remove_one_account(&self, jid: &str) -> Result<bool, ConfigError> {
-        if !self.written_accounts()?.iter().any(|account| is_same(account.jid.as_str(), jid)) {
+        if !self.written_accounts()?.iter().any(|account| is_same_account(account.jid.as_str(), jid)) {
             return Ok(false);
         }
         let mut list = self.account_list()?;
         list.account.retain(|stored| !stored.is(jid));
-        let configured = self.configured_jids().filter(|other| is_same(other, jid)).map(str::to_owned);
+        let configured = self.configured_jids().filter(|other| is_same_account(other, jid)).map(str::to_owned);
         list.without.extend(configured);
         if !list.is_list() {
             // Only what is configured is left.

@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigError;
 use super::keys::line_of;
 use super::sections::XmppConfig;
+use crate::proto::account::is_same_account;
 
 /// The sections in the order of the file, at least one.
 #[derive(Debug)]
@@ -107,7 +108,7 @@ impl Sections {
         for (number, section) in sections.iter().enumerate() {
             let Some(jid) = &section.jid else { continue };
             let same = |other: &XmppConfig| {
-                other.jid.as_ref().is_some_and(|other| other.bare().eq_ignore_ascii_case(jid.bare()))
+                other.jid.as_ref().is_some_and(|other| is_same_account(other.as_str(), jid.as_str()))
             };
             if let Some(first) = sections.iter().take(number).position(same) {
                 let (first, second) = (line(first, "jid").unwrap_or(1), line(number, "jid").unwrap_or(1));

@@ -52,9 +52,10 @@ mod with_xmpp {
     use super::super::options;
     use crate::component::event::{Account, Bus, ControlError};
     use crate::component::people::PeopleThread;
-    use crate::component::snapshot::{Contacts, Published, Torrents};
+    use crate::component::snapshot::{AccountStatus, Contacts, Published, Torrents};
     use crate::component::xmpp::{XmppThread, XmppThreadOptions};
     use crate::config::{Config, ConfigError};
+    use crate::proto::account::is_same_account;
     use crate::types::AccountKey;
 
     /// Accounts at the same time.
@@ -129,13 +130,13 @@ mod with_xmpp {
                 self.accounts.iter().filter(|(_, thread)| !thread.is_running()).map(|(key, _)| *key).collect();
             let mut left = accounts()?;
             let known = self.contacts.read();
-            let is = |account: &Account, jid: &str| bare(&account.jid).eq_ignore_ascii_case(jid);
             for status in known.accounts.iter().filter(|status| !ended.contains(&status.key)) {
-                left.retain(|account| !is(account, status.bare()));
+                left.retain(|account| !is_same_account(&account.jid, status.bare()));
             }
             for key in ended {
                 let before = known.accounts.iter().find(|status| status.key == key);
-                let same = before.and_then(|before| left.iter().position(|account| is(account, before.bare())));
+                let is = |account: &Arc<Account>, status: &AccountStatus| is_same_account(&account.jid, status.bare());
+                let same = before.and_then(|before| left.iter().position(|account| is(account, before)));
                 let account = same.or_else(|| (!left.is_empty()).then_some(0)).map(|place| left.remove(place));
                 self.start_account(key, account)?;
             }
@@ -175,10 +176,6 @@ mod with_xmpp {
         pub(in crate::daemon) fn replace_first(&mut self, thread: XmppThread) {
             self.accounts.insert(AccountKey::FIRST, thread);
         }
-    }
-
-    fn bare(jid: &str) -> &str {
-        jid.split_once('/').map_or(jid, |(bare, _)| bare)
     }
 }
 

@@ -3,6 +3,7 @@
 //! No socket, file, thread, lock or clock. The same code runs in unit tests, fuzz targets, simulations, the reactor and
 //! other people's programs.
 
+pub mod account;
 pub mod bencode;
 #[cfg(feature = "web")]
 pub mod http;

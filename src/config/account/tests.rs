@@ -55,6 +55,18 @@ fn accounts_are_added_replaced_and_removed_one_by_one() {
     assert!(jids(&config).is_empty());
 }
 
+#[cfg(feature = "xmpp")]
+#[test]
+fn an_account_is_found_however_its_name_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "[xmpp]\njid='Ü@example.org'\npassword='u'");
+    config.add_account(&alice()).unwrap();
+    config.add_account(&stored("ü@example.org/box")).unwrap();
+    assert_eq!(jids(&config), ["ü@example.org/box", "alice@example.org"], "it is not there twice");
+    assert!(config.remove_one_account("u\u{308}@example.org").unwrap());
+    assert_eq!(jids(&config), ["alice@example.org"]);
+}
+
 #[test]
 fn removing_what_was_added_leaves_the_configured_account() {
     let dir = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ use crate::component::rpc::types::{Account, AccountState, Accounts};
 use crate::component::rpc::{CALL_TIMEOUT, ControlError, ErrorCode, NewAccount};
 use crate::component::snapshot::{self, AccountStatus};
 use crate::config::{self, AccountSource, HostPort, JidText, Secret, StoredAccount, TlsMode};
+use crate::proto::account::is_same_account;
 use crate::types::AccountKey;
 
 use super::super::faults::{from_component, from_config, readable};
@@ -90,7 +91,7 @@ impl DaemonControl {
         };
         self.config.store(&stored, only).map_err(|error| from_config(&error))?;
         let remains = self.contacts.read().remains.clone();
-        let is = |account: &Account| account.jid.as_deref().is_some_and(|other| other.eq_ignore_ascii_case(&jid));
+        let is = |account: &Account| account.jid.as_deref().is_some_and(|other| is_same_account(other, &jid));
         let status = self.account_statuses().accounts.into_iter().find(is).unwrap_or_default();
         let status = Account { remains, ..status };
         // What the thread has just answered may not be so any more.

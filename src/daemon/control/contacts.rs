@@ -7,6 +7,7 @@ use crate::component::event::{ContactCommand, Event};
 use crate::component::rpc::types::ShareEntry;
 use crate::component::rpc::{ControlError, ErrorCode, HashScope, List, Paged};
 use crate::config::JidText;
+use crate::proto::account::is_same_account;
 use crate::share::{Found, Page};
 use crate::types::{AccountKey, InfoHash, Via, gather};
 
@@ -23,7 +24,7 @@ impl DaemonControl {
         if let Some(jid) = &wanted {
             self.check_known(jid)?;
         }
-        let counts = |jid: &str| wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(jid));
+        let counts = |jid: &str| wanted.as_ref().is_none_or(|wanted| is_same_account(wanted, jid));
         Ok(self.page(self.contacts.read().shares.by_name(counts, page)))
     }
 
@@ -61,7 +62,8 @@ impl DaemonControl {
 
     pub(super) fn accept(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError> {
         let (jid, account) = (bare(jid)?, self.account_named(account)?);
-        let asked = || self.contacts.read().requests.iter().find(|request| is(&request.jid, &jid)).map(|r| r.via);
+        let asked =
+            || self.contacts.read().requests.iter().find(|request| is_same_account(&request.jid, &jid)).map(|r| r.via);
         let account =
             account.or_else(|| asked().and_then(of_account)).or_else(|| self.who_knows(&jid).first().copied());
         let account = account.unwrap_or_else(|| self.first_account());
@@ -103,8 +105,9 @@ impl DaemonControl {
     /// The accounts in whose roster somebody is, or that were asked.
     fn who_knows(&self, jid: &str) -> Vec<AccountKey> {
         let contacts = self.contacts.read();
-        let listed = contacts.roster.iter().filter(|entry| is(&entry.jid, jid)).map(|entry| entry.via);
-        let asking = contacts.requests.iter().filter(|request| is(&request.jid, jid)).map(|request| request.via);
+        let listed = contacts.roster.iter().filter(|entry| is_same_account(&entry.jid, jid)).map(|entry| entry.via);
+        let asking =
+            contacts.requests.iter().filter(|request| is_same_account(&request.jid, jid)).map(|request| request.via);
         let mut accounts: Vec<AccountKey> = listed.chain(asking).filter_map(of_account).collect();
         accounts.sort_unstable();
         accounts.dedup();
@@ -123,20 +126,15 @@ impl DaemonControl {
     /// In the roster, asking to be, or at least once heard of.
     fn check_known(&self, jid: &str) -> Result<(), ControlError> {
         let contacts = self.contacts.read();
-        let known = contacts.roster.iter().any(|entry| is(&entry.jid, jid))
-            || contacts.requests.iter().any(|request| is(&request.jid, jid))
-            || contacts.shares.iter().any(|(other, _)| is(other, jid));
+        let known = contacts.roster.iter().any(|entry| is_same_account(&entry.jid, jid))
+            || contacts.requests.iter().any(|request| is_same_account(&request.jid, jid))
+            || contacts.shares.iter().any(|(other, _)| is_same_account(other, jid));
         if known {
             return Ok(());
         }
         let text = format!("{jid} is not one of your contacts; `bitween contacts` lists them");
         Err(ControlError::new(ErrorCode::UnknownContact, text))
     }
-}
-
-/// The same JID? Names of users and domains have no case, as far as that can be told without their server.
-fn is(one: &str, other: &str) -> bool {
-    one.eq_ignore_ascii_case(other)
 }
 
 fn of_account(via: Via) -> Option<AccountKey> {
