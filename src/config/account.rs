@@ -11,18 +11,21 @@
 //!   `publish_original` of a single `[xmpp]` without `jid` count for all that have no section of their own.
 //!
 //! The environment variable `BITWEEN_XMPP_PASSWORD` is stronger than the stored password of the only account; of several
-//! it is for the one that has no other, and if there is none it is not used. No password at all is no error here: the daemon asks at a terminal, or runs without
-//! that account and says so.
+//! it is for the one that has no other, and if there is none it is not used. No password at all is no error here: the
+//! daemon asks at a terminal, or runs without that account and says so.
+//!
+//! `account/file.rs` reads and writes the file.
+
+mod file;
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize, Serializer};
-
+use self::file::{AccountFile, load};
+use super::Config;
 use super::error::ConfigError;
-use super::secret::{PASSWORD_VARIABLE, Secret, write_private};
+use super::secret::{PASSWORD_VARIABLE, Secret};
 use super::sections::{TlsMode, XmppConfig};
 use super::values::{HostPort, JidText};
-use super::{Config, read};
 use crate::proto::account::is_same_account;
 
 /// Name of the account's file in the data folder.
@@ -72,62 +75,6 @@ pub struct StoredAccount {
     pub tls: Option<TlsMode>,
     /// As in `[xmpp]`; absolute.
     pub ca_file: Option<PathBuf>,
-}
-
-/// The file, and each of the accounts in it.
-#[derive(Clone, Deserialize, Serialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct AccountFile {
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    removed: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    without: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed")]
-    password: Option<Secret>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<TlsMode>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ca_file: Option<PathBuf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    allow_plain: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    publish_original: Option<bool>,
-    /// Tables come last in TOML.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    account: Vec<AccountFile>,
-}
-
-impl From<&StoredAccount> for AccountFile {
-    fn from(account: &StoredAccount) -> Self {
-        Self {
-            jid: account.jid.as_ref().map(ToString::to_string),
-            password: account.password.clone(),
-            server: account.server.as_ref().map(ToString::to_string),
-            tls: account.tls,
-            ca_file: account.ca_file.clone(),
-            ..Self::default()
-        }
-    }
-}
-
-impl AccountFile {
-    /// It has the form for several accounts.
-    fn is_list(&self) -> bool {
-        !self.account.is_empty() || !self.without.is_empty()
-    }
-
-    fn is(&self, jid: &str) -> bool {
-        self.jid.as_deref().is_some_and(|own| is_same_account(own, jid))
-    }
-}
-
-/// The one place where a password is written out: into the private file.
-fn exposed<S: Serializer>(password: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-    password.as_ref().map(Secret::expose).serialize(serializer)
 }
 
 impl Config {
@@ -413,15 +360,6 @@ impl Config {
         let account = if file.removed { Vec::new() } else { vec![self.with_its_section(file)] };
         Ok(AccountFile { without: others, account, ..AccountFile::default() })
     }
-
-    fn write_account(&self, file: &AccountFile) -> Result<(), ConfigError> {
-        let path = self.data_dir.join(ACCOUNT_FILE);
-        let text = toml::to_string(file).map_err(|e| ConfigError::io("write", &path, std::io::Error::other(e)))?;
-        let text = zeroize::Zeroizing::new(format!(
-            "# Written by `bitween account`; see there and in bitween.example.toml how it goes with config.toml.\n{text}"
-        ));
-        write_private(&path, text.as_bytes())
-    }
 }
 
 /// Gives the password of the environment to whom it belongs.
@@ -439,13 +377,6 @@ fn give(accounts: &mut [Account], given: Option<Secret>) -> Result<(), ConfigErr
         (several, Some(_)) => return Err(ConfigError::WhosePassword { accounts: all, missing: several.len() }),
     }
     Ok(())
-}
-
-fn load(path: &Path) -> Result<Option<AccountFile>, ConfigError> {
-    let Some(text) = read(path)?.map(zeroize::Zeroizing::new) else { return Ok(None) };
-    // The message of a TOML error may quote the file, which holds a password.
-    let wrong = |_| ConfigError::io("use", path, std::io::Error::other("it is damaged; set the account again"));
-    toml::from_str(&text).map(Some).map_err(wrong)
 }
 
 #[cfg(test)]
