@@ -22,6 +22,7 @@ use crate::types::{
     Announcement, InfoHash, MAX_ADDRESSES_PER_CONTACT, MAX_NAME_BYTES_PER_CONTACT, MAX_SHARES, MAX_SHARES_PER_CONTACT,
     Via,
 };
+use contact::Bounds;
 pub use contact::{Contact, Resource};
 use sources::MAX_SOURCES;
 pub use sources::Sources;
@@ -29,8 +30,8 @@ pub use sources::Sources;
 /// Contacts kept of each road; far above any roster, so that nothing grows without bound.
 const MAX_CONTACTS: usize = 10_000;
 
-/// Bytes of names kept of all contacts together.
-const MAX_NAME_BYTES: usize = 4 * MAX_NAME_BYTES_PER_CONTACT;
+/// What is kept of all contacts together.
+const MAX_KEPT: Room = Room { shares: MAX_SHARES, name_bytes: 4 * MAX_NAME_BYTES_PER_CONTACT };
 
 /// What a call changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +41,8 @@ pub enum Change {
     Nothing,
     /// What people are shown, for instance of a resource that is offline.
     Shown,
-    /// Where torrents can be had: running ones should look for sources again.
+    /// Where torrents can be had, or somebody was forgotten: running ones should look for sources again, and let go of
+    /// what they know from the last time.
     Sources,
 }
 
@@ -67,6 +69,8 @@ type Road = BTreeMap<Arc<str>, Arc<Contact>>;
 pub struct ContactShares {
     roads: BTreeMap<Via, Road>,
     limits: ContactLimits,
+    /// What is kept of all contacts together.
+    kept: Room,
     revision: u64,
 }
 
@@ -90,7 +94,8 @@ impl ContactShares {
     pub fn forget_all(&mut self, via: Via) -> Change {
         let Some(road) = self.roads.remove(&via) else { return Change::Nothing };
         self.revision += 1;
-        if road.values().any(|contact| contact.is_source()) { Change::Sources } else { Change::Shown }
+        self.kept = road.values().fold(self.kept, |kept, contact| kept.minus(contact.kept()));
+        Change::Sources
     }
 
     /// A resource of a contact came online.
@@ -114,8 +119,8 @@ impl ContactShares {
     pub fn apply(&mut self, via: Via, jid: &str, announcement: Announcement) -> Change {
         match announcement {
             Announcement::Account { entries, truncated } => {
-                let room = self.room_for(via, jid);
-                self.edit(via, jid, |contact| contact.replace_original(entries, truncated, room))
+                let bounds = self.bounds_of(via, jid);
+                self.edit(via, jid, |contact| contact.replace_original(entries, truncated, bounds))
             }
             Announcement::Shares { resource, shares, truncated } => {
                 let table = |room| {
@@ -128,7 +133,10 @@ impl ContactShares {
                 self.edit(via, jid, |contact| contact.set_endpoint(&resource, endpoint))
             }
             Announcement::Parted { resource } => self.edit_known(via, jid, |contact| contact.part(&resource)),
-            Announcement::Withdrawn { resource } => self.edit_known(via, jid, |contact| contact.withdraw(&resource)),
+            Announcement::Withdrawn { resource } => {
+                let bounds = self.bounds_of(via, jid);
+                self.edit_known(via, jid, |contact| contact.withdraw(&resource, bounds))
+            }
         }
     }
 
@@ -146,8 +154,7 @@ impl ContactShares {
             if room.holds(&table) {
                 return (table, false);
             }
-            let (table, _) = ShareTable::build_within(table.iter().map(|share| share.to_share()).collect(), room);
-            (Arc::new(table), true)
+            (Arc::new(table.within(room)), true)
         };
         self.replace_list((via, jid), resource, truncated, fit)
     }
@@ -156,7 +163,13 @@ impl ContactShares {
     pub fn forget(&mut self, via: Via, jid: &str) -> Change {
         let Some(contact) = self.roads.get_mut(&via).and_then(|road| road.remove(jid)) else { return Change::Nothing };
         self.revision += 1;
-        if contact.is_source() { Change::Sources } else { Change::Shown }
+        self.kept = self.kept.minus(contact.kept());
+        Change::Sources
+    }
+
+    /// Forgets one resource of a contact.
+    pub fn forget_resource(&mut self, via: Via, jid: &str, resource: &str) -> Change {
+        self.edit_known(via, jid, |contact| contact.forget(resource))
     }
 
     /// All contacts something is known of, ordered by road and JID: one known through two roads comes twice.
@@ -228,8 +241,8 @@ impl ContactShares {
         let rank = |via: Via, resource: &Resource| (!resource.is_available(), via);
         let mut others = self.roads.iter().filter(|(other, _)| **other != via);
         others.any(|(other, road)| {
-            let twin = road.get(jid).and_then(|contact| contact.resources().find(|(known, _)| *known == name));
-            twin.is_some_and(|(_, twin)| rank(*other, twin) < rank(via, resource))
+            let twin = road.get(jid).and_then(|contact| contact.resource(name));
+            twin.is_some_and(|twin| rank(*other, twin) < rank(via, resource))
         })
     }
 
@@ -240,10 +253,10 @@ impl ContactShares {
         truncated: bool,
         build: impl FnOnce(Room) -> (Arc<ShareTable>, bool),
     ) -> Change {
-        let room = self.room_for(via, jid);
+        let bounds = self.bounds_of(via, jid);
         let was_truncated = self.contact_via(via, jid).is_some_and(Contact::is_truncated);
         self.edit(via, jid, |contact| {
-            contact.replace_list(resource, truncated, room, |room| {
+            contact.replace_list(resource, truncated, bounds, |room| {
                 let (table, cut) = build(room);
                 if cut && !was_truncated {
                     log::warn!("{jid}/{resource} shares more than is kept: only {} of it", table.len());
@@ -253,16 +266,13 @@ impl ContactShares {
         })
     }
 
-    /// What all resources of a contact together may list: its own limits, and what the other contacts leave.
-    fn room_for(&self, via: Via, jid: &str) -> Room {
-        let all =
-            self.roads.iter().flat_map(|(road, contacts)| contacts.iter().map(|(name, known)| (*road, name, known)));
-        let others = all.filter(|(road, name, _)| (*road, &***name) != (via, jid));
-        let others = others.flat_map(|(_, _, contact)| contact.tables(|_| true));
-        let left = Room { shares: MAX_SHARES, name_bytes: MAX_NAME_BYTES }.without(others);
-        Room {
-            shares: left.shares.min(self.limits.shares),
-            name_bytes: left.name_bytes.min(MAX_NAME_BYTES_PER_CONTACT),
+    /// What all resources of a contact together may list. All that is kept of it may take half of what the others leave:
+    /// so a few who announce without end cannot take everybody else's room.
+    fn bounds_of(&self, via: Via, jid: &str) -> Bounds {
+        let own = self.contact_via(via, jid).map(Contact::kept).unwrap_or_default();
+        Bounds {
+            shown: Room { shares: self.limits.shares, name_bytes: MAX_NAME_BYTES_PER_CONTACT },
+            kept: MAX_KEPT.minus(self.kept.minus(own)).half(),
         }
     }
 
@@ -288,6 +298,7 @@ impl ContactShares {
         }
         let sources = before.is_source() || after.is_source();
         self.revision += 1;
+        self.kept = self.kept.minus(before.kept()).plus(after.kept());
         match road.get_mut(jid) {
             _ if after.is_empty() => drop(road.remove(jid)),
             Some(known) => *known = Arc::new(after),

@@ -45,8 +45,8 @@ pub struct ShareRef<'a> {
     pub complete: bool,
 }
 
-/// How much a table may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much tables may hold, or do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Room {
     pub(super) shares: usize,
     /// Bytes of names, as they are shown.
@@ -58,12 +58,32 @@ impl Room {
         table.len() <= self.shares && table.name_bytes() <= self.name_bytes
     }
 
-    /// What is left beside these tables.
-    pub(super) fn without<'a>(self, tables: impl Iterator<Item = &'a ShareTable>) -> Self {
-        tables.fold(self, |room, table| Self {
-            shares: room.shares.saturating_sub(table.len()),
-            name_bytes: room.name_bytes.saturating_sub(table.name_bytes()),
-        })
+    /// What these tables take.
+    pub(super) fn of<'a>(tables: impl IntoIterator<Item = &'a ShareTable>) -> Self {
+        let of_one = |table: &ShareTable| Self { shares: table.len(), name_bytes: table.name_bytes() };
+        tables.into_iter().map(of_one).fold(Self::default(), Self::plus)
+    }
+
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            shares: self.shares.saturating_add(other.shares),
+            name_bytes: self.name_bytes.saturating_add(other.name_bytes),
+        }
+    }
+
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self {
+            shares: self.shares.saturating_sub(other.shares),
+            name_bytes: self.name_bytes.saturating_sub(other.name_bytes),
+        }
+    }
+
+    pub(super) fn min(self, other: Self) -> Self {
+        Self { shares: self.shares.min(other.shares), name_bytes: self.name_bytes.min(other.name_bytes) }
+    }
+
+    pub(super) fn half(self) -> Self {
+        Self { shares: self.shares / 2, name_bytes: self.name_bytes / 2 }
     }
 }
 
@@ -116,6 +136,11 @@ impl ShareTable {
             folded,
         };
         (table, truncated)
+    }
+
+    /// As much of the table as there is room for.
+    pub(super) fn within(&self, room: Room) -> Self {
+        Self::build_within(self.iter().map(|share| share.to_share()).collect(), room).0
     }
 
     /// Number of shares.

@@ -27,6 +27,15 @@ pub struct Resource {
     original: Option<Arc<OriginalEntry>>,
 }
 
+/// How much there is room for in what one contact announces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// In what is shown of it.
+    pub(super) shown: Room,
+    /// In all that is kept of it, hidden or not.
+    pub(super) kept: Room,
+}
+
 #[derive(Debug, Default, PartialEq, Eq)]
 struct OriginalEntry {
     shares: ShareTable,
@@ -37,6 +46,12 @@ impl Contact {
     /// Its resources, ordered by name.
     pub fn resources(&self) -> impl Iterator<Item = (&str, &Resource)> {
         self.resources.iter().map(|(name, resource)| (&**name, &**resource))
+    }
+
+    /// One of its resources.
+    #[must_use]
+    pub fn resource(&self, name: &str) -> Option<&Resource> {
+        self.resources.get(name).map(|resource| &**resource)
     }
 
     /// At least one resource is online.
@@ -107,23 +122,35 @@ impl Contact {
         }
     }
 
-    pub(super) fn withdraw(&mut self, name: &str) {
-        if let Some(resource) = self.known(name) {
-            resource.listed = None;
-            resource.endpoint = None;
+    /// What the original's list says of the resource is shown again, as far as there is room for it.
+    pub(super) fn withdraw(&mut self, name: &str, bounds: Bounds) {
+        let room = bounds.shown.minus(Room::of(self.tables(|other| other != name)));
+        let Some(resource) = self.known(name) else { return };
+        (resource.listed, resource.endpoint, resource.truncated) = (None, None, false);
+        let too_long = resource.original.as_ref().filter(|original| !room.holds(&original.shares));
+        if let Some(original) = too_long {
+            let (shares, addresses) = (original.shares.within(room), original.addresses.clone());
+            resource.original = Some(Arc::new(OriginalEntry { shares, addresses }));
+            resource.truncated = true;
         }
     }
 
-    /// `most` is the room for all resources together; `build` makes the table in what is left of it, and tells whether
-    /// it was too little.
+    /// Nothing is known of a resource any more.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.resources.remove(name);
+    }
+
+    /// `build` makes the table in the room that the other resources leave, and tells whether it was too little.
     pub(super) fn replace_list(
         &mut self,
         name: &str,
         truncated: bool,
-        most: Room,
+        bounds: Bounds,
         build: impl FnOnce(Room) -> (Arc<ShareTable>, bool),
     ) {
-        let room = most.without(self.tables(|other| other != name));
+        let shown = bounds.shown.minus(Room::of(self.tables(|other| other != name)));
+        let replaced = Room::of(self.resource(name).and_then(|resource| resource.listed.as_deref()));
+        let room = shown.min(bounds.kept.minus(self.kept().minus(replaced)));
         let Some(resource) = self.resource_or_new(name) else { return };
         let (table, cut) = build(room);
         resource.truncated = truncated || cut;
@@ -131,20 +158,26 @@ impl Contact {
         resource.parted = false;
     }
 
-    /// See [`Self::replace_list`] for `most`.
-    pub(super) fn replace_original(&mut self, entries: Vec<ResourceEntry>, truncated: bool, most: Room) {
+    /// An entry that stays hidden behind a list in the own format takes nothing of what is shown, but is kept.
+    pub(super) fn replace_original(&mut self, entries: Vec<ResourceEntry>, truncated: bool, bounds: Bounds) {
         for resource in self.resources.values_mut().filter(|resource| resource.original.is_some()) {
             Arc::make_mut(resource).original = None;
         }
         self.drop_blanks();
         self.truncated = truncated || entries.len() > MAX_RESOURCES_PER_CONTACT;
-        let replaced = |name: &str| entries.iter().any(|entry| entry.resource == name);
-        let mut room = most.without(self.tables(|name| !replaced(name)));
+        let mut shown = bounds.shown.minus(Room::of(self.tables(|_| true)));
+        let mut kept = bounds.kept.minus(self.kept());
         for entry in entries.into_iter().take(MAX_RESOURCES_PER_CONTACT) {
-            let (shares, cut) = ShareTable::build_within(entry.shares, room);
-            self.truncated |= cut;
+            let hidden = self.resource(&entry.resource).is_some_and(|resource| resource.listed.is_some());
+            let room = if hidden { bounds.shown } else { shown };
+            let (shares, cut) = ShareTable::build_within(entry.shares, room.min(kept));
+            self.truncated |= cut && !hidden;
             let Some(resource) = self.resource_or_new(&entry.resource) else { continue };
-            room = room.without(std::iter::once(&shares));
+            let taken = Room::of([&shares]);
+            kept = kept.minus(taken);
+            if !hidden {
+                shown = shown.minus(taken);
+            }
             let unknown = |socket| Address { socket, kind: AddressKind::Unknown };
             let addresses = entry.addresses.into_iter().take(MAX_ADDRESSES_PER_RESOURCE).map(unknown).collect();
             resource.original = Some(Arc::new(OriginalEntry { shares, addresses }));
@@ -166,8 +199,15 @@ impl Contact {
     }
 
     /// What is shown of the resources whose names count.
-    pub(super) fn tables(&self, counts: impl Fn(&str) -> bool) -> impl Iterator<Item = &ShareTable> {
+    fn tables(&self, counts: impl Fn(&str) -> bool) -> impl Iterator<Item = &ShareTable> {
         self.resources().filter(move |(name, _)| counts(name)).filter_map(|(_, resource)| resource.table())
+    }
+
+    /// What all that is kept of it takes, shown or hidden.
+    pub(super) fn kept(&self) -> Room {
+        let original = |resource: &Arc<Resource>| Room::of(resource.original.as_ref().map(|original| &original.shares));
+        let of_one = |resource: &Arc<Resource>| Room::of(resource.listed.as_deref()).plus(original(resource));
+        self.resources.values().map(of_one).fold(Room::default(), Room::plus)
     }
 }
 

@@ -152,6 +152,12 @@ fn forgetting_a_contact_leaves_nothing() {
     let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "one")]));
     assert_eq!(contacts.forget(Via::FIRST, BOB), Change::Sources);
     assert_eq!(contacts.forget(Via::FIRST, BOB), Change::Nothing);
+    // Whoever keeps an old snapshot to compare with must let go of it.
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "one")]));
+    assert_eq!(contacts.forget(Via::FIRST, BOB), Change::Sources);
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "one")]));
+    assert_eq!(contacts.forget_all(Via::FIRST), Change::Sources);
+    assert_eq!(contacts.forget_all(Via::FIRST), Change::Nothing);
     assert!(contacts.share(&share(1, "").info_hash).is_none());
 }
 
@@ -228,17 +234,43 @@ fn the_limits_of_all_contacts_together_hold() {
     let _ = contacts.apply_table(Via::FIRST, BOB, "r", Arc::new(table.clone()), false);
     let contact = contacts.contact(BOB).unwrap();
     assert!(contact.is_truncated() && contact.resources().next().unwrap().1.share_count() == 10);
-    // Three large contacts, and what is left for a fourth.
+    // However large some are, there is room for one more.
     let mut contacts = ContactShares::new();
     let (large, _) = ShareTable::build((0..700_000).map(|n| share(n, "")).collect(), MAX_SHARES_PER_CONTACT);
     let large = Arc::new(large);
-    for (jid, kept) in [("a@x", 700_000), ("b@x", 700_000), ("c@x", 600_000), ("d@x", 0)] {
+    for (jid, kept) in [("a@x", 700_000), ("b@x", 650_000), ("c@x", 325_000), ("d@x", 162_500)] {
         let _ = contacts.apply_table(Via::FIRST, jid, "r", Arc::clone(&large), false);
         assert_eq!(contacts.contact(jid).unwrap().resources().next().unwrap().1.share_count(), kept, "{jid}");
     }
     let _ = contacts.forget(Via::FIRST, "a@x");
     let _ = contacts.apply_table(Via::FIRST, "d@x", "r", Arc::clone(&large), false);
-    assert_eq!(contacts.contact("d@x").unwrap().resources().next().unwrap().1.share_count(), 700_000);
+    assert_eq!(contacts.contact("d@x").unwrap().resources().next().unwrap().1.share_count(), 512_500);
+}
+
+#[test]
+fn what_is_hidden_counts_too() {
+    let limits = ContactLimits { shares: 3, ..ContactLimits::default() };
+    let mut contacts = ContactShares::with_limits(limits);
+    let shares = |from: u32, to: u32| (from..to).map(|n| share(n, "name")).collect::<Vec<_>>();
+    let kept = |contacts: &ContactShares| (contacts.kept.shares, contacts.kept.name_bytes);
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", shares(0, 3)));
+    let _ = contacts.apply(Via::FIRST, BOB, original(&[("r", shares(0, 3), "203.0.113.1:7000")]));
+    assert_eq!(kept(&contacts), (6, 24), "both lists");
+    assert!(!contacts.contact(BOB).unwrap().is_truncated(), "nothing of what is shown is missing");
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", shares(0, 1)));
+    let _ = contacts.apply(Via::FIRST, BOB, list("s", shares(5, 7)));
+    assert_eq!((kept(&contacts), names(&contacts, BOB).len()), ((6, 24), 3));
+    // What was hidden takes no more room than what stood before it.
+    let _ = contacts.apply(Via::FIRST, BOB, Announcement::Withdrawn { resource: "r".into() });
+    assert_eq!((kept(&contacts), names(&contacts, BOB).len()), ((3, 12), 3));
+    assert!(contacts.contact(BOB).unwrap().is_truncated());
+    let _ = contacts.apply(Via::FIRST, "eve@x", list("r", shares(0, 2)));
+    assert_eq!(contacts.forget_resource(Via::FIRST, BOB, "s"), Change::Shown);
+    assert_eq!(kept(&contacts), (3, 12));
+    let _ = contacts.forget(Via::FIRST, BOB);
+    assert_eq!(kept(&contacts), (2, 8));
+    let _ = contacts.forget_all(Via::FIRST);
+    assert_eq!(kept(&contacts), (0, 0));
 }
 
 #[test]
