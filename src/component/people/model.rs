@@ -162,9 +162,12 @@ impl Model {
     }
 
     /// Takes in what a session noticed.
-    fn apply(&mut self, via: Via, event: SessionEvent) {
+    fn apply(&mut self, via: Via, mut event: SessionEvent) {
         if self.is_about_ourselves(&event) {
             return;
+        }
+        if let SessionEvent::Announced { jid, announcement: Announcement::Account { entries, .. } } = &mut event {
+            entries.retain(|entry| !self.roads.is_own(jid, &entry.resource));
         }
         // An announcement says nothing of who is online; all the others may.
         let stale = !matches!(event, SessionEvent::Announced { .. });
@@ -213,9 +216,7 @@ impl Model {
         let known: Vec<Via> =
             self.roads.all().filter(|via| self.contacts.shares.contact_via(*via, jid).is_some()).collect();
         for via in known {
-            let withdrawn = Announcement::Withdrawn { resource: resource.to_owned() };
-            let shares = &mut self.contacts.shares;
-            let change = shares.offline(via, jid, resource).max(shares.apply(via, jid, withdrawn));
+            let change = self.contacts.shares.forget_resource(via, jid, resource);
             self.note(change);
         }
     }

@@ -8,7 +8,7 @@ use crate::bus::Reply;
 use crate::component::event::Told;
 use crate::component::snapshot::{AccountState, AccountStatus, RosterEntry};
 use crate::proto::xmpp::SessionEvent;
-use crate::types::{AccountKey, Announcement, InfoHash, Share, Via};
+use crate::types::{AccountKey, Announcement, InfoHash, ResourceEntry, Share, Via};
 
 const HOME: Via = Via::FIRST;
 const WORK: Via = Via::Account(AccountKey::new(1));
@@ -44,9 +44,19 @@ impl Fixture {
     }
 
     fn shares(&self, via: Via, jid: &str, resource: &str) {
-        let share = Share { info_hash: hash(), name: "film".into(), size: 1, files: 1, complete: true };
         self.hear(via, SessionEvent::ContactOnline { jid: jid.into(), resource: resource.into() });
-        let announcement = Announcement::Shares { resource: resource.into(), shares: vec![share], truncated: false };
+        let announcement = Announcement::Shares { resource: resource.into(), shares: vec![film()], truncated: false };
+        self.hear(via, SessionEvent::Announced { jid: jid.into(), announcement });
+    }
+
+    /// In the original's format, which is about all resources at once.
+    fn shares_as_original(&self, via: Via, jid: &str, resources: &[&str]) {
+        let entry = |resource: &&str| ResourceEntry {
+            resource: (*resource).to_owned(),
+            shares: vec![film()],
+            addresses: Vec::new(),
+        };
+        let announcement = Announcement::Account { entries: resources.iter().map(entry).collect(), truncated: false };
         self.hear(via, SessionEvent::Announced { jid: jid.into(), announcement });
     }
 
@@ -64,8 +74,9 @@ impl Fixture {
     }
 }
 
-fn hash() -> InfoHash {
-    InfoHash::new([7; InfoHash::LEN])
+fn film() -> Share {
+    let info_hash = InfoHash::new([7; InfoHash::LEN]);
+    Share { info_hash, name: "film".into(), size: 1, files: 1, complete: true }
 }
 
 #[test]
@@ -116,6 +127,33 @@ fn what_this_program_announces_with_another_account_is_no_source() {
     // The same account on another machine is one.
     people.shares(HOME, "me@work", "laptop");
     assert_eq!(people.owners(), [("me@work".to_owned(), true)]);
+}
+
+#[test]
+fn what_this_program_announces_in_the_originals_format_is_no_contacts_either() {
+    let people = Fixture::new();
+    people.account(HOME, "me@x/box");
+    people.shares_as_original(HOME, "me@work", &["box"]);
+    assert_eq!(people.owners(), [("me@work".to_owned(), false)], "it is not known yet who that is");
+    people.account(WORK, "me@work/box");
+    assert!(people.owners().is_empty());
+    people.shares_as_original(HOME, "me@work", &["box"]);
+    assert!(people.owners().is_empty());
+    people.shares_as_original(HOME, "me@work", &["box", "laptop"]);
+    assert_eq!(people.owners(), [("me@work".to_owned(), false)], "another machine");
+}
+
+#[test]
+fn what_is_forgotten_is_said_although_it_could_not_be_had() {
+    let people = Fixture::new();
+    people.shares(HOME, BOB, "r");
+    people.hear(HOME, SessionEvent::AllOffline);
+    people.settled();
+    // Whoever looked for sources keeps what it saw, to compare with, until it looks again.
+    let rechecks = people.bus.subscribe("test", &[Topic::RecheckHandles], 4);
+    people.tell(HOME, Told::Left);
+    people.settled();
+    assert!(rechecks.try_recv().is_some());
 }
 
 #[test]
