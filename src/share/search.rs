@@ -86,13 +86,16 @@ impl ContactShares {
         listing::by_name(&self.lists(counts), page)
     }
 
+    /// The lists, ordered by JID and resource.
     fn lists(&self, counts: impl Fn(&str) -> bool) -> Vec<List<'_>> {
         let resources = self.resources().filter(|(jid, _, _)| counts(jid));
         let list = resources.filter_map(|(jid, name, resource)| {
             let table = resource.table().filter(|table| !table.is_empty())?;
             Some(List { jid, resource: name, available: resource.is_available(), table })
         });
-        list.collect()
+        let mut lists: Vec<List<'_>> = list.collect();
+        lists.sort_by_key(|list| (list.jid, list.resource));
+        lists
     }
 }
 

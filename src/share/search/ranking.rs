@@ -11,8 +11,8 @@ use super::{Found, Hit, List, Page, Place, hit, shown};
 use crate::share::table::hash_beginning;
 use crate::types::InfoHash;
 
-/// Announcements that are ranked at most. A query that fits more is answered with what came up until then, of available
-/// resources first: nobody reads on to the end of that, and it would take as long as everything else together.
+/// Announcements that are ranked at most. Of a query that fits more, each owner gets a fair part of that looked at, of
+/// available resources first: nobody reads on to the end, and it would take as long as everything else together.
 const MAX_MATCHES: usize = 200_000;
 
 /// An announcement that matches, with all that its rank depends on: looking that up later, in another order, would mean
@@ -31,15 +31,18 @@ struct Match {
 struct Torrent {
     rank: Reverse<Rank>,
     nth: u32,
-    /// Its first announcement, counted from 0 in the order of hashes; the others follow.
+    /// Its first announcement, counted from 0 in the order of hashes.
     first: usize,
+    /// How many there are: the others follow.
+    announced: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     score: u32,
     available: bool,
-    owners: u32,
+    /// People, however many resources each has.
+    owners: usize,
 }
 
 pub(super) fn best(lists: &[List<'_>], words: &Words, page: Page) -> Found {
@@ -63,25 +66,34 @@ pub(super) fn best(lists: &[List<'_>], words: &Words, page: Page) -> Found {
     Found { hits: hits.collect(), total, more }
 }
 
-/// All that matches, and whether there is more.
+/// All that matches, and whether there is more. Each owner has as much room as any other; what one leaves of it is for
+/// those who announce more. So nobody's list, however long, takes the place of another's.
 fn find(lists: &[List<'_>], words: &Words) -> (Vec<Match>, bool) {
-    let (mut found, mut rows) = (Vec::new(), Vec::new());
-    let of = |available| (0_u32..).zip(lists).filter(move |(_, list)| list.available == available);
-    for (number, list) in of(true).chain(of(false)) {
-        let room = MAX_MATCHES - found.len();
-        rows.clear();
-        rows.extend(words.of_owner(list.jid).rows(list.table).take(room + 1));
-        // In a loop of its own, so that the processor fetches many of these at a time.
-        found.extend(rows.iter().take(room).filter_map(|(row, score)| {
-            let hash = hash_beginning(list.table.hashes().get(*row)?);
-            let nth = list.table.place_by_name(*row)?;
-            Some(Match { hash, list: number, row: u32::try_from(*row).ok()?, nth, score: *score })
-        }));
-        if rows.len() > room {
-            return (found, true);
+    let numbered: Vec<(u32, &List<'_>)> = (0..).zip(lists).collect();
+    let mut owners: Vec<&[(u32, &List<'_>)]> = numbered.chunk_by(|(_, a), (_, b)| a.jid == b.jid).collect();
+    owners.sort_by_cached_key(|lists| lists.iter().map(|(_, list)| list.table.len()).sum::<usize>());
+    let (mut found, mut more) = (Vec::new(), false);
+    for (owners_left, lists) in (1..=owners.len()).rev().zip(owners) {
+        let end = found.len() + (MAX_MATCHES - found.len()) / owners_left;
+        let of = |available| lists.iter().filter(move |(_, list)| list.available == available);
+        for (number, list) in of(true).chain(of(false)) {
+            more |= find_in(*number, list, words, end, &mut found);
         }
     }
-    (found, false)
+    (found, more)
+}
+
+/// Adds what matches in one list, until there are `end` in all. True if there is more.
+fn find_in(number: u32, list: &List<'_>, words: &Words, end: usize, found: &mut Vec<Match>) -> bool {
+    let room = end.saturating_sub(found.len());
+    let rows: Vec<(usize, u32)> = words.of_owner(list.jid).rows(list.table).take(room + 1).collect();
+    // In a loop of its own, so that the processor fetches many of these at a time.
+    found.extend(rows.iter().take(room).filter_map(|(row, score)| {
+        let hash = hash_beginning(list.table.hashes().get(*row)?);
+        let nth = list.table.place_by_name(*row)?;
+        Some(Match { hash, list: number, row: u32::try_from(*row).ok()?, nth, score: *score })
+    }));
+    rows.len() > room
 }
 
 /// What is found, by the list that it is shown from, and how much that is.
@@ -111,9 +123,10 @@ fn torrent(lists: &[List<'_>], all: &[Match], first: usize) -> Option<(usize, To
     };
     let list = shown_from.place().list;
     let score = all.iter().map(|one| one.score).max()?;
-    let owners = u32::try_from(all.len()).unwrap_or(u32::MAX);
+    let is_same_owner = |a: &Match, b: &Match| a.list == b.list || a.owner(lists) == b.owner(lists);
+    let owners = all.chunk_by(is_same_owner).count();
     let rank = Reverse(Rank { score, available: lists.get(list)?.available, owners });
-    Some((list, Torrent { rank, nth: shown_from.nth, first }))
+    Some((list, Torrent { rank, nth: shown_from.nth, first, announced: all.len() }))
 }
 
 fn places(matches: &[Match]) -> Vec<Place> {
@@ -129,6 +142,10 @@ impl Match {
     fn hash_in<'a>(&self, lists: &[List<'a>]) -> Option<&'a InfoHash> {
         let Place { list, row } = self.place();
         lists.get(list)?.table.hashes().get(row)
+    }
+
+    fn owner<'a>(&self, lists: &[List<'a>]) -> Option<&'a str> {
+        Some(lists.get(self.place().list)?.jid)
     }
 }
 
@@ -175,7 +192,6 @@ impl Iterator for Merged<'_> {
         let torrent = self.per_list.get_mut(list)?.pop()?;
         let next = self.head(list);
         self.heads.extend(next.map(Reverse));
-        let owners = usize::try_from(torrent.rank.0.owners).ok()?;
-        hit(self.lists, &places(self.matches.get(torrent.first..torrent.first + owners)?))
+        hit(self.lists, &places(self.matches.get(torrent.first..torrent.first + torrent.announced)?))
     }
 }

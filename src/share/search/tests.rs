@@ -1,5 +1,5 @@
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -82,12 +82,43 @@ fn a_query_that_fits_too_much_says_so_and_shows_what_can_be_had_first() {
     };
     add(&mut contacts, "alice@x", "r", false, many(0, "same offline"));
     add(&mut contacts, "bob@x", "r", true, many(200_000, "same online"));
-    let found = contacts.search("same", Page { offset: 149_999, limit: 2 });
+    let found = contacts.search("same", Page { offset: 99_999, limit: 2 });
     assert!(found.more);
     assert_eq!(found.total, 200_000);
     assert!(found.hits[0].is_available() && !found.hits[1].is_available());
     let found = contacts.search("online", Page::first(1));
     assert_eq!((found.total, found.more), (150_000, false));
+}
+
+#[test]
+fn a_contact_who_announces_without_end_hides_nobody() {
+    let mut contacts = ContactShares::new();
+    let many = |from: u32, count: u32| -> Vec<Share> {
+        let hash = |n: u32| InfoHash::new(std::array::from_fn(|at| n.to_be_bytes()[at % 4]));
+        (from..from + count).map(|n| Share { info_hash: hash(n), ..share(0, "the film and the book") }).collect()
+    };
+    // Every resource of hers matches, by name and by JID, and comes before everybody else's.
+    for n in 0..25 {
+        add(&mut contacts, "aa-film@x", &format!("r{n:02}"), true, many(n * 10_000, 10_000));
+    }
+    add(&mut contacts, "bob@x", "r", false, many(1 << 30, 1000));
+    let found = contacts.search("film", Page { offset: 0, limit: usize::MAX });
+    assert_eq!((found.total, found.more), (200_000, true));
+    assert_eq!(found.hits.iter().filter(|hit| hit.owners[0].jid == "bob@x").count(), 1000);
+}
+
+#[test]
+fn resources_of_one_contact_are_one_owner() {
+    let mut contacts = ContactShares::new();
+    for resource in ["r", "s", "t"] {
+        add(&mut contacts, "eve@x", resource, true, vec![share(1, "film b")]);
+    }
+    for jid in ["bob@x", "carol@x"] {
+        add(&mut contacts, jid, "r", true, vec![share(2, "film c")]);
+    }
+    add(&mut contacts, "dave@x", "r", true, vec![share(3, "film a")]);
+    let names: Vec<_> = contacts.search("film", Page::first(9)).hits.into_iter().map(|hit| hit.share.name).collect();
+    assert_eq!(names, ["film c".into(), "film a".into(), "film b".into()] as [Box<str>; 3]);
 }
 
 /// What is to be found, by comparing everything with everything.
@@ -113,7 +144,8 @@ fn expected(contacts: &ContactShares, query: &str) -> Vec<Hit> {
     let mut hits: Vec<(u32, Hit)> = found.into_values().collect();
     hits.sort_by_cached_key(|(score, hit)| {
         let by_name = (hit.share.name.to_lowercase(), hit.share.info_hash);
-        let rank = (Reverse(*score), Reverse(hit.is_available()), Reverse(hit.owners.len()));
+        let owners = hit.owners.iter().map(|owner| &owner.jid).collect::<BTreeSet<_>>().len();
+        let rank = (Reverse(*score), Reverse(hit.is_available()), Reverse(owners));
         ((!words.is_empty()).then_some(rank), by_name)
     });
     hits.into_iter().map(|(_, hit)| hit).collect()
