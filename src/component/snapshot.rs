@@ -314,8 +314,8 @@ pub struct Contacts {
     pub requests: Vec<ContactRequest>,
     /// How this node can be reached, as contacts are told.
     pub endpoint: Arc<Endpoint>,
-    /// Own shares whose announcement the server of every account that is online has confirmed. A fresh share is announced
-    /// when it is in here.
+    /// Own shares whose announcement the servers of all accounts that are online have confirmed, except those that have
+    /// never confirmed anything. A fresh share is announced when it is in here.
     pub announced: Arc<HashSet<InfoHash>>,
     /// What accounts that were left have announced and still stands on their servers, one line each.
     pub remains: Vec<String>,
