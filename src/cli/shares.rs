@@ -84,9 +84,19 @@ impl PageArgs {
         let shown = self.offset.saturating_add(count(list));
         let at_least = if list.more { "at least " } else { "" };
         match list.total.saturating_sub(shown) {
-            0 if !list.more => {}
+            0 if list.more => note("and more; a longer search term finds less"),
+            0 => {}
             rest => note(&format!("and {at_least}{rest} more; --limit and --offset show them")),
         }
+    }
+
+    /// The wanted part of a list that is here already.
+    fn cut(self, mut shares: Vec<ShareEntry>) -> ShareList {
+        let total = u64::try_from(shares.len()).unwrap_or(u64::MAX);
+        let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        shares.drain(..number(self.offset).min(shares.len()));
+        shares.truncate(self.limit.map_or(usize::MAX, number));
+        ShareList { shares, total, more: false }
     }
 }
 
@@ -101,7 +111,10 @@ fn count(list: &ShareList) -> u64 {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let client = Client::find(&args.list.connect)?;
     if args.mine {
-        return show(&own(&client)?, args.list.json, "you share nothing; share something with `bitween share PATH`");
+        let list = args.page.cut(own(&client)?);
+        show(&list.shares, args.list.json, "you share nothing; share something with `bitween share PATH`")?;
+        args.page.tell_rest(&list);
+        return Ok(());
     }
     let contact = args.contact.as_ref().map(JidText::bare);
     let params = |limit, offset| json!({"contact": contact, "limit": limit, "offset": offset});
@@ -219,6 +232,20 @@ mod tests {
 
     fn state_of(share: ShareEntry) -> String {
         state(&share)
+    }
+
+    #[test]
+    fn a_part_of_the_own_shares_can_be_wanted_too() {
+        let all: Vec<ShareEntry> =
+            (0..5).map(|n| ShareEntry { name: n.to_string(), ..ShareEntry::default() }).collect();
+        let part = |limit, offset| {
+            let list = PageArgs { limit, offset }.cut(all.clone());
+            (list.shares.into_iter().map(|share| share.name).collect::<String>(), list.total)
+        };
+        assert_eq!(part(None, 0), ("01234".to_owned(), 5));
+        assert_eq!(part(Some(2), 1), ("12".to_owned(), 5));
+        assert_eq!(part(Some(9), 4), ("4".to_owned(), 5));
+        assert_eq!(part(Some(u64::MAX), u64::MAX), (String::new(), 5));
     }
 
     #[test]
