@@ -6,6 +6,7 @@
 
 mod addresses;
 mod contacts;
+mod fold;
 mod own;
 mod search;
 mod table;

@@ -1,7 +1,7 @@
 //! A list of shares in little memory: columns instead of one object for each share.
 //!
 //! With names of 40 bytes a share takes about 140 bytes. The columns are ordered by info hash. Names are kept twice, as
-//! they are shown and in lower case, each in one long text that is searched in one pass. A table never changes: a new
+//! they are shown and as they are compared, each in one long text that is searched in one pass. A table never changes: a new
 //! list is a new table.
 
 mod texts;
@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 
 use memchr::memmem::Finder;
 
+use super::fold::push_folded;
 use crate::types::{InfoHash, MAX_NAME_BYTES_PER_CONTACT, MAX_NAME_LEN, Share, display_name};
 use texts::Texts;
 
@@ -22,7 +23,7 @@ pub struct ShareTable {
     files: Box<[u32]>,
     complete: Box<[bool]>,
     names: Texts,
-    /// The names in lower case.
+    /// The names as they are compared.
     folded: Texts,
     /// The rows in the order of their folded names, and of their hashes where those are the same.
     by_name: Box<[u32]>,
@@ -217,7 +218,7 @@ impl ShareTable {
         })
     }
 
-    /// The name in this row, in lower case.
+    /// The name in this row, as it is compared.
     pub(super) fn folded(&self, row: usize) -> &str {
         self.folded.get(row)
     }
@@ -279,17 +280,6 @@ fn fitting(shares: &[Share], room: Room) -> usize {
 /// Most names are: there is nothing to mend in them.
 fn is_plain(name: &str) -> bool {
     name.len() <= MAX_NAME_LEN && !name.ends_with(' ') && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-}
-
-fn push_folded(all: &mut String, name: &str) {
-    if !name.is_ascii() {
-        return all.push_str(&name.to_lowercase());
-    }
-    let start = all.len();
-    all.push_str(name);
-    if let Some(added) = all.get_mut(start..) {
-        added.make_ascii_lowercase();
-    }
 }
 
 fn by_name(folded: &Texts) -> Box<[u32]> {

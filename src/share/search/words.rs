@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use memchr::memmem::Finder;
 
 use super::List;
+use crate::share::fold::folded;
 use crate::share::table::ShareTable;
 
 /// Words of a query that are looked at.
@@ -34,7 +35,7 @@ pub(super) struct OwnersWords<'a> {
 
 impl Words {
     pub(super) fn new(query: &str, lists: &[List<'_>]) -> Self {
-        let texts = query.split_whitespace().take(MAX_WORDS).map(str::to_lowercase);
+        let texts = query.split_whitespace().take(MAX_WORDS).map(folded);
         let mut words: Vec<Word> = texts.map(Word::new).collect();
         if words.len() > 1
             && let Some(list) = lists.iter().max_by_key(|list| list.table.len())
@@ -50,7 +51,7 @@ impl Words {
     }
 
     pub(super) fn of_owner(&self, jid: &str) -> OwnersWords<'_> {
-        let jid = jid.to_lowercase();
+        let jid = folded(jid);
         let (welcome, mut needed): (Vec<&Word>, Vec<&Word>) = self.0.iter().partition(|word| jid.contains(&word.text));
         let key = if needed.is_empty() { None } else { Some(needed.remove(0)) };
         OwnersWords { key, needed, welcome }
