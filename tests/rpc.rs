@@ -107,7 +107,11 @@ fn the_originals_eight_methods_answer_in_its_shapes() {
     assert_eq!(f.result("bt.add_torrent_by_hash", json!([BOOK, "/down"])), true);
     assert_eq!(f.result("bt.del_torrent", json!({"hash": FILM})), true);
     assert_eq!(f.result("xmpp.get_hashes", json!([])), json!({"hashes": {BOOK: [["192.0.2.1", 7]]}}));
-    assert_eq!(f.result("xmpp.get_shares", json!([])), json!({"shares": {}}));
+    let resources = json!({"r": {"ip_v4": [], "ip_v6": [], "shares": {}, "online": true}});
+    assert_eq!(
+        f.result("xmpp.get_shares", json!([])),
+        json!({"shares": {"carol@localhost": resources, "dave@localhost": resources}})
+    );
     assert_eq!(f.result("Api.exit", json!([])), true);
     let log = f.control.log();
     assert_eq!(log[0], "share /data/film");

@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::component::rpc::types;
+use crate::component::rpc::{List, Members, types};
 use crate::component::snapshot::{AccountStatus, Contacts, MemoryUsage, TorrentState, TorrentStatus, Torrents};
 use crate::engine::PeerStats;
 use crate::proto::metainfo::Metainfo;
-use crate::share::Hit;
+use crate::share::{Hit, Resource, ShareRef};
 use crate::storage::process_memory;
 use crate::types::{Address, Via, gather};
 
@@ -136,31 +136,42 @@ fn contact_at(contacts: &Contacts, addr: SocketAddr, incoming: bool) -> Option<S
     found.all(|other| other == first).then(|| first.to_owned())
 }
 
-/// `xmpp.get_shares`.
-pub(super) fn shares(contacts: &Contacts) -> types::Shares {
-    let resource = |resource: &crate::share::Resource| {
-        let addresses = resource.addresses();
-        let (ip_v4, ip_v6) = addresses.iter().map(|address| pair(address.socket)).partition(|(ip, _)| ip.is_ipv4());
-        let entry = |share: crate::share::ShareRef<'_>| {
-            let hash = share.info_hash.to_string();
-            (hash.clone(), types::Share { hash, name: share.name.to_owned(), size: share.size, files: Vec::new() })
-        };
-        let shares = gather(resource.shares().map(entry));
-        types::ResourceShares { ip_v4, ip_v6, shares, online: resource.is_available() }
-    };
-    let mut shares: BTreeMap<String, BTreeMap<String, types::ResourceShares>> = BTreeMap::new();
-    for (jid, name, known) in contacts.shares.resources() {
-        shares.entry(jid.to_owned()).or_default().insert(name.to_owned(), resource(known));
+/// `xmpp.get_shares`, one contact at a time: all of them together would take too much memory.
+pub(super) fn shares(contacts: &Contacts) -> Members<BTreeMap<String, types::ResourceShares>> {
+    let mut known: BTreeMap<&str, Vec<(String, Resource)>> = BTreeMap::new();
+    for (jid, name, resource) in contacts.shares.resources() {
+        known.entry(jid).or_default().push((name.to_owned(), resource.clone()));
     }
-    types::Shares { shares }
+    let contacts = known.into_iter().map(|(jid, resources)| (jid.to_owned(), resources)).collect();
+    List::new(contacts, |(jid, resources)| {
+        (jid.clone(), gather(resources.iter().map(|(name, resource)| (name.clone(), resource_shares(resource)))))
+    })
+}
+
+fn resource_shares(resource: &Resource) -> types::ResourceShares {
+    let addresses = resource.addresses();
+    let (ip_v4, ip_v6) = addresses.iter().map(|address| pair(address.socket)).partition(|(ip, _)| ip.is_ipv4());
+    let entry = |share: ShareRef<'_>| {
+        let hash = share.info_hash.to_string();
+        (hash.clone(), types::Share { hash, name: share.name.to_owned(), size: share.size, files: Vec::new() })
+    };
+    types::ResourceShares {
+        ip_v4,
+        ip_v6,
+        shares: gather(resource.shares().map(entry)),
+        online: resource.is_available(),
+    }
 }
 
 /// `xmpp.get_hashes`.
-pub(super) fn hashes(contacts: &Contacts) -> types::Hashes {
-    let known = contacts.shares.hashes().into_iter();
-    types::Hashes {
-        hashes: gather(known.map(|(hash, sockets)| (hash.to_string(), sockets.into_iter().map(pair).collect()))),
-    }
+pub(super) fn hashes(contacts: &Contacts) -> Members<Vec<(IpAddr, u16)>> {
+    let known = contacts.shares.available();
+    let len = known.len();
+    let row = move |number| {
+        let (hash, sockets) = known.nth(number)?;
+        Some((hash.to_string(), sockets.into_iter().map(pair).collect()))
+    };
+    List { len, row: Box::new(row) }
 }
 
 fn pair(socket: SocketAddr) -> (IpAddr, u16) {
@@ -267,15 +278,18 @@ mod tests {
     #[test]
     fn shares_have_the_originals_shape() {
         let hash = InfoHash::new([1; 20]).to_string();
+        let members = |list: List<_>| (0..list.len).filter_map(|number| (list.row)(number)).collect::<Vec<_>>();
         assert_eq!(
-            serde_json::to_value(shares(&bob())).unwrap(),
-            serde_json::json!({"shares": {"bob@x": {"r": {
+            serde_json::to_value(members(shares(&bob()))).unwrap(),
+            serde_json::json!([["bob@x", {"r": {
                 "ip_v4": [["192.0.2.1", 7]], "ip_v6": [["2001:db8::1", 8]], "online": true,
-                "shares": {hash.clone(): {"hash": hash, "name": "film", "size": 9, "files": []}}}}}})
+                "shares": {hash.clone(): {"hash": hash, "name": "film", "size": 9, "files": []}}}}]])
         );
+        let list = hashes(&bob());
+        assert_eq!(list.len, 1);
         assert_eq!(
-            serde_json::to_value(hashes(&bob())).unwrap(),
-            serde_json::json!({"hashes": {hash: [["192.0.2.1", 7], ["2001:db8::1", 8]]}})
+            serde_json::to_value((list.row)(0)).unwrap(),
+            serde_json::json!([hash, [["192.0.2.1", 7], ["2001:db8::1", 8]]])
         );
     }
 

@@ -24,8 +24,7 @@ use crate::types::{
 };
 use contact::Bounds;
 pub use contact::{Contact, Resource};
-use sources::MAX_SOURCES;
-pub use sources::Sources;
+pub use sources::{Available, Sources};
 
 /// Contacts kept of each road; far above any roster, so that nothing grows without bound.
 const MAX_CONTACTS: usize = 10_000;
@@ -207,24 +206,6 @@ impl ContactShares {
     pub fn online_addresses(&self, filter: &AddressFilter) -> impl Iterator<Item = SocketAddr> {
         let online = self.resources().filter(|(_, _, resource)| resource.is_online());
         online.flat_map(|(_, _, resource)| filter.usable(resource.addresses()))
-    }
-
-    /// Every available torrent with the addresses announced for it, unfiltered.
-    #[must_use]
-    pub fn hashes(&self) -> BTreeMap<InfoHash, Vec<SocketAddr>> {
-        let mut hashes: BTreeMap<InfoHash, Vec<SocketAddr>> = BTreeMap::new();
-        for (resource, portion) in self.all_sources(None).iter() {
-            let sockets = || resource.addresses().iter().take(portion).map(|address| address.socket);
-            for share in resource.shares() {
-                let known = hashes.entry(share.info_hash).or_default();
-                known.extend(sockets().take(MAX_SOURCES.saturating_sub(known.len())));
-            }
-        }
-        for addresses in hashes.values_mut() {
-            addresses.sort_unstable();
-            addresses.dedup();
-        }
-        hashes
     }
 
     /// Every resource with its owner's JID and its own name, each once.

@@ -1,14 +1,16 @@
 //! A daemon without a daemon: answers from a small fixed world and notes what it was asked to do.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use bitween::component::rpc::types::*;
-use bitween::component::rpc::{AddTorrent, Control, ControlError, ErrorCode, HashScope, List, NewAccount, Paged};
+use bitween::component::rpc::{
+    AddTorrent, Control, ControlError, ErrorCode, HashScope, List, Members, NewAccount, Paged,
+};
 use bitween::share::Page;
 use bitween::types::InfoHash;
 
@@ -162,11 +164,12 @@ impl Control for FakeControl {
         self.note(format!("remove {hash} {with_data}"));
         Ok(())
     }
-    fn contact_hashes(&self) -> Result<Hashes> {
-        Ok(Hashes { hashes: [(BOOK.to_owned(), vec![("192.0.2.1".parse().unwrap(), 7)])].into() })
+    fn contact_hashes(&self) -> Result<Members<Vec<(IpAddr, u16)>>> {
+        Ok(vec![(BOOK.to_owned(), vec![("192.0.2.1".parse().unwrap(), 7)])].into())
     }
-    fn contact_shares(&self) -> Result<Shares> {
-        Ok(Shares::default())
+    fn contact_shares(&self) -> Result<Members<BTreeMap<String, ResourceShares>>> {
+        let carol = [("r".to_owned(), ResourceShares { online: true, ..ResourceShares::default() })];
+        Ok(["carol@localhost", "dave@localhost"].map(|jid| (jid.to_owned(), carol.clone().into())).to_vec().into())
     }
     fn list_shares(&self, contact: Option<&str>, page: Page) -> Result<Paged<ShareEntry>> {
         self.note(format!("list {contact:?}"));

@@ -4,7 +4,7 @@
 //! called by several worker threads at once and may block for as long as an answer takes, up to [`CALL_TIMEOUT`].
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::share::Page;
 use crate::types::InfoHash;
 
 use super::types::{
-    Account, Accounts, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareEntry, ShareJob, ShareProgress,
-    Shares, Torrent, TorrentStatus,
+    Account, Accounts, Added, Contacts, DaemonStatus, Memory, Peers, ResourceShares, ShareEntry, ShareJob,
+    ShareProgress, Torrent, TorrentStatus,
 };
 
 /// How long an implementation should wait for another thread's answer before it gives up with [`ErrorCode::Busy`].
@@ -201,6 +201,9 @@ impl<T> List<T> {
     }
 }
 
+/// The members of an object that may be long, each a name and a value.
+pub type Members<T> = List<(String, T)>;
+
 /// One page of a list that is too long for one answer.
 pub struct Paged<T> {
     /// The rows of this page.
@@ -259,10 +262,10 @@ pub trait Control: Send + Sync {
     /// `bt.remove` and `bt.del_torrent`: forgets the torrent and withdraws the share; `with_data` deletes its files too.
     fn remove(&self, hash: InfoHash, with_data: bool) -> Result<(), ControlError>;
 
-    /// `xmpp.get_hashes`.
-    fn contact_hashes(&self) -> Result<Hashes, ControlError>;
-    /// `xmpp.get_shares`.
-    fn contact_shares(&self) -> Result<Shares, ControlError>;
+    /// `xmpp.get_hashes`: each hash with its addresses.
+    fn contact_hashes(&self) -> Result<Members<Vec<(IpAddr, u16)>>, ControlError>;
+    /// `xmpp.get_shares`: each bare JID with its resources.
+    fn contact_shares(&self) -> Result<Members<BTreeMap<String, ResourceShares>>, ControlError>;
     /// `xmpp.list_shares`, by name; `contact` is a bare JID.
     fn list_shares(&self, contact: Option<&str>, page: Page) -> Result<Paged<ShareEntry>, ControlError>;
     /// `xmpp.search`: shares whose name holds every word of the term, whatever the case; best first.

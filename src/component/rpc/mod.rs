@@ -19,7 +19,8 @@ pub mod types;
 
 pub use connection::Timing;
 pub use control::{
-    AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, NewAccount, Paged, TorrentSource,
+    AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, Members, NewAccount, Paged,
+    TorrentSource,
 };
 pub use guard::{Guard, Refusal};
 pub use resolve::resolve_hash;

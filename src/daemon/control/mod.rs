@@ -7,7 +7,8 @@ mod account;
 mod contacts;
 mod torrents;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,11 +19,11 @@ use crate::bus::{Clock, Reply, SystemClock};
 use crate::component::ask::ask;
 use crate::component::event::{self, Bus, Event, TorrentControl};
 use crate::component::rpc::types::{
-    Account, Accounts, Added, Contacts, DaemonStatus, Hashes, Memory, Peers, ShareEntry, ShareJob, ShareProgress,
-    Shares, Torrent, TorrentStatus,
+    Account, Accounts, Added, Contacts, DaemonStatus, Memory, Peers, ResourceShares, ShareEntry, ShareJob,
+    ShareProgress, Torrent, TorrentStatus,
 };
 use crate::component::rpc::{
-    AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, NewAccount, Paged,
+    AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, Members, NewAccount, Paged,
 };
 use crate::component::snapshot::{self, Published};
 use crate::config::Config;
@@ -206,11 +207,11 @@ impl Control for DaemonControl {
         self.forget(hash, with_data)
     }
 
-    fn contact_hashes(&self) -> Result<Hashes, ControlError> {
+    fn contact_hashes(&self) -> Result<Members<Vec<(IpAddr, u16)>>, ControlError> {
         Ok(convert::hashes(&self.contacts.read()))
     }
 
-    fn contact_shares(&self) -> Result<Shares, ControlError> {
+    fn contact_shares(&self) -> Result<Members<BTreeMap<String, ResourceShares>>, ControlError> {
         Ok(convert::shares(&self.contacts.read()))
     }
 

@@ -7,7 +7,7 @@ use super::{AddressFilter, ContactShares, Resource};
 use crate::types::InfoHash;
 
 /// Addresses handed out for one torrent.
-pub(super) const MAX_SOURCES: usize = 512;
+const MAX_SOURCES: usize = 512;
 
 /// Resources from which something can be had, each with how many of its addresses count.
 pub struct Sources<'a>(Vec<(&'a Resource, usize)>);
@@ -30,6 +30,28 @@ impl ContactShares {
             sources.extend(fresh.map(|(_, resource, portion)| (&**resource, portion)));
         }
         Sources(sources)
+    }
+
+    /// Every torrent that can be had now.
+    #[must_use]
+    pub fn available(&self) -> Available {
+        let sources = self.all_sources(None);
+        let sockets = |(resource, portion): &(&Resource, usize)| {
+            resource.addresses().iter().take(*portion).map(|address| address.socket).collect()
+        };
+        let of_one = |(number, (resource, _)): (u32, &(&'_ Resource, usize))| {
+            resource.shares().map(move |share| (share.info_hash, number)).collect::<Vec<_>>()
+        };
+        let mut announced: Vec<(InfoHash, u32)> = (0..).zip(&sources.0).flat_map(of_one).collect();
+        // Not the unstable one: each list is in order.
+        announced.sort();
+        let mut starts: Vec<usize> = Vec::new();
+        for (at, (hash, _)) in announced.iter().enumerate() {
+            if at.checked_sub(1).and_then(|before| announced.get(before)).is_none_or(|(before, _)| before != hash) {
+                starts.push(at);
+            }
+        }
+        Available { addresses: sources.0.iter().map(sockets).collect(), announced, starts }
     }
 
     /// Where a torrent can be had now: the addresses, allowed by `filter`, of every available resource that lists it.
@@ -62,9 +84,43 @@ impl Sources<'_> {
         sources.truncate(MAX_SOURCES);
         sources
     }
+}
 
-    /// The resources, each with how many of its addresses count.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Resource, usize)> {
-        self.0.iter().copied()
+/// Torrents that can be had, ordered by info hash. Addresses are put together for one at a time: there may be millions
+/// of torrents with the same ones.
+#[derive(Debug)]
+pub struct Available {
+    /// What counts of each resource's addresses.
+    addresses: Vec<Vec<SocketAddr>>,
+    /// Each torrent of each resource.
+    announced: Vec<(InfoHash, u32)>,
+    /// Where in `announced` each torrent begins.
+    starts: Vec<usize>,
+}
+
+impl Available {
+    /// Number of torrents.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// There is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// One of the torrents, counted from 0, with the addresses announced for it: unfiltered, none twice, bounded.
+    #[must_use]
+    pub fn nth(&self, number: usize) -> Option<(InfoHash, Vec<SocketAddr>)> {
+        let all = self.announced.get(*self.starts.get(number)?..)?;
+        let (hash, _) = *all.first()?;
+        let owners = all.iter().take_while(|(other, _)| *other == hash);
+        let addresses = owners.filter_map(|(_, owner)| self.addresses.get(usize::try_from(*owner).ok()?));
+        let mut addresses: Vec<SocketAddr> = addresses.flatten().copied().take(MAX_SOURCES).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        Some((hash, addresses))
     }
 }

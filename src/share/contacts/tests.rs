@@ -73,9 +73,9 @@ fn shares_are_available_only_while_their_resource_is_online() {
     assert_eq!(contacts.online(Via::FIRST, BOB, "r"), Change::Sources);
     assert_eq!(contacts.online(Via::FIRST, BOB, "r"), Change::Nothing);
     assert_eq!(contacts.sources(&hash, &filter).len(), 1);
-    assert_eq!(contacts.hashes().len(), 1);
+    assert_eq!(contacts.available().len(), 1);
     assert_eq!(contacts.offline(Via::FIRST, BOB, "r"), Change::Sources);
-    assert!(contacts.sources(&hash, &filter).is_empty() && contacts.hashes().is_empty());
+    assert!(contacts.sources(&hash, &filter).is_empty() && contacts.available().is_empty());
     assert_eq!(names(&contacts, BOB), ["r:one"], "the list is kept");
     assert_eq!(contacts.offline(Via::FIRST, "carol@example.org", "x"), Change::Nothing);
 }
@@ -179,7 +179,7 @@ fn wanted_limits_hold_for_all_resources_of_a_contact_together() {
     let _ =
         contacts.apply(Via::FIRST, BOB, endpoint("r", &["203.0.113.1:7000", "203.0.113.1:7001", "203.0.113.1:7002"]));
     let sources = |contacts: &ContactShares| contacts.sources(&share(1, "").info_hash, &AddressFilter::default()).len();
-    assert_eq!((sources(&contacts), contacts.hashes()[&share(1, "").info_hash].len()), (1, 1), "the rest is for s");
+    assert_eq!((sources(&contacts), contacts.available().nth(0).unwrap().1.len()), (1, 1), "the rest is for s");
     let _ = contacts.apply(Via::FIRST, BOB, endpoint("s", &["203.0.113.2:7000", "203.0.113.2:7001"]));
     assert_eq!(sources(&contacts), 2);
     let _ = contacts.forget_all(Via::FIRST);
@@ -213,6 +213,27 @@ fn who_was_told_of_sources_is_told_only_of_new_ones() {
     assert_eq!(fresh(&contacts), ["203.0.113.2:7000", "203.0.113.3:7000"]);
     let _ = contacts.offline(Via::FIRST, BOB, "s");
     assert_eq!(fresh(&contacts), ["203.0.113.3:7000"]);
+}
+
+#[test]
+fn what_can_be_had_is_counted_once_with_everybodys_addresses() {
+    let mut contacts = ContactShares::new();
+    let eve = "eve@example.org";
+    for (jid, numbers, socket) in [(BOB, [1, 3], "203.0.113.2:7000"), (eve, [1, 2], "203.0.113.1:7000")] {
+        let _ = contacts.online(Via::FIRST, jid, "r");
+        let _ = contacts.apply(Via::FIRST, jid, list("r", numbers.map(|n| share(n, "x")).into()));
+        let _ = contacts.apply(Via::FIRST, jid, endpoint("r", &[socket, "203.0.113.9:7000"]));
+    }
+    let available = contacts.available();
+    let row = |number| {
+        let (hash, addresses) = available.nth(number)?;
+        Some((hash, addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
+    };
+    let expected = |n, addresses: &str| Some((share(n, "").info_hash, addresses.to_owned()));
+    assert_eq!(row(0), expected(1, "203.0.113.1:7000 203.0.113.2:7000 203.0.113.9:7000"));
+    assert_eq!(row(1), expected(2, "203.0.113.1:7000 203.0.113.9:7000"));
+    assert_eq!(row(2), expected(3, "203.0.113.2:7000 203.0.113.9:7000"));
+    assert_eq!((row(3), available.len()), (None, 3));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::proto::http::{Body, Rows};
 use crate::share::Page;
 use serde::Serialize;
 
-use super::control::{AddTorrent, Control, ControlError, ErrorCode, List, NewAccount, Paged, TorrentSource};
+use super::control::{AddTorrent, Control, ControlError, ErrorCode, List, Members, NewAccount, Paged, TorrentSource};
 use super::types::TorrentStatuses;
 
 pub use args::{Args, Kind, Param};
@@ -109,6 +109,22 @@ fn body<T: Serialize + 'static>(key: &str, List { len, row }: List<T>, rest: Str
     body.push_rows(Rows::new(len, Box::new(write)));
     body.push(rest.into_bytes());
     body
+}
+
+/// Answers with an object that has one object, of which every member is written when it is sent.
+fn members<T: Serialize + 'static>(key: &str, members: Result<Members<T>, ControlError>) -> Outcome {
+    let List { len, row } = members?;
+    let write = move |number: usize, out: &mut Vec<u8>| {
+        let Some((name, value)) = row(number) else { return };
+        // As in a list: nothing that JSON lacks.
+        let _ = serde_json::to_writer(&mut *out, &name);
+        out.push(b':');
+        let _ = serde_json::to_writer(out, &value);
+    };
+    let mut body = Body::from(format!("{{\"{key}\":{{").into_bytes());
+    body.push_rows(Rows::new(len, Box::new(write)));
+    body.push(&b"}}"[..]);
+    Ok(body)
 }
 
 /// Which page of a list is asked for. `usual` rows unless the caller says how many.
@@ -366,7 +382,7 @@ pub static METHODS: &[Method] = &[
         params: &[],
         result: "{hashes: {HASH: [[ip, port]]}}",
         scope: Scope::View,
-        run: |control, _| value(control.contact_hashes()),
+        run: |control, _| members("hashes", control.contact_hashes()),
     },
     Method {
         name: "xmpp.get_shares",
@@ -374,7 +390,7 @@ pub static METHODS: &[Method] = &[
         params: &[],
         result: "{shares: {JID: {RESOURCE: {ip_v4: [[ip, port]], ip_v6: [[ip, port]], online, shares: {HASH: {hash, name, size, files}}}}}}",
         scope: Scope::View,
-        run: |control, _| value(control.contact_shares()),
+        run: |control, _| members("shares", control.contact_shares()),
     },
     Method {
         name: "xmpp.list_shares",
