@@ -4,16 +4,18 @@
 //! list of endpoints in the order to try. Sending is `component/xmpp/resolve.rs`; addresses of hosts are asked of the
 //! operating system.
 
+mod wire;
+
 use std::net::IpAddr;
 
-use simple_dns::rdata::RData;
-use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 use thiserror::Error;
 
 use super::stream::Tls;
 
 /// Records used of one answer, and endpoints tried for one domain.
 const MAX_RECORDS: usize = 16;
+/// The name server's code for a name that nobody has.
+const NO_SUCH_NAME: u16 = 3;
 
 /// Where to connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -96,12 +98,7 @@ pub fn service(domain: &str, tls: Tls) -> String {
 /// # Errors
 /// [`DnsError::BadName`].
 pub fn query(id: u16, name: &str) -> Result<Vec<u8>, DnsError> {
-    let bad = |_| DnsError::BadName(name.to_owned());
-    let question = Question::new(Name::new(name).map_err(bad)?, QTYPE::TYPE(TYPE::SRV), CLASS::IN.into(), false);
-    let mut packet = Packet::new_query(id);
-    packet.set_flags(PacketFlag::RECURSION_DESIRED);
-    packet.questions.push(question);
-    packet.build_bytes_vec().map_err(bad)
+    wire::query(id, name).ok_or_else(|| DnsError::BadName(name.to_owned()))
 }
 
 /// Reads the answer to [`query`] with the same arguments.
@@ -109,33 +106,31 @@ pub fn query(id: u16, name: &str) -> Result<Vec<u8>, DnsError> {
 /// # Errors
 /// [`DnsError`]; after [`DnsError::Unrelated`] the right answer may still come.
 pub fn answer(message: &[u8], id: u16, name: &str) -> Result<Answer, DnsError> {
-    let Ok(packet) = Packet::parse(message) else {
+    let Some(packet) = wire::parse(message) else {
         // Some servers cut a long answer in the middle of a record. The flag is all that counts then.
         let ours = message.starts_with(&id.to_be_bytes()) && message.get(2).is_some_and(|flags| flags & 0x82 == 0x82);
         return if ours { Ok(Answer::Truncated) } else { Err(DnsError::Malformed) };
     };
-    let asked = packet.questions.first().map(|question| question.qname.to_string());
+    let asked = packet.question.as_ref();
     let same_name = asked.is_some_and(|asked| asked.eq_ignore_ascii_case(name.trim_end_matches('.')));
-    if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) || !same_name {
+    if packet.id != id || !packet.is_response() || !same_name {
         return Err(DnsError::Unrelated);
     }
-    if packet.has_flags(PacketFlag::TRUNCATION) {
+    if packet.is_truncated() {
         return Ok(Answer::Truncated);
     }
     match packet.rcode() {
-        RCODE::NoError => {}
-        RCODE::NameError => return Ok(Answer::None),
-        other => return Err(DnsError::Server(format!("{other:?}"))),
+        0 => {}
+        NO_SUCH_NAME => return Ok(Answer::None),
+        other => return Err(DnsError::Server(problem(other))),
     }
     let mut records = Vec::new();
     let mut not_offered = false;
-    for record in &packet.answers {
-        let RData::SRV(srv) = &record.rdata else { continue };
-        let target = srv.target.to_string();
-        if target.is_empty() || target == "." {
+    for wire::Service { priority, weight, port, target } in packet.services {
+        if target.is_empty() {
             not_offered = true;
-        } else if is_host_name(&target) && srv.port != 0 && records.len() < MAX_RECORDS {
-            records.push(Record { priority: srv.priority, weight: srv.weight, port: srv.port, target });
+        } else if is_host_name(&target) && port != 0 && records.len() < MAX_RECORDS {
+            records.push(Record { priority, weight, port, target });
         }
     }
     Ok(match (records.is_empty(), not_offered) {
@@ -143,6 +138,17 @@ pub fn answer(message: &[u8], id: u16, name: &str) -> Result<Answer, DnsError> {
         (true, true) => Answer::NotOffered,
         (true, false) => Answer::None,
     })
+}
+
+/// What a code of RFC 1035 section 4.1.1 says.
+fn problem(rcode: u16) -> String {
+    match rcode {
+        1 => "it could not read the question".to_owned(),
+        2 => "server failure".to_owned(),
+        4 => "not implemented".to_owned(),
+        5 => "refused".to_owned(),
+        other => format!("code {other}"),
+    }
 }
 
 /// The endpoints to try, in order. `answers` holds what was found for each kind of TLS that may be used; records of
@@ -222,8 +228,8 @@ fn is_host_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use simple_dns::ResourceRecord;
-    use simple_dns::rdata::SRV;
+    use simple_dns::rdata::{RData, SRV};
+    use simple_dns::{CLASS, Name, Packet, QTYPE, Question, ResourceRecord, TYPE};
 
     use super::*;
 
@@ -254,7 +260,11 @@ mod tests {
         assert_eq!(&bytes[..12], [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(&bytes[12..26], b"\x0c_xmpp-client\x04");
         assert_eq!(&bytes[bytes.len() - 4..], [0, 33, 0, 1]);
-        assert!(matches!(query(1, &"a".repeat(64)), Err(DnsError::BadName(_))));
+        for bad in ["", ".", "a..b", &"a".repeat(64), &"a.".repeat(128)] {
+            assert!(matches!(query(1, bad), Err(DnsError::BadName(_))), "{bad}");
+        }
+        let theirs = Packet::parse(&bytes).unwrap();
+        assert_eq!(theirs.questions[0].qname.to_string(), NAME);
     }
 
     #[test]
@@ -281,6 +291,23 @@ mod tests {
     }
 
     #[test]
+    fn names_that_point_at_one_another_are_read_and_circles_are_not() {
+        let full = reply(7, NAME, &[(0, 0, 1, "a.example.org"), (0, 0, 2, "b.example.org")]);
+        let mut packet = Packet::parse(&full).unwrap();
+        assert_eq!(answer(&packet.build_bytes_vec_compressed().unwrap(), 7, NAME), answer(&full, 7, NAME));
+        packet.answers.clear();
+        // One record whose name is: itself, a label and then itself, nothing but a pointer to the end.
+        let end = u8::try_from(packet.build_bytes_vec().unwrap().len()).unwrap();
+        for name in [&[0xc0, end][..], &[1, b'a', 0xc0, end], &[0xc0, 255], &[0x80], &[63]] {
+            let mut bytes = packet.build_bytes_vec().unwrap();
+            bytes[7] = 1;
+            bytes.extend_from_slice(name);
+            bytes.extend([0; 10]);
+            assert_eq!(answer(&bytes, 7, NAME), Err(DnsError::Malformed), "{name:?}");
+        }
+    }
+
+    #[test]
     fn truncation_and_server_failures_are_seen() {
         let mut message = reply(7, NAME, &[(0, 0, 1, "a.example.org")]);
         message[2] |= 2;
@@ -290,7 +317,7 @@ mod tests {
         message[3] |= 3;
         assert_eq!(answer(&message, 7, NAME), Ok(Answer::None));
         message[3] = 2;
-        assert!(matches!(answer(&message, 7, NAME), Err(DnsError::Server(_))));
+        assert_eq!(answer(&message, 7, NAME), Err(DnsError::Server("server failure".to_owned())));
     }
 
     #[test]
@@ -342,6 +369,20 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn what_another_library_says_is_read_alike(
+            said in proptest::collection::vec((0_u16.., 0_u16.., 1_u16.., "[a-z0-9-]{1,20}(\\.[a-z0-9-]{1,63}){0,3}"), 1..MAX_RECORDS),
+            compressed in proptest::bool::ANY,
+        ) {
+            let rows: Vec<_> = said.iter().map(|(a, b, c, target)| (*a, *b, *c, target.as_str())).collect();
+            let mut message = reply(7, NAME, &rows);
+            if compressed {
+                message = Packet::parse(&message).unwrap().build_bytes_vec_compressed().unwrap();
+            }
+            let record = |(priority, weight, port, target): (u16, u16, u16, String)| Record { priority, weight, port, target };
+            proptest::prop_assert_eq!(answer(&message, 7, NAME), Ok(Answer::Records(said.into_iter().map(record).collect())));
+        }
+
         #[test]
         fn arbitrary_answers_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..120)) {
             let _ = answer(&bytes, 7, NAME);
