@@ -11,6 +11,8 @@ use std::path::Path;
 
 #[path = "fuzz_entries/bencode.rs"]
 mod bencode;
+#[path = "fuzz_entries/catalog.rs"]
+mod catalog;
 #[cfg(feature = "web")]
 #[path = "fuzz_entries/http_request.rs"]
 mod http_request;
@@ -28,6 +30,7 @@ struct Target {
 
 const TARGETS: &[Target] = &[
     Target { name: "bencode", accepts: bencode::bencode },
+    Target { name: "catalog", accepts: catalog::catalog },
     #[cfg(feature = "web")]
     Target { name: "http_request", accepts: http_request::http_request },
     Target { name: "metainfo", accepts: metainfo::metainfo },

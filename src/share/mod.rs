@@ -1,10 +1,11 @@
 //! Contacts, their shares, addresses and whom to believe (layer 2): pure.
 //!
 //! [`OwnShares`] and [`Addresses`] are what this node announces; [`ContactShares`] is what others announce, searchable
-//! and with the addresses from which a torrent can be had. [`AddressFilter`] decides which of those addresses may be
+//! and with the addresses from which a torrent can be had. [`catalog`] is the form of a list that is too long for XMPP. [`AddressFilter`] decides which of those addresses may be
 //! connected to. No socket, no clock, no XMPP: JIDs are plain text, checked by whoever fills the models.
 
 mod addresses;
+pub mod catalog;
 mod contacts;
 mod fold;
 mod own;

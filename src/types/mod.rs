@@ -32,7 +32,7 @@ pub use printable::{Printable, is_unprintable};
 pub use rare::{Nothing, Rare};
 pub use rate::{BytesPerSec, RateMeter};
 pub use share::{
-    Address, AddressKind, Announcement, Endpoint, MAX_ADDRESSES_PER_CONTACT, MAX_ADDRESSES_PER_RESOURCE,
+    Address, AddressKind, Announcement, Catalog, Endpoint, MAX_ADDRESSES_PER_CONTACT, MAX_ADDRESSES_PER_RESOURCE,
     MAX_INLINE_SHARES, MAX_LABEL_LEN, MAX_NAME_BYTES_PER_CONTACT, MAX_NAME_LEN, MAX_RESOURCES_PER_CONTACT, MAX_SHARES,
     MAX_SHARES_PER_CONTACT, ResourceEntry, Share, display_name,
 };

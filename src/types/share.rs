@@ -97,6 +97,17 @@ pub struct ResourceEntry {
     pub addresses: Vec<SocketAddr>,
 }
 
+/// A share list that is too long for XMPP, and is a torrent instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Catalog {
+    /// The torrent with the list.
+    pub info_hash: InfoHash,
+    /// Its bytes.
+    pub size: u64,
+    /// Shares in it.
+    pub count: u64,
+}
+
 /// One thing a contact (or another resource of the own account) announced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Announcement {

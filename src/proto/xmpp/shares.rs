@@ -24,7 +24,7 @@ use super::shares_original::{cut, written_len};
 use super::stanza::resource_name;
 use super::xml::{Build, element};
 use crate::types::{
-    Address, AddressKind, Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, MAX_INLINE_SHARES, MAX_LABEL_LEN,
+    Address, AddressKind, Catalog, Endpoint, MAX_ADDRESSES_PER_RESOURCE, MAX_INLINE_SHARES, MAX_LABEL_LEN,
     MAX_NAME_LEN, MAX_RESOURCES_PER_CONTACT, Share, display_name,
 };
 
@@ -65,17 +65,6 @@ pub struct ListPart {
     pub gone: bool,
     /// It held more than the limits allow.
     pub truncated: bool,
-}
-
-/// A share list that is too long for the server and is fetched as a torrent instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Catalog {
-    /// The torrent with the list.
-    pub info_hash: InfoHash,
-    /// Its bytes.
-    pub size: u64,
-    /// Shares in it.
-    pub count: u64,
 }
 
 /// A resource's list as items (id, payload), each at most `limit` bytes, and how many shares were left out because
@@ -284,6 +273,7 @@ fn is_true(value: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::InfoHash;
 
     fn share(n: u32, name: &str) -> Share {
         let mut hash = [9; InfoHash::LEN];
