@@ -19,8 +19,8 @@ use std::sync::Arc;
 use super::table::{Room, ShareRef, ShareTable};
 use super::trust::AddressFilter;
 use crate::types::{
-    Announcement, InfoHash, MAX_ADDRESSES_PER_CONTACT, MAX_NAME_BYTES_PER_CONTACT, MAX_SHARES, MAX_SHARES_PER_CONTACT,
-    Via,
+    Address, Announcement, Catalog, InfoHash, MAX_ADDRESSES_PER_CONTACT, MAX_NAME_BYTES_PER_CONTACT, MAX_SHARES,
+    MAX_SHARES_PER_CONTACT, Via,
 };
 use contact::Bounds;
 pub use contact::{Contact, Resource};
@@ -58,6 +58,21 @@ impl Default for ContactLimits {
     fn default() -> Self {
         Self { shares: MAX_SHARES_PER_CONTACT, addresses: MAX_ADDRESSES_PER_CONTACT }
     }
+}
+
+/// A list that is announced by a catalog, and is not here yet.
+#[derive(Clone, Copy, Debug)]
+pub struct MissingList<'a> {
+    /// Known through this road,
+    pub via: Via,
+    /// of this contact,
+    pub jid: &'a str,
+    /// and this resource of it,
+    pub resource: &'a str,
+    /// the list,
+    pub catalog: Catalog,
+    /// and where it can be had, unfiltered.
+    pub addresses: &'a [Address],
 }
 
 /// The contacts known through one road, by bare JID.
@@ -128,6 +143,9 @@ impl ContactShares {
                 };
                 self.replace_list((via, jid), &resource, truncated, table)
             }
+            Announcement::Catalog { resource, catalog } => {
+                self.edit(via, jid, |contact| contact.point_to_catalog(&resource, catalog))
+            }
             Announcement::Endpoint { resource, endpoint } => {
                 self.edit(via, jid, |contact| contact.set_endpoint(&resource, endpoint))
             }
@@ -137,6 +155,25 @@ impl ContactShares {
                 self.edit_known(via, jid, |contact| contact.withdraw(&resource, bounds))
             }
         }
+    }
+
+    /// Takes in the list that a resource announced by this catalog. What there is no room for is left out. Nothing happens
+    /// if the resource announces something else by now.
+    pub fn apply_catalog(
+        &mut self,
+        via: Via,
+        jid: &str,
+        resource: &str,
+        info_hash: &InfoHash,
+        table: Arc<ShareTable>,
+    ) -> Change {
+        let known = self.contact_via(via, jid).and_then(|contact| contact.resource(resource));
+        let Some(announced) = known.and_then(Resource::missing).filter(|catalog| catalog.info_hash == *info_hash)
+        else {
+            return Change::Nothing;
+        };
+        let listed = self.apply_table(via, jid, resource, table, false);
+        listed.max(self.edit_known(via, jid, |contact| contact.has_catalog(resource, announced)))
     }
 
     /// Takes in the list of one resource that is a table already, as it comes from a catalog. What there is no room for
@@ -192,6 +229,19 @@ impl ContactShares {
     #[must_use]
     pub const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// The lists that can be fetched now and are not here yet.
+    pub fn missing_lists(&self) -> impl Iterator<Item = MissingList<'_>> {
+        let contacts =
+            self.roads.iter().flat_map(|(via, road)| road.iter().map(move |(jid, contact)| (*via, &**jid, contact)));
+        contacts.flat_map(|(via, jid, contact)| {
+            let resources = contact.resources().filter(|(_, resource)| resource.is_available());
+            resources.filter_map(move |(name, resource)| {
+                let catalog = resource.missing()?;
+                Some(MissingList { via, jid, resource: name, catalog, addresses: resource.addresses() })
+            })
+        })
     }
 
     /// What is known of a torrent: the first contact's word, the available ones first.

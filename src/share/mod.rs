@@ -14,7 +14,7 @@ mod table;
 mod trust;
 
 pub use addresses::{AddressOptions, Addresses, ExtraAddress};
-pub use contacts::{Available, Change, Contact, ContactLimits, ContactShares, Resource, Sources};
+pub use contacts::{Available, Change, Contact, ContactLimits, ContactShares, MissingList, Resource, Sources};
 pub use own::OwnShares;
 pub use search::{Found, Hit, Owner, Page};
 pub use table::{ShareRef, ShareTable};

@@ -127,6 +127,13 @@ pub enum Announcement {
         /// More was announced than the limits allow, or parts of the list are still missing.
         truncated: bool,
     },
+    /// The list of one resource, too long to stand here: it is to be fetched. What was known before counts until then.
+    Catalog {
+        /// XMPP resource.
+        resource: String,
+        /// The list.
+        catalog: Catalog,
+    },
     /// How one resource can be reached.
     Endpoint {
         /// XMPP resource.

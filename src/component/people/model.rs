@@ -204,7 +204,10 @@ impl Model {
             SessionEvent::ContactOnline { jid, resource } => (jid, resource),
             SessionEvent::Announced {
                 jid,
-                announcement: Announcement::Shares { resource, .. } | Announcement::Endpoint { resource, .. },
+                announcement:
+                    Announcement::Shares { resource, .. }
+                    | Announcement::Catalog { resource, .. }
+                    | Announcement::Endpoint { resource, .. },
             } => (jid, resource),
             _ => return false,
         };

@@ -2,9 +2,11 @@
 //!
 //! Turns the own shares and endpoint into the items of each node's [`Lane`]: its own items on bitween's nodes, the
 //! account-wide item on the original's node, which carries the entries of the account's other resources along (see
-//! `others`). Lists are cut, with a warning, before they outgrow what servers carry.
+//! `others`). A list that outgrows an item is announced by its catalog, if somebody makes those ([`Catalogs`]), and cut,
+//! with a warning, otherwise. The original knows no catalogs, so beside one its item names the newest few shares.
 
 mod others;
+mod own_list;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -21,13 +23,15 @@ use super::shares_original::{self as original, ITEM_ID};
 use super::stanza::Failure;
 use crate::types::{Endpoint, ResourceEntry, Share};
 use others::Others;
+pub use own_list::Catalogs;
+use own_list::OwnList;
 
 /// Bytes of one item on the original's node that the own entry may take; far below the smallest limit usually met.
 const ORIGINAL_LIMIT: usize = 60 * 1024;
 /// Bytes of one item in all; servers close the stream at 256 KiB.
 const ITEM_LIMIT: usize = 200 * 1024;
 /// Limits are not lowered below this many bytes, which every server must carry (RFC 6120 section 13.12).
-const SMALLEST_LIMIT: usize = 8 * 1024;
+pub const SMALLEST_LIMIT: usize = 8 * 1024;
 
 /// One of the nodes this program uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,7 +82,7 @@ enum Ending {
 pub struct Announcer {
     resource: String,
     publish_original: bool,
-    shares: Vec<Share>,
+    list: OwnList,
     endpoint: Endpoint,
     lanes: [Lane; 3],
     others: Others,
@@ -99,7 +103,7 @@ impl Announcer {
         Self {
             resource,
             publish_original,
-            shares: Vec::new(),
+            list: OwnList::default(),
             endpoint: Endpoint::default(),
             lanes: [lane(Node::Endpoint, 0), lane(Node::Shares, 1), lane(Node::Original, 2)],
             others: Others::default(),
@@ -132,10 +136,22 @@ impl Announcer {
 
     /// The own shares are these from now on.
     pub fn set_shares(&mut self, now: Instant, shares: Vec<Share>) {
-        if self.shares != shares {
-            self.shares = shares;
+        if self.list.set_shares(shares) {
             self.refresh(now);
         }
+    }
+
+    /// This is known of the own list as a catalog from now on.
+    pub fn set_catalogs(&mut self, now: Instant, catalogs: Catalogs) {
+        if self.list.set_catalogs(catalogs) {
+            self.refresh(now);
+        }
+    }
+
+    /// The own list is announced by its catalog.
+    #[must_use]
+    pub fn is_by_catalog(&self) -> bool {
+        self.list.is_by_catalog()
     }
 
     /// This resource can be reached like this from now on.
@@ -157,8 +173,10 @@ impl Announcer {
         }
         // What is wanted depends on what is there, so that comes first.
         self.lane(node).fetched(now, digests);
-        let wanted = self.wanted(node);
-        self.lane(node).want(now, wanted);
+        match self.wanted(node) {
+            Some(wanted) => self.lane(node).want(now, wanted),
+            None => self.lane(node).hold(),
+        }
     }
 
     /// Something happened on an own node.
@@ -186,8 +204,7 @@ impl Announcer {
                 self.lane(node).observe_empty()
             }
         };
-        if foreign {
-            let wanted = self.wanted(node);
+        if foreign && let Some(wanted) = self.wanted(node) {
             self.lane(node).mend(now, wanted);
         }
     }
@@ -291,23 +308,32 @@ impl Announcer {
     }
 
     fn refresh(&mut self, now: Instant) {
+        let limit = self.list_limit();
+        self.list.choose_form(&self.resource, limit);
         for node in Node::ALL {
-            let wanted = self.wanted(node);
-            self.lane(node).want(now, wanted);
+            match self.wanted(node) {
+                Some(wanted) => self.lane(node).want(now, wanted),
+                None => self.lane(node).hold(),
+            }
         }
     }
 
     fn want_at_once(&mut self, now: Instant) {
         for node in Node::ALL {
-            let wanted = self.wanted(node);
+            let wanted = self.wanted(node).unwrap_or_default();
             self.lane(node).want_at_once(now, wanted);
         }
     }
 
-    /// What should stand on a node now.
-    fn wanted(&mut self, node: Node) -> Vec<Item> {
+    /// Bytes that the own list may take in an item.
+    fn list_limit(&self) -> usize {
+        if self.keeps_one.contains(&Node::Shares) { self.original_limit } else { self.part_limit }
+    }
+
+    /// What should stand on a node now; `None`: it will be known later.
+    fn wanted(&mut self, node: Node) -> Option<Vec<Item>> {
         if node == Node::Original {
-            return self.wanted_original();
+            return Some(self.wanted_original());
         }
         let one = self.keeps_one.contains(&node);
         let id = if one { MERGED_ID.to_owned() } else { self.resource.clone() };
@@ -317,37 +343,31 @@ impl Announcer {
             (_, Ending::Parting | Ending::Emptying) if !there => Vec::new(),
             (_, Ending::Removing) => Vec::new(),
             (Node::Shares, Ending::Parting) => vec![(self.resource.clone(), build_gone(&self.resource))],
-            (Node::Shares, Ending::Emptying) => build_list(&self.resource, &[], self.part_limit).0,
+            (Node::Shares, Ending::Emptying) => {
+                vec![(self.resource.clone(), build_list(&self.resource, &[], self.part_limit).0)]
+            }
             (_, Ending::Parting | Ending::Emptying) => {
                 vec![(self.resource.clone(), build_endpoint_gone(&self.resource, self.endpoint.seen))]
             }
-            (Node::Shares, Ending::No) => self.list(one),
+            (Node::Shares, Ending::No) => vec![(self.resource.clone(), self.list()?)],
             (_, Ending::No) => vec![(self.resource.clone(), build_endpoint(&self.resource, &self.endpoint))],
         };
         if !one {
-            return own.into_iter().map(|(id, payload)| Item::new(id, payload)).collect();
+            return Some(own.into_iter().map(|(id, payload)| Item::new(id, payload)).collect());
         }
         let others = self.others.payloads(node).cloned();
         let payloads: Vec<Element> = others.chain(own.into_iter().map(|(_, payload)| payload)).collect();
         if payloads.is_empty() && !there {
-            return Vec::new();
+            return Some(Vec::new());
         }
-        vec![Item::new(MERGED_ID, build_merged(node.name(), payloads))]
+        Some(vec![Item::new(MERGED_ID, build_merged(node.name(), payloads))])
     }
 
-    /// The own list in parts, or in one part where the server keeps one item only.
-    fn list(&mut self, one: bool) -> Vec<(String, Element)> {
-        let limit = if one { self.original_limit } else { self.part_limit };
-        let (mut items, mut cut) = build_list(&self.resource, &self.shares, limit);
-        if one && items.len() > 1 {
-            // The first part alone must be a whole list, so it is built again from what fits into it.
-            let fits = items.first().map_or(0, |(_, part)| part.children().count());
-            let kept = self.shares.get(..fits).unwrap_or_default();
-            cut = self.shares.len() - fits;
-            items = build_list(&self.resource, kept, usize::MAX / 2).0;
-        }
+    /// What stands for the own list; `None` while its catalog is being made.
+    fn list(&mut self) -> Option<Element> {
+        let (payload, cut) = self.list.build(&self.resource, self.list_limit())?;
         self.tell_cut(Node::Shares, cut);
-        items
+        Some(payload)
     }
 
     fn wanted_original(&mut self) -> Vec<Item> {
@@ -356,12 +376,12 @@ impl Announcer {
         let mut own_entry = own.clone();
         if self.publish_original && self.ending == Ending::No {
             let addresses = self.endpoint.addresses.iter().map(|address| address.socket).collect();
-            let shares = self.shares.clone();
+            let (shares, limit) = self.list.for_original(self.original_limit);
             let others = original::merge(self.others.entries(), &own);
             let room = ITEM_LIMIT.saturating_sub(original::written_len(&original::build(&others)));
             let whole = ResourceEntry { shares, addresses, ..own };
-            own_entry = original::fit(whole, self.original_limit.min(room)).0;
-            let cut = self.shares.len() - own_entry.shares.len();
+            own_entry = original::fit(whole, limit.min(room)).0;
+            let cut = self.list.len() - own_entry.shares.len();
             self.tell_cut(Node::Original, cut);
         }
         let entries = original::merge(self.others.entries(), &own_entry);

@@ -2,14 +2,15 @@
 //!
 //! Items arrive one by one, in any order, twice, or not at all; a list counts when all parts of one revision are here.
 //! Until the first whole list of a resource, what is here is shown as incomplete. Memory is bounded: two revisions per
-//! resource, and the parts of a whole list are dropped once it was handed out.
+//! resource, and the parts of a whole list are dropped once it was handed out. Where a catalog stands in the place of a
+//! list, that is what is handed out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use minidom::Element;
 
 use super::shares::{ListPart, SHARES_NODE, parse_list, payloads};
-use crate::types::{Announcement, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT, Share, gather};
+use crate::types::{Announcement, Catalog, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT, Share, gather};
 
 /// Revisions of one list that are put together at the same time: the old and the new one.
 const MAX_BUILDS: usize = 2;
@@ -111,12 +112,24 @@ impl Lists {
             assembly.builds.clear();
             return Some(Announcement::Parted { resource });
         }
+        if let Some(catalog) = part.catalog {
+            return assembly.point_to(id, &catalog).then_some(Announcement::Catalog { resource, catalog });
+        }
         let (shares, truncated) = assembly.take(id, part)?;
         Some(Announcement::Shares { resource, shares, truncated })
     }
 }
 
 impl Assembly {
+    /// The list is to be fetched. False if that was said before.
+    fn point_to(&mut self, id: &str, catalog: &Catalog) -> bool {
+        let shown = Shown { revision: format!("catalog {catalog:?}"), ids: BTreeSet::from([id.to_owned()]) };
+        self.builds.clear();
+        let news = self.shown.as_ref().is_none_or(|known| known.revision != shown.revision);
+        self.shown = Some(shown);
+        news
+    }
+
     /// Files a part; what is to be shown because of it.
     fn take(&mut self, id: &str, part: ListPart) -> Option<(Vec<Share>, bool)> {
         if self.shown.as_ref().is_some_and(|shown| shown.revision == part.revision) {
@@ -176,7 +189,8 @@ impl Build {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shares::{build_gone, build_list};
+    use super::super::shares::{build_catalog, build_gone, build_list};
+    use super::super::xml::Build as _;
     use super::*;
     use crate::types::InfoHash;
 
@@ -189,7 +203,20 @@ mod tests {
             complete: true,
         };
         let shares: Vec<Share> = (0..count).map(share).collect();
-        build_list(resource, &shares, limit).0
+        let mut parts = Vec::new();
+        let mut left = shares.as_slice();
+        while parts.is_empty() || !left.is_empty() {
+            let (part, left_out) = build_list(resource, left, limit);
+            parts.push(part);
+            left = &left[left.len() - left_out..];
+        }
+        let all = parts.len();
+        let number = |(index, part): (usize, Element)| {
+            let id = if index == 0 { resource.to_owned() } else { format!("{resource}/{}", index + 1) };
+            let part = part.with("revision", count.to_string());
+            (id, part.with("part", (index + 1).to_string()).with("parts", all.to_string()))
+        };
+        parts.into_iter().enumerate().map(number).collect()
     }
 
     fn tell(announcements: &[Announcement]) -> Vec<String> {
@@ -197,6 +224,7 @@ mod tests {
             Announcement::Shares { resource, shares, truncated } => {
                 format!("{resource}:{}{}", shares.len(), if *truncated { "+" } else { "" })
             }
+            Announcement::Catalog { resource, catalog } => format!("{resource} catalog {}", catalog.count),
             Announcement::Parted { resource } => format!("{resource} parted"),
             Announcement::Withdrawn { resource } => format!("{resource} withdrawn"),
             other => format!("{other:?}"),
@@ -252,6 +280,22 @@ mod tests {
                 assert_eq!(told, ["r:11"]);
             }
         }
+    }
+
+    #[test]
+    fn a_catalog_is_told_once_and_a_list_may_come_back() {
+        let catalog = |count| {
+            let catalog = Catalog { info_hash: InfoHash::new([7; 20]), size: 16 << 10, count };
+            ("r".to_owned(), build_catalog("r", &catalog))
+        };
+        let mut lists = Lists::new();
+        assert_eq!(publish(&mut lists, &list("r", 2, 10_000)[0]), ["r:2"]);
+        assert_eq!(publish(&mut lists, &catalog(300)), ["r catalog 300"]);
+        assert!(publish(&mut lists, &catalog(300)).is_empty() && !lists.is_incomplete());
+        assert_eq!(publish(&mut lists, &catalog(301)), ["r catalog 301"], "whatever the revision says");
+        assert_eq!(publish(&mut lists, &list("r", 2, 10_000)[0]), ["r:2"]);
+        publish(&mut lists, &catalog(300));
+        assert_eq!(tell(&lists.retract("r")), ["r withdrawn"]);
     }
 
     #[test]

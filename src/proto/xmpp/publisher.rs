@@ -108,6 +108,8 @@ pub struct Lane {
     busy: Option<(Step, Digest, u64)>,
     fetched: bool,
     blocked: bool,
+    /// What is wanted is not known yet.
+    held: bool,
     due: Option<Instant>,
     not_before: Option<Instant>,
     round_len: u64,
@@ -133,6 +135,7 @@ impl Lane {
             busy: None,
             fetched: false,
             blocked: false,
+            held: false,
             due: None,
             not_before: None,
             round_len: 0,
@@ -166,13 +169,18 @@ impl Lane {
 
     /// What should stand on the node, in the order to publish it.
     pub fn want(&mut self, now: Instant, items: Vec<Item>) {
-        self.wanted = items;
+        (self.wanted, self.held) = (items, false);
         self.plan(now, GATHER);
+    }
+
+    /// What should stand on the node will be known later: nothing of it is changed until then.
+    pub const fn hold(&mut self) {
+        self.held = true;
     }
 
     /// Like [`Self::want`], but without waiting for more changes or the end of the round: the program stops.
     pub fn want_at_once(&mut self, now: Instant, items: Vec<Item>) {
-        self.wanted = items;
+        (self.wanted, self.held) = (items, false);
         self.blocked = false;
         self.round_ids.clear();
         self.due = self.next_step().map(|_| now);
@@ -211,7 +219,7 @@ impl Lane {
 
     /// What should stand on the node after somebody else changed it: published after some jitter, within the budget.
     pub fn mend(&mut self, now: Instant, items: Vec<Item>) {
-        self.wanted = items;
+        (self.wanted, self.held) = (items, false);
         if self.due.is_none() && self.next_step().is_some() && self.may_repair(now) {
             let jitter = Duration::from_millis(self.rng.u64(REPAIR_JITTER));
             self.plan(now, jitter);
@@ -287,13 +295,13 @@ impl Lane {
     /// When [`Self::poll_request`] may have something next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.busy.is_some() || !self.fetched || self.blocked { None } else { self.due }
+        if self.busy.is_some() || !self.fetched || self.blocked || self.held { None } else { self.due }
     }
 
     /// Nothing is open and nothing is left that could be done.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.busy.is_none() && (self.blocked || !self.fetched || self.next_step().is_none())
+        self.busy.is_none() && (self.blocked || !self.fetched || (!self.held && self.next_step().is_none()))
     }
 
     /// The server has confirmed what is wanted.

@@ -16,7 +16,7 @@ use std::time::Instant;
 use jid::{BareJid, FullJid};
 use minidom::Element;
 
-use super::announcer::{Announcer, Node};
+use super::announcer::{Announcer, Catalogs, Node};
 use super::complaints::{AddressRules, Complaints};
 use super::pep::items;
 use super::roster::{self, Roster};
@@ -154,6 +154,18 @@ impl XmppSession {
     pub fn set_shares(&mut self, now: Instant, shares: Vec<Share>) {
         self.announcer.set_shares(now, shares);
         self.pump(now);
+    }
+
+    /// This is known of the own list as a catalog from now on. Without this call nobody makes one.
+    pub fn set_catalogs(&mut self, now: Instant, catalogs: Catalogs) {
+        self.announcer.set_catalogs(now, catalogs);
+        self.pump(now);
+    }
+
+    /// The own list is too long for an item, and is announced by its catalog.
+    #[must_use]
+    pub fn is_by_catalog(&self) -> bool {
+        self.announcer.is_by_catalog()
     }
 
     /// This resource can be reached like this from now on.

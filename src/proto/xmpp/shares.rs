@@ -6,10 +6,11 @@
 //!   `<address ip= port= kind=/>` and at most one `<certificate fingerprint=/>`. `seen` is the day on which the resource
 //!   was last there, in Unix time.
 //! * Node [`SHARES_NODE`]: payload `<shares resource= revision= part= parts= count=>` with `<share hash= name= size=
-//!   files= have=/>`. A list that does not fit into one item continues in the items `resource/2`, `resource/3`, ..; all
-//!   parts carry the same revision (a hash of the list) and the number of parts, and a reader shows a new revision once
-//!   it has all of them. Later a `<catalog hash= size=/>` may stand in the place of the shares: then revision and count
-//!   speak of the list in that torrent.
+//!   files= have=/>`; the revision is a hash of the list. In the place of a list that does not fit into one item stands
+//!   `<catalog hash= size=/>`: the list is a torrent (see [`catalog`](crate::share::catalog)), to be fetched from the
+//!   resource's addresses, and count is the number of shares in it. A list may also continue in the items `resource/2`,
+//!   `resource/3`, ..; then all parts carry the same revision and the number of parts, and a reader shows a new revision
+//!   once it has all of them. This program reads such lists and does not write them.
 //! * `gone='true'` on either: the resource says goodbye; what it shared stands but is not available.
 //! * Where a server keeps one item only, the item `current` holds a `<merged>` with the payloads of all resources.
 //!
@@ -38,11 +39,10 @@ pub const MERGED_ID: &str = "current";
 pub const PART_LIMIT: usize = 32 * 1024;
 /// Parts of one list that are read, at most.
 pub const MAX_PARTS: u16 = 64;
-/// Parts of one list that are written, at most: readers fetch all items of an account in one stanza, and streams limit
-/// those to 1 MiB.
-pub const MAX_OWN_PARTS: u16 = 16;
 /// Bytes kept of a revision and of a fingerprint.
 const MAX_TOKEN: usize = 128;
+/// Digits of a revision that this program writes.
+const REVISION_LEN: usize = 16;
 /// Bytes that the `<shares>` element itself takes besides the resource name.
 const PART_OVERHEAD: usize = 160;
 
@@ -59,7 +59,7 @@ pub struct ListPart {
     pub parts: u16,
     /// The shares of this part.
     pub shares: Vec<Share>,
-    /// The list itself is a torrent; read, not yet written.
+    /// The list itself is a torrent.
     pub catalog: Option<Catalog>,
     /// The resource says goodbye.
     pub gone: bool,
@@ -67,44 +67,45 @@ pub struct ListPart {
     pub truncated: bool,
 }
 
-/// A resource's list as items (id, payload), each at most `limit` bytes, and how many shares were left out because
-/// even [`MAX_OWN_PARTS`] items cannot hold them, or readers would not keep them. An empty list is one empty item.
+/// Does the list stand in an item of at most `limit` bytes? Looks at no more shares than fit.
 #[must_use]
-pub fn build_list(resource: &str, shares: &[Share], limit: usize) -> (Vec<(String, Element)>, usize) {
-    let room = limit.saturating_sub(PART_OVERHEAD + 6 * resource.len());
-    let mut parts: Vec<Vec<Element>> = vec![Vec::new()];
-    let mut used = 0;
-    let mut written = 0;
-    for share in shares.iter().take(MAX_INLINE_SHARES) {
-        let built = build_share(share);
-        let len = written_len(&built);
-        if used + len > room && used > 0 {
-            if parts.len() >= usize::from(MAX_OWN_PARTS) {
-                break;
-            }
-            parts.push(Vec::new());
-            used = 0;
-        }
-        used += len;
-        written += 1;
-        if let Some(part) = parts.last_mut() {
-            part.push(built);
-        }
-    }
-    let revision = revision(shares);
-    let count = parts.len();
-    let build = |(index, children): (usize, Vec<Element>)| {
-        let id = if index == 0 { resource.to_owned() } else { format!("{resource}/{}", index + 1) };
-        let payload = element("shares", SHARES_NODE)
-            .with("resource", resource)
-            .with("revision", &revision)
-            .with("part", (index + 1).to_string())
-            .with("parts", count.to_string())
-            .with("count", shares.len().to_string())
-            .containing_all(children);
-        (id, payload)
+pub fn fits(resource: &str, shares: &[Share], limit: usize) -> bool {
+    shares.len() <= MAX_INLINE_SHARES && fitting(resource, shares, limit).len() == shares.len()
+}
+
+/// A resource's list in one item of at most `limit` bytes, and how many shares were left out because they do not fit.
+#[must_use]
+pub fn build_list(resource: &str, shares: &[Share], limit: usize) -> (Element, usize) {
+    let built = fitting(resource, shares, limit);
+    let left_out = shares.len() - built.len();
+    let written = shares.get(..built.len()).unwrap_or_default();
+    (whole(resource, &revision(written), shares.len() as u64).containing_all(built), left_out)
+}
+
+/// What stands in the place of a resource's list that is to be fetched.
+#[must_use]
+pub fn build_catalog(resource: &str, catalog: &Catalog) -> Element {
+    let hash = catalog.info_hash.to_string();
+    let revision = hash.get(..REVISION_LEN).unwrap_or_default();
+    let built = element("catalog", SHARES_NODE).with("hash", &hash).with("size", catalog.size.to_string());
+    whole(resource, revision, catalog.count).containing_all([built])
+}
+
+/// As many of the first shares as fit into an item of `limit` bytes.
+fn fitting(resource: &str, shares: &[Share], limit: usize) -> Vec<Element> {
+    let mut room = limit.saturating_sub(PART_OVERHEAD + 6 * resource.len());
+    let fits = |built: &Element| {
+        let left = room.checked_sub(written_len(built));
+        room = left.unwrap_or_default();
+        left.is_some()
     };
-    (parts.into_iter().enumerate().map(build).collect(), shares.len() - written)
+    shares.iter().take(MAX_INLINE_SHARES).map(build_share).take_while(fits).collect()
+}
+
+/// The item of a list that has one part, without the shares.
+fn whole(resource: &str, revision: &str, count: u64) -> Element {
+    let shares = element("shares", SHARES_NODE).with("resource", resource).with("revision", revision);
+    shares.with("part", "1").with("parts", "1").with("count", count.to_string())
 }
 
 /// The item with which a resource says goodbye on [`SHARES_NODE`].
@@ -183,7 +184,7 @@ pub fn parse_list(payload: &Element) -> Option<ListPart> {
         revision: cut(payload.attr("revision").unwrap_or_default(), MAX_TOKEN).to_owned(),
         part,
         parts,
-        truncated: catalog.is_some() || items().nth(MAX_INLINE_SHARES).is_some(),
+        truncated: items().nth(MAX_INLINE_SHARES).is_some(),
         shares: items().take(MAX_INLINE_SHARES).collect(),
         catalog,
         gone: is_true(payload.attr("gone")),
@@ -208,7 +209,7 @@ pub fn parse_endpoint(payload: &Element) -> Option<Endpoint> {
     })
 }
 
-/// 16 hex digits that are the same for the same list.
+/// Hex digits, [`REVISION_LEN`] of them, that are the same for the same list.
 fn revision(shares: &[Share]) -> String {
     let mut hasher = Sha1::new();
     for share in shares {
@@ -219,7 +220,7 @@ fn revision(shares: &[Share]) -> String {
         hasher.update(share.name.as_bytes());
         hasher.update([0xff]); // in no UTF-8 text, so names cannot run into what follows
     }
-    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hasher.finalize().iter().take(REVISION_LEN / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn build_share(share: &Share) -> Element {
@@ -287,27 +288,29 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_shares_travel_in_small_parts_and_none_is_lost() {
+    fn a_list_that_fits_stands_in_one_item() {
         let shares: Vec<Share> =
-            (0..1000).map(|n| share(n, &format!("Holiday & more <{n}> {}", "ü".repeat(15)))).collect();
-        let (items, cut) = build_list("desk/1", &shares, PART_LIMIT);
-        assert!((3..12).contains(&items.len()) && cut == 0, "{} items", items.len());
-        let mut back = Vec::new();
-        for (index, (id, payload)) in items.iter().enumerate() {
-            assert!(written_len(payload) <= PART_LIMIT);
-            assert_eq!(*id, if index == 0 { "desk/1".to_owned() } else { format!("desk/1/{}", index + 1) });
-            let carried = carried(payload);
-            let found = payloads(SHARES_NODE, Some(&carried));
-            assert_eq!(found.len(), 1);
-            let part = parse_list(found[0].1).unwrap();
-            assert_eq!(
-                (part.part as usize, part.parts as usize, part.resource.as_str()),
-                (index + 1, items.len(), "desk/1")
-            );
-            assert_eq!(part.revision, revision(&shares));
-            back.extend(part.shares);
-        }
-        assert_eq!(back, shares);
+            (0..150).map(|n| share(n, &format!("Holiday & more <{n}> {}", "ü".repeat(15)))).collect();
+        let (payload, left_out) = build_list("desk/1", &shares, PART_LIMIT);
+        assert!(written_len(&payload) <= PART_LIMIT && left_out == 0);
+        assert!(fits("desk/1", &shares, PART_LIMIT) && !fits("desk/1", &shares, written_len(&payload) - 1));
+        let carried = carried(&payload);
+        let found = payloads(SHARES_NODE, Some(&carried));
+        let part = parse_list(found[0].1).unwrap();
+        assert_eq!((found.len(), part.part, part.parts, part.resource.as_str()), (1, 1, 1, "desk/1"));
+        assert_eq!((part.revision.as_str(), part.shares), (revision(&shares).as_str(), shares));
+    }
+
+    #[test]
+    fn a_catalog_stands_in_the_place_of_a_list() {
+        let catalog = Catalog { info_hash: InfoHash::new([0xab; 20]), size: 8 << 20, count: 100_000 };
+        let payload = build_catalog("desk", &catalog);
+        assert!(written_len(&payload) < 300, "{}", written_len(&payload));
+        let part = parse_list(&carried(&payload)).unwrap();
+        assert_eq!(
+            (part.catalog, part.revision.as_str(), part.truncated),
+            (Some(catalog), "ab".repeat(8).as_str(), false)
+        );
     }
 
     proptest::proptest! {
@@ -316,11 +319,8 @@ mod tests {
             names in proptest::collection::vec(".{0,300}", 0..40), resource in ".{1,40}", limit in 1_000_usize..40_000,
         ) {
             let shares: Vec<Share> = (0..).zip(&names).map(|(n, name)| share(n, name)).collect();
-            let (items, left_out) = build_list(&resource, &shares, limit);
-            let carried: Vec<Element> = items.iter().map(|(_, payload)| carried(payload)).collect();
-            let parts: Vec<ListPart> = carried.iter().filter_map(parse_list).collect();
-            proptest::prop_assert_eq!(parts.len(), items.len());
-            let back: Vec<Share> = parts.into_iter().flat_map(|part| part.shares).collect();
+            let (payload, left_out) = build_list(&resource, &shares, limit);
+            let back = parse_list(&carried(&payload)).unwrap().shares;
             let shown = |share: &Share| {
                 let name = super::super::xml::clean(cut(&share.name, MAX_NAME_LEN)).into_owned();
                 Share { name: display_name(&name, MAX_NAME_LEN).into(), ..share.clone() }
@@ -331,13 +331,12 @@ mod tests {
     }
 
     #[test]
-    fn more_than_all_parts_hold_is_counted() {
+    fn what_does_not_fit_is_counted() {
         let shares: Vec<Share> = (0..1000).map(|n| share(n, "x")).collect();
-        let (items, cut) = build_list("r", &shares, 600);
-        assert_eq!(items.len(), usize::from(MAX_OWN_PARTS));
-        let kept: usize = items.iter().map(|(_, payload)| payload.children().count()).sum();
-        assert!(cut > 0 && kept + cut == 1000);
-        assert!(items.iter().all(|(_, payload)| written_len(payload) <= 600));
+        let (payload, left_out) = build_list("r", &shares, 6000);
+        let kept = payload.children().count();
+        assert!(left_out > 0 && kept > 20 && kept + left_out == 1000);
+        assert!(written_len(&payload) <= 6000);
     }
 
     #[test]
@@ -346,8 +345,7 @@ mod tests {
         assert_eq!(revision(&one), revision(&[share(1, "a")]));
         assert_ne!(revision(&one), revision(&[share(1, "b")]));
         assert_ne!(revision(&one), revision(&[]));
-        let (items, _) = build_list("r", &[], PART_LIMIT);
-        assert_eq!((items.len(), parse_list(&items[0].1).unwrap().shares.len()), (1, 0));
+        assert!(parse_list(&build_list("r", &[], PART_LIMIT).0).unwrap().shares.is_empty());
     }
 
     #[test]
@@ -386,7 +384,6 @@ mod tests {
         }
         let catalog = read("revision='7' count='100000'", &format!("<catalog hash='{hash}' size='9'/>")).unwrap();
         assert_eq!(catalog.catalog.map(|catalog| (catalog.size, catalog.count)), Some((9, 100_000)));
-        assert!(catalog.truncated, "until catalogs are fetched, such a list is known to be incomplete");
     }
 
     #[test]

@@ -319,7 +319,7 @@ mod tests {
     fn what_is_gone_when_the_stream_is_back_is_told() {
         let now = Instant::now();
         let mut watch = Watch::new();
-        let (_, payload) = build_list("r", &[], PART_LIMIT).0.remove(0);
+        let payload = build_list("r", &[], PART_LIMIT).0;
         watch.happened(now, &jid(1), Node::Shares, &Happening::Published(Item { id: "r", payload: Some(&payload) }));
         watch.restart();
         assert!(watch.poll_fetch().is_none() && watch.poll_timeout().is_none());
@@ -339,7 +339,7 @@ mod tests {
         watch.came_online(now + ONLINE_GRACE, &jid(1), "chat");
         assert!(watch.poll_timeout() >= Some(now + PAUSE), "not again and again");
 
-        let (_, payload) = build_list("s", &[], PART_LIMIT).0.remove(0);
+        let payload = build_list("s", &[], PART_LIMIT).0;
         watch.happened(now, &jid(2), Node::Shares, &Happening::Published(Item { id: "s", payload: Some(&payload) }));
         watch.came_online(now, &jid(2), "s");
         assert!(watch.accounts[&jid(2)].refetch.is_none());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::super::table::{Room, ShareRef, ShareTable};
 use crate::types::{
-    Address, AddressKind, Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN, MAX_RESOURCES_PER_CONTACT,
-    ResourceEntry, display_name,
+    Address, AddressKind, Catalog, Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN,
+    MAX_RESOURCES_PER_CONTACT, ResourceEntry, display_name,
 };
 
 /// One contact: a bare JID.
@@ -24,6 +24,10 @@ pub struct Resource {
     truncated: bool,
     endpoint: Option<Arc<Endpoint>>,
     listed: Option<Arc<ShareTable>>,
+    /// What is announced in the place of a list.
+    catalog: Option<Catalog>,
+    /// `listed` is what is in it.
+    has_catalog: bool,
     original: Option<Arc<OriginalEntry>>,
 }
 
@@ -126,7 +130,7 @@ impl Contact {
     pub(super) fn withdraw(&mut self, name: &str, bounds: Bounds) {
         let room = bounds.shown.minus(Room::of(self.tables(|other| other != name)));
         let Some(resource) = self.known(name) else { return };
-        (resource.listed, resource.endpoint, resource.truncated) = (None, None, false);
+        (resource.listed, resource.catalog, resource.endpoint, resource.truncated) = (None, None, None, false);
         let too_long = resource.original.as_ref().filter(|original| !room.holds(&original.shares));
         if let Some(original) = too_long {
             let (shares, addresses) = (original.shares.within(room), original.addresses.clone());
@@ -138,6 +142,22 @@ impl Contact {
     /// Nothing is known of a resource any more.
     pub(super) fn forget(&mut self, name: &str) {
         self.resources.remove(name);
+    }
+
+    /// Its list is to be fetched. Until then the one that is known counts.
+    pub(super) fn point_to_catalog(&mut self, name: &str, catalog: Catalog) {
+        if let Some(resource) = self.resource_or_new(name) {
+            resource.has_catalog &= resource.catalog == Some(catalog);
+            resource.catalog = Some(catalog);
+            resource.parted = false;
+        }
+    }
+
+    /// Its list is the one of this catalog.
+    pub(super) fn has_catalog(&mut self, name: &str, catalog: Catalog) {
+        if let Some(resource) = self.known(name) {
+            (resource.catalog, resource.has_catalog) = (Some(catalog), true);
+        }
     }
 
     /// `build` makes the table in the room that the other resources leave, and tells whether it was too little.
@@ -155,6 +175,7 @@ impl Contact {
         let (table, cut) = build(room);
         resource.truncated = truncated || cut;
         resource.listed = Some(table);
+        resource.catalog = None;
         resource.parted = false;
     }
 
@@ -269,13 +290,20 @@ impl Resource {
         self.listed.as_deref().or_else(|| self.original.as_ref().map(|original| &original.shares))
     }
 
-    /// A torrent could be had from here.
+    /// The list that it announces by a catalog, if that is not here yet.
+    #[must_use]
+    pub fn missing(&self) -> Option<Catalog> {
+        self.catalog.filter(|_| !self.has_catalog)
+    }
+
+    /// A torrent could be had from here, or a list of torrents.
     fn is_source(&self) -> bool {
-        self.is_available() && self.share_count() > 0
+        self.is_available() && (self.share_count() > 0 || self.missing().is_some())
     }
 
     fn is_blank(&self) -> bool {
-        !self.online && self.endpoint.is_none() && self.listed.is_none() && self.original.is_none()
+        let lists_nothing = self.listed.is_none() && self.original.is_none() && self.catalog.is_none();
+        !self.online && self.endpoint.is_none() && lists_nothing
     }
 }
 

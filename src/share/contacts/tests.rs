@@ -350,3 +350,44 @@ fn a_resource_known_through_two_roads_counts_once() {
     assert!(contacts.contact_via(WORK, BOB).is_none() && contacts.contact(BOB).is_some());
     assert_eq!(available(&contacts), [(BOB.to_owned(), "r".to_owned(), false)]);
 }
+
+#[test]
+fn a_catalog_is_missing_until_its_list_is_here() {
+    let mut contacts = ContactShares::new();
+    let catalog = |n: u8, count| Catalog { info_hash: InfoHash::new([n; 20]), size: 16 << 10, count };
+    let announce = |catalog| Announcement::Catalog { resource: "r".into(), catalog };
+    let table = |shares| Arc::new(ShareTable::build(shares, 10).0);
+    let missing = |contacts: &ContactShares| -> Vec<_> {
+        contacts.missing_lists().map(|list| (list.resource.to_owned(), list.catalog, list.addresses.len())).collect()
+    };
+    let _ = contacts.apply(Via::FIRST, BOB, endpoint("r", &["192.0.2.1:9"]));
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "old")]));
+    assert_eq!(contacts.apply(Via::FIRST, BOB, announce(catalog(1, 2))), Change::Shown);
+    assert!(missing(&contacts).is_empty(), "it is offline");
+    assert_eq!(contacts.online(Via::FIRST, BOB, "r"), Change::Sources);
+    assert_eq!(missing(&contacts), [("r".to_owned(), catalog(1, 2), 1)]);
+    assert_eq!(names(&contacts, BOB), ["r:old"], "the last good list stays");
+    let other = contacts.apply_catalog(Via::FIRST, BOB, "r", &catalog(2, 2).info_hash, table(vec![share(7, "wrong")]));
+    assert_eq!((other, names(&contacts, BOB)), (Change::Nothing, vec!["r:old".to_owned()]));
+    let new = table(vec![share(2, "new"), share(3, "newer")]);
+    let _ = contacts.apply_catalog(Via::FIRST, BOB, "r", &catalog(1, 2).info_hash, new);
+    assert_eq!((missing(&contacts).len(), names(&contacts, BOB)), (0, vec!["r:new".to_owned(), "r:newer".to_owned()]));
+    assert_eq!(contacts.apply(Via::FIRST, BOB, announce(catalog(1, 2))), Change::Nothing, "told again");
+    let _ = contacts.apply(Via::FIRST, BOB, announce(catalog(2, 9)));
+    assert_eq!((missing(&contacts).len(), names(&contacts, BOB).len()), (1, 2));
+    let _ = contacts.apply(Via::FIRST, BOB, list("r", vec![share(1, "inline")]));
+    assert_eq!((missing(&contacts).len(), names(&contacts, BOB)), (0, vec!["r:inline".to_owned()]));
+    let _ = contacts.apply(Via::FIRST, BOB, announce(catalog(2, 9)));
+    assert_eq!(missing(&contacts).len(), 1, "it may come back");
+    let _ = contacts.apply(Via::FIRST, BOB, Announcement::Withdrawn { resource: "r".into() });
+    assert!(missing(&contacts).is_empty() && names(&contacts, BOB).is_empty());
+}
+
+#[test]
+fn who_announces_nothing_but_a_catalog_is_kept() {
+    let mut contacts = ContactShares::new();
+    let catalog = Catalog { info_hash: InfoHash::new([1; 20]), size: 16 << 10, count: 2 };
+    let _ = contacts.apply(Via::FIRST, BOB, Announcement::Catalog { resource: "r".into(), catalog });
+    assert!(contacts.contact(BOB).is_some());
+    assert_eq!(contacts.online(Via::FIRST, BOB, "r"), Change::Sources);
+}

@@ -93,6 +93,7 @@ impl XmppSession {
                 match &mut announcement {
                     Announcement::Account { entries, .. } => entries.retain(|entry| entry.resource != me),
                     Announcement::Shares { resource, .. }
+                    | Announcement::Catalog { resource, .. }
                     | Announcement::Endpoint { resource, .. }
                     | Announcement::Parted { resource }
                     | Announcement::Withdrawn { resource } => {

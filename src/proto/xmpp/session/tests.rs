@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::proto::xmpp::xml::{Build as _, element, ns};
-use crate::types::{Address, AddressKind, Announcement, InfoHash, MAX_RESOURCES_PER_CONTACT};
+use crate::types::{Address, AddressKind, Announcement, Catalog, InfoHash, MAX_RESOURCES_PER_CONTACT};
 use server::Server;
 
 const ALICE: &str = "alice@example.org";
@@ -51,6 +51,7 @@ fn told(server: &mut Server, client: usize) -> Vec<String> {
                 Announcement::Shares { resource, shares, truncated } => {
                     format!("{jid} {resource}:{}{}", shares.len(), if truncated { "+" } else { "" })
                 }
+                Announcement::Catalog { resource, catalog } => format!("{jid} {resource} catalog {}", catalog.count),
                 Announcement::Endpoint { resource, endpoint } => {
                     format!("{jid} {resource} at {}", endpoint.addresses.len())
                 }
@@ -102,14 +103,68 @@ fn shares_reach_contacts_within_two_seconds_and_nobody_else() {
 #[test]
 fn who_logs_in_later_fetches_what_is_there() {
     let mut server = three();
-    share(&mut server, 0, 0..1000);
+    share(&mut server, 0, 0..200);
     server.run(secs(60));
-    assert!(server.node(ALICE, Node::Shares).len() > 3, "a long list travels in parts");
+    assert_eq!(server.node(ALICE, Node::Shares).len(), 1);
     let late = server.login("bob@example.org/late");
     server.run(secs(2));
     let told = told(&mut server, late);
-    assert!(has(&told, "alice a:1000"), "{told:?}");
+    assert!(has(&told, "alice a:200"), "{told:?}");
     assert!(has(&told, "alice@example.org/a online"), "{told:?}");
+}
+
+#[test]
+fn a_list_that_is_too_long_is_announced_by_its_catalog_in_a_few_hundred_bytes() {
+    let mut server = three();
+    let now = server.now;
+    server.clients[0].session.set_catalogs(now, Catalogs::Coming);
+    share(&mut server, 0, 0..50_000);
+    server.run(secs(10));
+    let bob = told(&mut server, 1);
+    assert!(!bob.iter().any(|line| line.starts_with("alice a:")), "what stands there stays until it is made: {bob:?}");
+    assert!(!server.clients[0].session.is_announced() && server.node(ALICE, Node::Shares).len() <= 1);
+
+    let now = server.now;
+    let catalog = Catalog { info_hash: InfoHash::new([3; 20]), size: 8 << 20, count: 50_000 };
+    server.clients[0].session.set_catalogs(now, Catalogs::Made(catalog));
+    server.run(secs(10));
+    assert!(has(&told(&mut server, 1), "alice a catalog 50000"));
+    assert!(server.clients[0].session.is_announced() && server.clients[0].session.is_by_catalog());
+    let bytes: usize = Node::ALL.iter().flat_map(|node| server.node(ALICE, *node)).map(|item| item.len()).sum();
+    assert!(bytes < 2_500, "{bytes} bytes on all nodes");
+    let warnings = told(&mut server, 0);
+    assert!(warnings.iter().any(|line| line.contains("do not fit into the list for the original")), "{warnings:?}");
+
+    share(&mut server, 0, 0..5);
+    server.run(secs(10));
+    assert!(has(&told(&mut server, 1), "alice a:5"));
+    assert!(!server.clients[0].session.is_by_catalog());
+}
+
+#[test]
+fn what_an_earlier_run_announced_stays_while_the_catalog_is_made_anew() {
+    let mut server = three();
+    let catalog = Catalogs::Made(Catalog { info_hash: InfoHash::new([3; 20]), size: 8 << 20, count: 50_000 });
+    let now = server.now;
+    server.clients[0].session.set_catalogs(now, catalog);
+    share(&mut server, 0, 0..50_000);
+    server.run(secs(10));
+    let before = server.node(ALICE, Node::Shares);
+    server.clients[0].session.set_catalogs(now, Catalogs::Coming);
+    server.clients[0].session.stream_lost();
+    let now = server.now;
+    server.clients[0].session.started(now, FullJid::new("alice@example.org/a").unwrap());
+    server.run(secs(10));
+    assert_eq!(server.node(ALICE, Node::Shares), before);
+    let now = server.now;
+    server.clients[0].session.set_catalogs(now, catalog);
+    server.run(secs(10));
+    assert_eq!(server.node(ALICE, Node::Shares), before);
+    let now = server.now;
+    server.clients[0].session.set_catalogs(now, Catalogs::Coming);
+    server.clients[0].session.part(now, true);
+    server.run(secs(3));
+    assert!(server.clients[0].session.is_parted() && server.node(ALICE, Node::Shares).is_empty());
 }
 
 #[test]
@@ -287,9 +342,9 @@ fn a_server_that_knows_few_options_is_configured() {
     let alice = server.login("alice@example.org/a");
     let second = server.login("alice@example.org/second");
     share(&mut server, alice, 0..1);
-    share(&mut server, second, 5..900);
+    share(&mut server, second, 5..200);
     server.run(secs(60));
-    assert!(server.node(ALICE, Node::Shares).len() > 4, "{:?}", server.node(ALICE, Node::Shares).len());
+    assert_eq!(server.node(ALICE, Node::Shares).len(), 2);
     assert_eq!(server.node(ALICE, Node::Endpoint).len(), 2);
     assert!(told(&mut server, alice).iter().all(|line| !line.starts_with("warning")));
 }
@@ -500,7 +555,7 @@ fn after_a_lost_stream_everything_is_right_again() {
 #[test]
 fn an_overlong_answer_makes_the_next_fetches_modest() {
     let mut server = three();
-    share(&mut server, 0, 0..1000);
+    share(&mut server, 0, 0..200);
     server.run(secs(60));
     // The stream of its first login breaks before it has learnt anything.
     let late = server.login("bob@example.org/late");
@@ -512,11 +567,7 @@ fn an_overlong_answer_makes_the_next_fetches_modest() {
     let fetches =
         server.clients[late].sent.iter().filter_map(|iq| iq.children().next()?.get_child("items", ns::PUBSUB));
     assert!(fetches.clone().count() >= 6 && fetches.clone().all(|items| items.attr("max_items") == Some("3")));
-    let bob = told(&mut server, late);
-    assert!(
-        bob.iter().any(|line| line.starts_with("alice a:") && line.ends_with('+')),
-        "incomplete and said so: {bob:?}"
-    );
+    assert!(has(&told(&mut server, late), "alice a:200"));
 }
 
 #[test]
@@ -569,5 +620,8 @@ fn what_does_not_fit_is_told_and_too_big_shrinks() {
     server.run(secs(60));
     assert!(size(&server) < 33 * 1024);
     assert!(server.node(ALICE, Node::Shares).iter().all(|item| item.len() < 17 * 1024));
-    assert!(has(&told(&mut server, 1), "alice a:1000"));
+    let bob = told(&mut server, 1);
+    let listed: Vec<usize> =
+        bob.iter().filter_map(|line| line.strip_prefix("alice a:")?.trim_end_matches('+').parse().ok()).collect();
+    assert!(matches!(listed[..], [before, after] if before > after && after > 50), "{listed:?}");
 }
