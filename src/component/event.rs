@@ -74,6 +74,12 @@ pub enum Topic {
     Announced,
     /// A torrent came, changed its state or went.
     Lifecycle,
+    /// The same of a hidden one, which is nobody's business but that of whoever added it.
+    HiddenLifecycle,
+    /// The catalog of the own shares changed.
+    PublishCatalog,
+    /// The thread that makes and fetches catalogs is to end.
+    StopCatalogs,
     /// Wait until the list of torrents is written down.
     SyncLibrary,
     /// The contacts of this account, and the account itself.
@@ -96,6 +102,7 @@ impl bus::Topic for Topic {
             | Self::SetPort
             | Self::PublishShares
             | Self::PublishEndpoint
+            | Self::PublishCatalog
             | Self::RecheckHandles
             | Self::Exit
             | Self::Health => WhenFull::DropOldest,
@@ -204,6 +211,15 @@ pub enum Event {
         /// What happened.
         change: Lifecycle,
     },
+    /// A hidden torrent came, changed or went.
+    HiddenLifecycle {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// What happened.
+        change: Lifecycle,
+    },
+    /// The catalog of the own shares is another one now; it is in the snapshot.
+    PublishCatalog,
     /// Answered when all that was said before this is in the list on disk.
     SyncLibrary {
         /// Done.
@@ -249,6 +265,7 @@ impl bus::Event for Event {
             Self::Stop(Part::Library) => Topic::StopLibrary,
             Self::Stop(Part::Xmpp(account)) => Topic::StopXmpp(*account),
             Self::Stop(Part::People) => Topic::StopPeople,
+            Self::Stop(Part::Catalogs) => Topic::StopCatalogs,
             Self::AddHash { .. } => Topic::AddHash,
             Self::GenerateTorrent { .. } => Topic::GenerateTorrent,
             Self::DelTorrent { .. } => Topic::DelTorrent,
@@ -259,6 +276,8 @@ impl bus::Event for Event {
             Self::Announce(_) => Topic::Announce,
             Self::Announced(_) => Topic::Announced,
             Self::Lifecycle { .. } => Topic::Lifecycle,
+            Self::HiddenLifecycle { .. } => Topic::HiddenLifecycle,
+            Self::PublishCatalog => Topic::PublishCatalog,
             Self::SyncLibrary { .. } => Topic::SyncLibrary,
             Self::Contacts { account, .. } => Topic::Contacts(*account),
             Self::PlaceAccount { .. } => Topic::Accounts,
@@ -282,6 +301,8 @@ pub enum Part {
     Xmpp(AccountKey),
     /// The thread that knows all contacts.
     People,
+    /// The thread that makes and fetches catalogs.
+    Catalogs,
 }
 
 /// A torrent to be downloaded or seeded.
@@ -307,6 +328,16 @@ pub struct NewTorrent {
     pub check: CheckMode,
     /// It was here before, and nobody has asked for it just now: complete files that were changed since stay so.
     pub restored: bool,
+    /// It is this program's own affair, and in no list.
+    pub hidden: Option<Hidden>,
+}
+
+/// A torrent that is this program's own affair: one file, in a folder that is nobody else's. It is in no list and not
+/// remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Bytes of the file. A description that says anything else is refused.
+    pub size: u64,
 }
 
 impl NewTorrent {
@@ -324,6 +355,7 @@ impl NewTorrent {
             shared: false,
             check: CheckMode::TrustResume,
             restored: false,
+            hidden: None,
         }
     }
 

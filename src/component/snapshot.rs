@@ -13,7 +13,9 @@ use crate::proto::account::is_same_account;
 use crate::proto::metainfo::Metainfo;
 use crate::reactor::TurnStats;
 use crate::share::{AddressFilter, ContactShares};
-use crate::types::{AccountKey, BytesPerSec, Endpoint, InfoHash, MemoryClass, Nothing, Rare, Share, Usage, Via};
+use crate::types::{
+    AccountKey, BytesPerSec, Catalog, Endpoint, InfoHash, MemoryClass, Nothing, Rare, Share, Usage, Via,
+};
 pub use torrent_list::TorrentList;
 
 /// The place of one snapshot: the owner replaces it, everybody else reads the newest.
@@ -55,6 +57,17 @@ pub struct Torrents {
     pub port: u16,
     /// The own shares, as last said by [`Event::PublishShares`](super::event::Event::PublishShares).
     pub shares: Arc<[Share]>,
+}
+
+/// The catalog of the own shares, if there are so many that they need one.
+#[derive(Clone, Debug, Default)]
+pub struct OwnCatalog {
+    /// The shares that are in it.
+    pub shares: Arc<[Share]>,
+    /// It, once it is made.
+    pub catalog: Option<Catalog>,
+    /// It could not be made.
+    pub failed: bool,
 }
 
 /// What memory is used for, and how long the loop's turns take.

@@ -46,6 +46,8 @@ pub enum Writing {
     Restore,
     /// What is missing or damaged is fetched: somebody has just asked for it.
     Repair,
+    /// The folder is this program's alone: whatever lies there may be overwritten, and nothing of it is remembered.
+    Scratch,
 }
 
 /// What becomes of a torrent's files and resume data when it is closed.

@@ -38,6 +38,8 @@ pub(super) struct Torrent {
     pub(super) keep_edits: bool,
     /// Nor if not one file is left of those that were there.
     pub(super) keep_gone: bool,
+    /// Nobody else has files there, and nothing is remembered.
+    pub(super) scratch: bool,
     pub(super) files: Arc<FileCache>,
     /// A close was submitted: a check need not go on.
     pub(super) closing: AtomicBool,
@@ -138,6 +140,7 @@ impl Torrent {
             create: mode.1 != Writing::Never,
             keep_edits: matches!(mode.1, Writing::Missing | Writing::Restore),
             keep_gone: mode.1 == Writing::Restore,
+            scratch: mode.1 == Writing::Scratch,
             files,
             closing: AtomicBool::new(false),
             home: OnceLock::new(),

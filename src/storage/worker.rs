@@ -100,7 +100,7 @@ impl Shared {
 
     fn run(&self, torrent: &Arc<Torrent>, work: Work) {
         let key = torrent.key;
-        let resume = self.common.resume.as_ref();
+        let resume = self.common.resume_of(torrent);
         match work {
             Work::Open => match check::begin(torrent, resume, &self.common.claims, self.common.workers) {
                 // At a start there are thousands of these: what is kept for the check must not pile up behind the opens.
@@ -156,7 +156,7 @@ impl Shared {
     }
 
     fn sync_early(&self, torrent: &Torrent) {
-        let result = torrent.sync_early(self.common.resume.as_ref());
+        let result = torrent.sync_early(self.common.resume_of(torrent));
         if result.is_err() {
             self.answer(Done::Committed { torrent: torrent.key, result });
         }
@@ -165,7 +165,7 @@ impl Shared {
     /// Passes on what became of something, and notes if that shows that bytes are gone.
     fn noting_loss<T>(&self, torrent: &Torrent, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if result.as_ref().is_err_and(StorageError::is_loss) {
-            torrent.lost(self.common.resume.as_ref());
+            torrent.lost(self.common.resume_of(torrent));
         }
         result
     }
@@ -175,7 +175,7 @@ impl Shared {
         if !torrent.create {
             return Err(StorageError::NotOpen);
         }
-        torrent.will_write(self.common.resume.as_ref())?;
+        torrent.will_write(self.common.resume_of(torrent))?;
         opened.open_window(torrent, piece)
     }
 
@@ -228,7 +228,7 @@ impl Shared {
         if !torrent.is_good(piece, hash) {
             return Ok(Verified::Bad(window));
         }
-        torrent.will_write(self.common.resume.as_ref())?;
+        torrent.will_write(self.common.resume_of(torrent))?;
         let kept = opened.store(torrent, piece, window)?;
         torrent.wrote(piece)?;
         Ok(Verified::Good(kept))
@@ -263,7 +263,7 @@ impl Shared {
     fn conclude(&self, torrent: &Arc<Torrent>, check: &Check) {
         let cancelled = || self.common.stopping.load(Ordering::Relaxed) || torrent.closing.load(Ordering::Relaxed);
         let backend = self.backend_for(torrent);
-        let (resume, claims) = (self.common.resume.as_ref(), &self.common.claims);
+        let (resume, claims) = (self.common.resume_of(torrent), &self.common.claims);
         let outcome = check.finish(resume, claims, backend.space(), &cancelled);
         // An idle torrent has no open file.
         self.common.files.forget(torrent.key);
@@ -278,7 +278,7 @@ impl Shared {
             && !backend::is_in_memory(&torrent.place.dir);
         torrent.set_opened(backend, have.clone(), synced.as_ref());
         self.answer(Done::Opened { torrent: torrent.key, result: Ok(have), hashed: check.hashed() });
-        if let (Some(stamps), Some(resume)) = (news, &self.common.resume) {
+        if let (Some(stamps), Some(resume)) = (news, self.common.resume_of(torrent)) {
             let result = torrent.remember(resume, stamps);
             self.common.files.forget(torrent.key);
             if result.is_err() {
@@ -293,7 +293,7 @@ impl Shared {
 
     /// Reserves a slice of a torrent's space. True if that was the last.
     fn reserve(&self, torrent: &Arc<Torrent>, reservation: Reservation) -> bool {
-        match reservation.go_on(torrent, self.common.resume.as_ref()) {
+        match reservation.go_on(torrent, self.common.resume_of(torrent)) {
             Ok(Some(next)) if !self.common.stopping.load(Ordering::Relaxed) => {
                 let _ = self.slow.send(Task::Of(Arc::clone(torrent), Work::Reserve(next)));
                 return false;
@@ -327,7 +327,7 @@ impl Shared {
     fn close(&self, torrent: &Torrent, ending: Ending) {
         let result = match ending {
             // Nothing to remember of a torrent whose open failed or was broken off.
-            Ending::Clean if torrent.opened().is_ok() => torrent.commit(self.common.resume.as_ref(), true),
+            Ending::Clean if torrent.opened().is_ok() => torrent.commit(self.common.resume_of(torrent), true),
             Ending::Clean | Ending::Broken => Ok(()),
             Ending::Delete => self.delete(torrent),
         };
@@ -343,7 +343,7 @@ impl Shared {
             return if left { Err(StorageError::NotItsOwn { dir: torrent.place.dir.to_path_buf() }) } else { Ok(()) };
         };
         // The row first: it must not outlive the files.
-        if let Some(resume) = &self.common.resume {
+        if let Some(resume) = self.common.resume_of(torrent) {
             resume.remove(&torrent.info_hash, state_dir)?;
         }
         files::remove(&torrent.place, &self.common.claims.in_common(torrent))
@@ -364,6 +364,11 @@ impl Shared {
 }
 
 impl Common {
+    /// Where this torrent is remembered, if it is.
+    pub(super) fn resume_of(&self, torrent: &Torrent) -> Option<&ResumeDb> {
+        self.resume.as_ref().filter(|_| !torrent.scratch)
+    }
+
     pub(super) fn answer(&self, done: Done) {
         // Fails only once the handle is gone, and with it everybody who asked.
         let _ = self.done.send(done);

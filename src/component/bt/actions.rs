@@ -228,7 +228,7 @@ impl Bt {
 
     fn completed(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        log::info!("{}: complete", torrent.name);
+        log::log!(torrent.log_level(log::Level::Info), "{}: complete", torrent.name);
         let info_hash = torrent.info_hash;
         torrent.announcer.completed(net.now());
         self.commit(key);
@@ -270,7 +270,8 @@ impl Bt {
         if matches!(torrent.phase, Phase::Failed(_) | Phase::Closing) {
             return;
         }
-        log::error!("{} ({}): stopped: {reason}", torrent.name, torrent.info_hash);
+        let level = torrent.log_level(log::Level::Error);
+        log::log!(level, "{} ({}): stopped: {reason}", torrent.name, torrent.info_hash);
         if torrent.committed() && !torrent.suspect {
             // What is good already shall stay so.
             self.disk.submit(Job::Commit { torrent: key });

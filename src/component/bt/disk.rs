@@ -27,7 +27,11 @@ impl Bt {
         torrent.phase = Phase::Opening { checked: 0, total: 0 };
         torrent.suspect = false;
         let asked = std::mem::replace(&mut torrent.writing, Writing::Missing);
-        let writing = if torrent.seed { Writing::Never } else { asked };
+        let writing = match torrent.seed {
+            _ if torrent.hidden => Writing::Scratch,
+            true => Writing::Never,
+            false => asked,
+        };
         self.disk.submit(Job::Open {
             torrent: key,
             info_hash: torrent.info_hash,
@@ -108,7 +112,8 @@ impl Bt {
         let now = net.now();
         let (count, pieces) = (have.count_ones(), have.len());
         let plural = if pieces == 1 { "" } else { "s" };
-        log::info!("{}: {count} of {pieces} piece{plural} there, {hashed} checked", torrent.name);
+        let level = torrent.log_level(log::Level::Info);
+        log::log!(level, "{}: {count} of {pieces} piece{plural} there, {hashed} checked", torrent.name);
         if torrent.seed && torrent.shared && count < pieces {
             // What people do to their own files is never undone, and it makes another torrent.
             return self.fail(net, key, CHANGED_SHARE.to_owned());
@@ -269,7 +274,7 @@ impl Bt {
 
     fn closed_torrent(&mut self, net: &mut Net<Peer>, key: TorrentKey, result: Result<(), StorageError>) {
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        let info_hash = torrent.info_hash;
+        let (info_hash, hidden) = (torrent.info_hash, torrent.hidden);
         let answer = match result {
             // It had no files yet.
             Ok(()) | Err(StorageError::NotOpen) => Ok(()),
@@ -291,9 +296,7 @@ impl Bt {
                 self.gone.push(info_hash);
                 self.publish_shares();
                 self.publish_status_now(net);
-                let _ = self
-                    .bus
-                    .publish(crate::component::event::Event::Lifecycle { info_hash, change: Lifecycle::Removed });
+                self.tell_change(info_hash, hidden, Lifecycle::Removed);
                 reply.send(answer);
             }
             Some(Closing::Stop) | None => {

@@ -123,8 +123,11 @@ impl Bt {
         trackers.extend(torrent.given_trackers().iter().map(|tracker| vec![tracker.clone()]));
         match Metainfo::from_info(raw.into(), torrent.info_hash, trackers) {
             Ok(metainfo) => {
+                if let Some(reason) = torrent.is_unwelcome(&metainfo) {
+                    return self.fail(net, key, reason);
+                }
                 let metainfo = Arc::new(metainfo);
-                log::info!("{}: description received", metainfo.info.name);
+                log::log!(torrent.log_level(log::Level::Info), "{}: description received", metainfo.info.name);
                 torrent.describe(&metainfo);
                 let info_hash = torrent.info_hash;
                 self.announce_change(info_hash, Lifecycle::MetadataKnown(metainfo));
@@ -136,11 +139,21 @@ impl Bt {
     }
 
     pub(super) fn announce_change(&mut self, info_hash: crate::types::InfoHash, change: Lifecycle) {
+        let mut hidden = false;
         if let Some(key) = self.by_hash.get(&info_hash) {
             self.stale.insert(*key);
             self.state_changed = true;
+            hidden = self.torrents.get(key).is_some_and(|torrent| torrent.hidden);
         }
+        self.tell_change(info_hash, hidden, change);
+    }
+
+    pub(super) fn tell_change(&self, info_hash: crate::types::InfoHash, hidden: bool, change: Lifecycle) {
+        let event = match hidden {
+            true => Event::HiddenLifecycle { info_hash, change },
+            false => Event::Lifecycle { info_hash, change },
+        };
         // Nobody listens in a program without daemon.
-        let _ = self.bus.publish(Event::Lifecycle { info_hash, change });
+        let _ = self.bus.publish(event);
     }
 }

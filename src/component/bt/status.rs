@@ -120,7 +120,7 @@ impl Bt {
 
     fn publish_part(&mut self, stale: &[TorrentKey], now: Instant) {
         let old = self.published.read();
-        let torrents = stale.iter().filter_map(|key| self.torrents.get(key));
+        let torrents = stale.iter().filter_map(|key| self.torrents.get(key)).filter(|torrent| !torrent.hidden);
         let fresh = torrents.map(|torrent| torrent.status(now));
         let mut fresh =
             fresh.filter(|new| !old.list.get(&new.info_hash).is_some_and(|old| old.is_same(new))).peekable();

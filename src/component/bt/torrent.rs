@@ -48,6 +48,8 @@ pub(super) struct Torrent {
     pub(super) seed: bool,
     /// Contacts are told of it.
     pub(super) shared: bool,
+    /// It is in no list, and its folder is nobody else's.
+    pub(super) hidden: bool,
     /// As somebody asked for it, if that says more than the fields above and the description.
     asked: Option<Arc<NewTorrent>>,
     pub(super) metainfo: Option<Arc<Metainfo>>,
@@ -183,6 +185,7 @@ impl Torrent {
             dir: Arc::clone(&new.dir),
             seed: new.seed,
             shared: new.shared,
+            hidden: new.hidden.is_some(),
             active: Rare::default(),
             device: 0,
             metadata_bytes: 0,
@@ -216,6 +219,19 @@ impl Torrent {
     /// Trackers given by hand.
     pub(super) fn given_trackers(&self) -> &[String] {
         self.asked.as_ref().map_or(&[], |asked| &asked.trackers)
+    }
+
+    /// How loudly the log speaks of it. Hidden ones are whispered of: whoever added one has more to say.
+    pub(super) fn log_level(&self, level: log::Level) -> log::Level {
+        if self.hidden { log::Level::Debug } else { level }
+    }
+
+    /// Why it is not the one file that was asked for; `None` if it is, or if anything will do.
+    pub(super) fn is_unwelcome(&self, metainfo: &Metainfo) -> Option<String> {
+        let wanted = self.asked.as_ref()?.hidden?.size;
+        let found = metainfo.info.geometry.total();
+        let is_file = metainfo.info.single_file && found == wanted;
+        (!is_file).then(|| format!("it is not one file of {wanted} bytes as announced, but has {found} bytes"))
     }
 
     /// Its description has come.
