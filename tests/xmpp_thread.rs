@@ -62,6 +62,7 @@ impl Node {
             account: account.map(Arc::new),
             facts: None,
             rules: AddressRules::default(),
+            catalog: None,
         };
         let thread = XmppThread::start(options, bus.clone(), &contacts, &torrents).unwrap();
         bus.publish(Event::SetPort(7001)).unwrap();

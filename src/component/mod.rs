@@ -2,6 +2,8 @@
 
 pub mod ask;
 pub mod bt;
+#[cfg(feature = "xmpp")]
+pub mod catalogs;
 pub mod event;
 #[cfg(feature = "resume")]
 pub mod library;

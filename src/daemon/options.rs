@@ -101,7 +101,14 @@ pub(super) fn xmpp(config: &Config) -> crate::component::xmpp::XmppThreadOptions
             loopback: config.xmpp.allow_loopback_peers,
             low_ports: config.xmpp.allow_privileged_ports,
         },
+        catalog: None,
     }
+}
+
+/// For the thread of the catalogs.
+#[cfg(feature = "xmpp")]
+pub(super) fn catalogs(config: &Config) -> crate::component::catalogs::CatalogOptions {
+    crate::component::catalogs::CatalogOptions::new(config.data_dir.join("catalog"))
 }
 
 /// For the thread that knows all contacts.

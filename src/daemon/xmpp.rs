@@ -50,9 +50,10 @@ mod with_xmpp {
 
     use super::super::error::DaemonError;
     use super::super::options;
+    use crate::component::catalogs::{CatalogOptions, CatalogsThread};
     use crate::component::event::{Account, Bus, ControlError};
     use crate::component::people::PeopleThread;
-    use crate::component::snapshot::{AccountStatus, Contacts, Published, Torrents};
+    use crate::component::snapshot::{AccountStatus, Contacts, OwnCatalog, Published, Torrents};
     use crate::component::xmpp::{XmppThread, XmppThreadOptions};
     use crate::config::{Config, ConfigError};
     use crate::proto::account::is_same_account;
@@ -65,6 +66,9 @@ mod with_xmpp {
     /// an account can be set without starting one.
     pub(in crate::daemon) struct Contacting {
         people: PeopleThread,
+        catalogs: CatalogsThread,
+        catalog_options: CatalogOptions,
+        own_catalog: Published<OwnCatalog>,
         accounts: BTreeMap<AccountKey, XmppThread>,
         /// What every account's thread is told but the account.
         common: XmppThreadOptions,
@@ -84,10 +88,14 @@ mod with_xmpp {
         ) -> Result<Self, DaemonError> {
             let failed = DaemonError::system("the contacts' thread");
             let people = PeopleThread::start(&options::people(config), bus.clone(), contacts.clone(), torrents);
+            let (catalog_options, own_catalog) = (options::catalogs(config), Published::default());
             let mut this = Self {
                 people: people.map_err(failed)?,
+                catalogs: start_catalogs(&catalog_options, &own_catalog, bus, contacts, torrents)?,
+                catalog_options,
                 accounts: BTreeMap::new(),
-                common: options::xmpp(config),
+                common: XmppThreadOptions { catalog: Some(own_catalog.clone()), ..options::xmpp(config) },
+                own_catalog,
                 bus: bus.clone(),
                 contacts: contacts.clone(),
                 torrents: torrents.clone(),
@@ -115,7 +123,7 @@ mod with_xmpp {
 
         /// Every thread runs.
         pub(in crate::daemon) fn is_running(&self) -> bool {
-            self.people.is_running() && self.accounts.values().all(XmppThread::is_running)
+            self.people.is_running() && self.catalogs.is_running() && self.accounts.values().all(XmppThread::is_running)
         }
 
         /// Starts the accounts' threads anew that have ended; false if it takes more than that.
@@ -125,6 +133,10 @@ mod with_xmpp {
         ) -> Result<bool, DaemonError> {
             if !self.people.is_running() {
                 return Ok(false);
+            }
+            if !self.catalogs.is_running() {
+                let (bus, contacts, torrents) = (&self.bus, &self.contacts, &self.torrents);
+                self.catalogs = start_catalogs(&self.catalog_options, &self.own_catalog, bus, contacts, torrents)?;
             }
             let ended: Vec<AccountKey> =
                 self.accounts.iter().filter(|(_, thread)| !thread.is_running()).map(|(key, _)| *key).collect();
@@ -168,6 +180,7 @@ mod with_xmpp {
                 }
             });
             self.accounts.clear();
+            self.catalogs.stop();
             self.people.stop();
         }
 
@@ -176,6 +189,18 @@ mod with_xmpp {
         pub(in crate::daemon) fn replace_first(&mut self, thread: XmppThread) {
             self.accounts.insert(AccountKey::FIRST, thread);
         }
+    }
+
+    fn start_catalogs(
+        options: &CatalogOptions,
+        own: &Published<OwnCatalog>,
+        bus: &Bus,
+        contacts: &Published<Contacts>,
+        torrents: &Published<Torrents>,
+    ) -> Result<CatalogsThread, DaemonError> {
+        let (contacts, torrents) = (contacts.clone(), torrents.clone());
+        let thread = CatalogsThread::start(options.clone(), bus.clone(), contacts, torrents, own.clone());
+        thread.map_err(DaemonError::system("the thread of the catalogs"))
     }
 }
 

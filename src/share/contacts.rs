@@ -73,6 +73,8 @@ pub struct MissingList<'a> {
     pub catalog: Catalog,
     /// and where it can be had, unfiltered.
     pub addresses: &'a [Address],
+    /// Bytes of all catalogs that the contact announces.
+    pub bytes_of_contact: u64,
 }
 
 /// The contacts known through one road, by bare JID.
@@ -239,7 +241,9 @@ impl ContactShares {
             let resources = contact.resources().filter(|(_, resource)| resource.is_available());
             resources.filter_map(move |(name, resource)| {
                 let catalog = resource.missing()?;
-                Some(MissingList { via, jid, resource: name, catalog, addresses: resource.addresses() })
+                let bytes_of_contact = contact.catalog_bytes();
+                let addresses = resource.addresses();
+                Some(MissingList { via, jid, resource: name, catalog, addresses, bytes_of_contact })
             })
         })
     }

@@ -12,6 +12,8 @@
 mod account_facts;
 mod backend;
 mod backlog;
+#[cfg(feature = "xmpp")]
+mod catalog_files;
 mod check;
 mod claims;
 pub mod create;
@@ -50,6 +52,8 @@ mod worker;
 
 #[cfg(feature = "resume")]
 pub use account_facts::AccountFacts;
+#[cfg(feature = "xmpp")]
+pub use catalog_files::CatalogFiles;
 pub use create::{CreateError, CreateOptions, create_torrent};
 pub use disk::Disk;
 pub use error::StorageError;

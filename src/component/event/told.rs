@@ -6,7 +6,8 @@ use super::ControlError;
 use crate::bus::Reply;
 use crate::component::snapshot::{AccountStatus, RosterEntry};
 use crate::proto::xmpp::SessionEvent;
-use crate::types::Share;
+use crate::share::ShareTable;
+use crate::types::{InfoHash, Share};
 
 /// What whoever speaks to contacts tells the thread that knows them all. It is told in order, and nothing of it is lost:
 /// what does not fit in the queue is told later, and until then no more is read.
@@ -30,6 +31,19 @@ pub enum Told {
     Confirmed(Arc<[Share]>),
     /// What accounts that were left have announced and still stands on their servers, one line each.
     Remains(Vec<String>),
+    /// The list that a resource announced by a catalog is here.
+    Listed {
+        /// Whose: a bare JID.
+        jid: String,
+        /// Which resource's.
+        resource: String,
+        /// Its catalog.
+        info_hash: InfoHash,
+        /// It.
+        table: Arc<ShareTable>,
+    },
+    /// One line for the user about somebody's catalog.
+    Warning(String),
     /// The outcome of a command, to be passed on when everything told before can be read in the snapshot.
     Answer {
         /// Who asked.

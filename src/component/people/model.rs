@@ -154,6 +154,14 @@ impl Model {
                 self.changed |= self.roads.set_remains(via, remains);
                 self.publish_at_once(now);
             }
+            Told::Listed { jid, resource, info_hash, table } => {
+                let change = self.contacts.shares.apply_catalog(via, &jid, &resource, &info_hash, table);
+                self.note(change);
+            }
+            Told::Warning(text) => {
+                self.roads.warn(via, text);
+                self.changed = true;
+            }
             Told::Answer { reply, outcome } => {
                 self.publish_at_once(now);
                 reply.send(outcome);

@@ -36,7 +36,7 @@ use self::farewell::Farewells;
 use self::port::{Handle, Port};
 use self::worker::Worker;
 use super::event::{Account, Bus, Event, Part, Topic};
-use super::snapshot::{Contacts, Published, Torrents};
+use super::snapshot::{Contacts, OwnCatalog, Published, Torrents};
 use crate::proto::xmpp::complaints::AddressRules;
 use crate::types::AccountKey;
 
@@ -47,7 +47,7 @@ const INBOX: usize = 1024;
 const GOODBYE: Duration = Duration::from_millis(4500);
 
 /// What the contacts are told; it waits while a connection is being made.
-const NEWS: &[Topic] = &[Topic::PublishEndpoint, Topic::PublishShares];
+const NEWS: &[Topic] = &[Topic::PublishEndpoint, Topic::PublishShares, Topic::PublishCatalog];
 
 /// What somebody waits for: an attempt to connect is interrupted for it. What is meant for other accounts disturbs nobody.
 const fn orders(key: AccountKey) -> [Topic; 2] {
@@ -65,6 +65,8 @@ pub struct XmppThreadOptions {
     pub facts: Option<PathBuf>,
     /// Contacts' addresses that are named in a warning are those that these rules refuse.
     pub rules: AddressRules,
+    /// Where the catalog of the own shares is to be read. Without one a list that is too long is cut.
+    pub catalog: Option<Published<OwnCatalog>>,
 }
 
 /// The running thread, as its owner sees it.
@@ -200,7 +202,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         }
         let rules = AddressRules::default();
-        let options = XmppThreadOptions { key: AccountKey::FIRST, account: None, facts: None, rules };
+        let options = XmppThreadOptions { key: AccountKey::FIRST, account: None, facts: None, rules, catalog: None };
         let _thread = XmppThread::start(options, bus, &contacts, &torrents).unwrap();
         assert!(contacts.read().remains.is_empty());
     }

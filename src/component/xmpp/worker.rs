@@ -15,7 +15,8 @@ use super::requests::Requests;
 use super::tell::Teller;
 use crate::bus::{Reply, Subscriber};
 use crate::component::event::{Account, Bus, ControlError, Event, Part, Told};
-use crate::component::snapshot::{AccountState, AccountStatus, Contacts, Published, Torrents};
+use crate::component::snapshot::{AccountState, AccountStatus, Contacts, OwnCatalog, Published, Torrents};
+use crate::proto::xmpp::announcer::{Catalogs, may_need_catalog};
 use crate::proto::xmpp::backoff::{Backoff, Retry};
 use crate::proto::xmpp::complaints::AddressRules;
 use crate::proto::xmpp::framing::FramingError;
@@ -44,6 +45,7 @@ pub(super) struct Worker {
     /// How this node can be reached, and what it shares, as was said last.
     endpoint: Arc<Endpoint>,
     own_shares: Arc<[Share]>,
+    own_catalog: Option<Published<OwnCatalog>>,
     /// It was told that the server has confirmed the own shares as they are.
     confirmed: bool,
     pub(super) account: Option<Arc<Account>>,
@@ -83,6 +85,7 @@ impl Worker {
             teller: Teller::new(bus, Via::Account(options.key)),
             endpoint,
             own_shares,
+            own_catalog: options.catalog,
             confirmed: false,
             account: None,
             status: None,
@@ -167,8 +170,37 @@ impl Worker {
         let mut session = XmppSession::new(full_jid(account)?, &options);
         session.set_address_rules(self.rules);
         session.set_endpoint(now(), Endpoint::clone(&self.endpoint));
+        session.set_catalogs(now(), self.catalogs());
         session.set_shares(now(), self.own_shares.to_vec());
         Ok(session)
+    }
+
+    /// What is known of the own shares as a catalog.
+    fn catalogs(&self) -> Catalogs {
+        let Some(own) = self.own_catalog.as_ref().map(Published::read) else { return Catalogs::None };
+        match own.catalog {
+            Some(catalog) => Catalogs::Made(catalog),
+            None if own.failed || !may_need_catalog(&self.own_shares) => Catalogs::None,
+            None => Catalogs::Coming,
+        }
+    }
+
+    /// The own shares or their catalog have changed.
+    fn announce_shares(&mut self, shares: Option<Vec<Share>>) {
+        self.confirmed = false;
+        let catalogs = self.catalogs();
+        if let Some(session) = &mut self.session {
+            session.set_catalogs(now(), catalogs);
+            if let Some(shares) = shares {
+                session.set_shares(now(), shares);
+            }
+        }
+    }
+
+    /// What is announced is what is shared, not a catalog of what was shared a moment ago.
+    fn is_up_to_date(&self, session: &XmppSession) -> bool {
+        let own = self.own_catalog.as_ref().filter(|_| session.is_by_catalog());
+        own.is_none_or(|own| Arc::ptr_eq(&own.read().shares, &self.own_shares))
     }
 
     fn refuse(&mut self, account: Arc<Account>, reason: String) {
@@ -371,7 +403,8 @@ impl Worker {
             }
         }
         self.teller.tell_roster(now(), &session, !done.is_empty());
-        if self.live && session.is_announced() && !std::mem::replace(&mut self.confirmed, true) {
+        let is_announced = self.live && session.is_announced() && self.is_up_to_date(&session);
+        if is_announced && !std::mem::replace(&mut self.confirmed, true) {
             self.teller.tell(Told::Confirmed(Arc::clone(&self.own_shares)));
         }
         self.session = Some(session);
@@ -399,11 +432,10 @@ impl Worker {
                     self.endpoint = endpoint;
                 }
                 Event::PublishShares(shares) => {
-                    if let Some(session) = &mut self.session {
-                        session.set_shares(now(), shares.to_vec());
-                    }
-                    (self.own_shares, self.confirmed) = (shares, false);
+                    self.own_shares = shares;
+                    self.announce_shares(Some(self.own_shares.to_vec()));
                 }
+                Event::PublishCatalog => self.announce_shares(None),
                 Event::Contacts { command, .. } => self.contact_command(command),
                 Event::Stop(Part::Xmpp(_)) => {
                     self.stopping = true;

@@ -17,7 +17,7 @@ use super::pep::{Happening, Item as WireItem};
 use super::publisher::{Item, Lane, Notice, Request, digest};
 use super::shares::{
     ENDPOINT_NODE, MERGED_ID, PART_LIMIT, SHARES_NODE, build_endpoint, build_endpoint_gone, build_gone, build_list,
-    build_merged,
+    build_merged, fits,
 };
 use super::shares_original::{self as original, ITEM_ID};
 use super::stanza::Failure;
@@ -31,7 +31,7 @@ const ORIGINAL_LIMIT: usize = 60 * 1024;
 /// Bytes of one item in all; servers close the stream at 256 KiB.
 const ITEM_LIMIT: usize = 200 * 1024;
 /// Limits are not lowered below this many bytes, which every server must carry (RFC 6120 section 13.12).
-pub const SMALLEST_LIMIT: usize = 8 * 1024;
+const SMALLEST_LIMIT: usize = 8 * 1024;
 
 /// One of the nodes this program uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,6 +63,12 @@ impl Node {
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|node| node.name() == name)
     }
+}
+
+/// Is this list so long that some server's items may not hold it? Then it should have a catalog.
+#[must_use]
+pub fn may_need_catalog(shares: &[Share]) -> bool {
+    !fits("", shares, SMALLEST_LIMIT / 2)
 }
 
 /// How far the end has come.

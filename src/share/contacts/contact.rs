@@ -52,6 +52,12 @@ impl Contact {
         self.resources.iter().map(|(name, resource)| (&**name, &**resource))
     }
 
+    /// Bytes of all catalogs that it announces.
+    pub(super) fn catalog_bytes(&self) -> u64 {
+        let sizes = self.resources.values().filter_map(|resource| Some(resource.catalog?.size));
+        sizes.fold(0, u64::saturating_add)
+    }
+
     /// One of its resources.
     #[must_use]
     pub fn resource(&self, name: &str) -> Option<&Resource> {
@@ -288,6 +294,12 @@ impl Resource {
     #[must_use]
     pub fn table(&self) -> Option<&ShareTable> {
         self.listed.as_deref().or_else(|| self.original.as_ref().map(|original| &original.shares))
+    }
+
+    /// The catalog that it announces in the place of a list.
+    #[must_use]
+    pub const fn catalog(&self) -> Option<Catalog> {
+        self.catalog
     }
 
     /// The list that it announces by a catalog, if that is not here yet.
