@@ -94,7 +94,7 @@ struct Node {
     /// Between contacts and this node.
     door: Counter,
     // In the order in which they are stopped.
-    thread: XmppThread,
+    _thread: XmppThread,
     _catalogs: Option<CatalogsThread>,
     _people: PeopleThread,
     engine: Engine,
@@ -159,8 +159,18 @@ impl Node {
         let thread = XmppThread::start(options, bus.clone(), &contacts, &torrents).unwrap();
         let door = Counter::to(loopback(engine.port()));
         bus.publish(Event::SetPort(door.address.port())).unwrap();
-        let node =
-            Self { bus, contacts, own, lifecycle, line, door, thread, _catalogs: catalogs, _people: people, engine };
+        let node = Self {
+            bus,
+            contacts,
+            own,
+            lifecycle,
+            line,
+            door,
+            _thread: thread,
+            _catalogs: catalogs,
+            _people: people,
+            engine,
+        };
         let is_online = |contacts: &Contacts| contacts.account().is_some_and(|a| a.state == AccountState::Online);
         node.until("it is online", is_online);
         node

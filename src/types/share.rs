@@ -98,7 +98,7 @@ pub struct ResourceEntry {
 }
 
 /// A share list that is too long for XMPP, and is a torrent instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Catalog {
     /// The torrent with the list.
     pub info_hash: InfoHash,

@@ -20,6 +20,7 @@ mod direct;
 mod ejabberd;
 mod failures;
 mod hung;
+mod long_list;
 mod original;
 mod raw;
 mod restart;

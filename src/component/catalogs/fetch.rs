@@ -1,8 +1,9 @@
 //! The catalogs that contacts announce: which are wanted, how each is fetched, and what is in it.
 //!
 //! What is wanted is read in the snapshot of contacts again and again, so nothing has to be remembered when somebody goes
-//! offline, changes the list or is removed. A catalog that is the same twice is fetched once. What goes wrong is told
-//! once an hour and contact, and the list that was known before stays.
+//! offline, changes the list or is removed. A catalog of which two say the same is fetched once; who says something else
+//! of the same torrent is tried by itself, so that nobody can spoil another one's list. A fetch that makes no progress
+//! gives its place to others. What goes wrong is told once an hour and contact, and the list that was known before stays.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -23,10 +24,16 @@ use crate::types::{Catalog, InfoHash, MAX_SHARES_PER_CONTACT, Via};
 
 /// Catalogs that are fetched at the same time.
 const MAX_RUNNING: usize = 8;
+/// Of one contact.
+const MAX_RUNNING_OF_ONE: usize = 2;
 /// Bytes of the catalogs of all resources of one contact together.
 const MAX_BYTES_PER_CONTACT: u64 = 2 * catalog::MAX_LEN;
 /// Bytes of all catalogs on disk, those that are announced by nobody excepted for whom there is no room any more.
 const MAX_BYTES: u64 = 1 << 30;
+/// Peers that are there may be slow: so many times nothing may have come since the last look.
+const IDLE_LOOKS: u8 = 4;
+/// What made no progress is tried again after this time.
+const AGAIN: Duration = Duration::from_secs(30);
 /// When the machine was at fault, it is tried again after this time.
 const RETRY: Duration = Duration::from_secs(600);
 /// What was told and did not become known was told of a list that was gone for a moment.
@@ -45,7 +52,7 @@ pub(super) struct Fetches {
     bus: Bus,
     contacts: Published<Contacts>,
     torrents: Published<Torrents>,
-    wanted: BTreeMap<InfoHash, Fetch>,
+    wanted: BTreeMap<Catalog, Fetch>,
     /// The snapshot has changed since it was looked at.
     stale: bool,
     /// Of which the wanted ones are.
@@ -67,12 +74,14 @@ enum Fault {
 }
 
 /// One wanted catalog.
+#[derive(Default)]
 struct Fetch {
-    catalog: Catalog,
     /// Who announces it.
     owners: Vec<Owner>,
     addrs: BTreeSet<SocketAddr>,
     state: State,
+    /// Where it is put: with the first who announced it when it was begun.
+    folder: PathBuf,
     /// Its description has come, and is as announced.
     described: bool,
 }
@@ -84,12 +93,17 @@ struct Owner {
     resource: String,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
+    #[default]
     Waiting,
-    /// It is to be looked after at this time, if it was not yet.
     Running {
-        look_at: Option<Instant>,
+        /// When to look after it.
+        look_at: Instant,
+        /// What was there at the last look: nothing, its description, or so many pieces and one.
+        had: u32,
+        /// Looks since then.
+        idle: u8,
     },
     /// It is here, and was told at this time.
     Told(Instant),
@@ -138,27 +152,40 @@ impl Fetches {
             self.compare(now);
         }
         let mut late = Vec::new();
-        for (info_hash, fetch) in &mut self.wanted {
+        for (catalog, fetch) in &mut self.wanted {
             match fetch.state {
                 State::Told(at) if at + SETTLED <= now => fetch.state = State::Waiting,
                 State::Refused(Some(until)) if until <= now => fetch.state = State::Waiting,
-                State::Running { look_at: Some(at) } if at <= now => late.push(*info_hash),
+                State::Running { look_at, .. } if look_at <= now => late.push(*catalog),
                 _ => {}
             }
         }
-        late.into_iter().for_each(|info_hash| self.look_after(now, info_hash));
-        let running = self.wanted.values().filter(|fetch| fetch.is_running()).count();
-        let waiting = self.wanted.iter().filter(|(_, fetch)| fetch.state == State::Waiting).map(|(hash, _)| *hash);
-        for info_hash in waiting.take(MAX_RUNNING.saturating_sub(running)).collect::<Vec<_>>() {
-            self.begin(now, info_hash, own);
+        late.into_iter().for_each(|catalog| self.look_after(now, catalog));
+        for _ in 0..self.wanted.len() {
+            let Some(catalog) = self.next() else { break };
+            self.begin(now, catalog, own);
         }
+    }
+
+    /// One to begin with, if there is room for it.
+    fn next(&self) -> Option<Catalog> {
+        let running = || self.wanted.iter().filter(|(_, fetch)| fetch.is_running());
+        if running().count() >= MAX_RUNNING {
+            return None;
+        }
+        let may_run = |(catalog, fetch): &(&Catalog, &Fetch)| {
+            let is_same = running().any(|(other, _)| other.info_hash == catalog.info_hash);
+            let of_one = running().filter(|(_, other)| other.jid() == fetch.jid()).count();
+            fetch.state == State::Waiting && !is_same && of_one < MAX_RUNNING_OF_ONE
+        };
+        self.wanted.iter().find(may_run).map(|(catalog, _)| *catalog)
     }
 
     /// When [`Self::tend`] has something to do.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let due = |fetch: &Fetch| match fetch.state {
             State::Waiting => None,
-            State::Running { look_at } => look_at,
+            State::Running { look_at, .. } => Some(look_at),
             State::Told(at) => Some(at + SETTLED),
             State::Refused(until) => until,
         };
@@ -168,24 +195,26 @@ impl Fetches {
 
     /// What became of a hidden torrent.
     pub(super) fn hear(&mut self, now: Instant, info_hash: InfoHash, change: &Lifecycle) {
-        let Some(fetch) = self.wanted.get_mut(&info_hash).filter(|fetch| fetch.is_running()) else { return };
+        let running = self.wanted.iter_mut().find(|(known, fetch)| known.info_hash == info_hash && fetch.is_running());
+        let Some((catalog, fetch)) = running else { return };
+        let catalog = *catalog;
         match change {
             Lifecycle::Started(true) | Lifecycle::Completed => {
-                let folder = fetch.folder(&self.files);
+                let folder = fetch.folder.clone();
                 remove(&self.bus, info_hash);
-                let problem = match self.take_in(now, info_hash, &folder) {
+                let problem = match self.take_in(now, catalog, &folder) {
                     Ok(true) => return,
                     Ok(false) => "it is no catalog".to_owned(),
                     Err(problem) => problem,
                 };
                 self.files.remove(&folder, &info_hash);
-                self.refuse(now, info_hash, Fault::Theirs, &problem);
+                self.refuse(now, catalog, Fault::Theirs, &problem);
             }
             Lifecycle::MetadataKnown(_) => fetch.described = true,
             Lifecycle::Failed(reason) => {
                 let fault = if fetch.described { Fault::Ours } else { Fault::Theirs };
                 remove(&self.bus, info_hash);
-                self.refuse(now, info_hash, fault, reason);
+                self.refuse(now, catalog, fault, reason);
             }
             _ => {}
         }
@@ -199,55 +228,55 @@ impl Fetches {
             return;
         }
         self.seen = seen;
-        let mut wanted: BTreeMap<InfoHash, Fetch> = BTreeMap::new();
+        let mut wanted: BTreeMap<Catalog, Fetch> = BTreeMap::new();
         for list in contacts.shares.missing_lists() {
             if let Err(problem) = check(&list) {
                 self.complain(now, &Owner::of(&list), list.catalog, Fault::Theirs, &problem);
                 continue;
             }
-            let fetch = wanted.entry(list.catalog.info_hash).or_insert_with(|| Fetch::new(list.catalog));
-            // Who says something else of the same torrent is wrong, or the other one is.
-            if fetch.catalog == list.catalog {
-                fetch.owners.push(Owner::of(&list));
-                fetch.addrs.extend(contacts.filter.usable(list.addresses));
-            }
+            let fetch = wanted.entry(list.catalog).or_default();
+            fetch.owners.push(Owner::of(&list));
+            fetch.addrs.extend(contacts.filter.usable(list.addresses));
         }
-        let gone = self.wanted.iter().filter(|(hash, fetch)| fetch.is_running() && !wanted.contains_key(*hash));
-        for info_hash in gone.map(|(hash, _)| *hash).collect::<Vec<_>>() {
-            remove(&self.bus, info_hash);
+        let is_gone = |(catalog, fetch): &(&Catalog, &Fetch)| fetch.is_running() && !wanted.contains_key(*catalog);
+        for (catalog, _) in self.wanted.iter().filter(is_gone) {
+            remove(&self.bus, catalog.info_hash);
         }
-        for (info_hash, fetch) in &mut wanted {
-            let Some(known) = self.wanted.remove(info_hash) else { continue };
-            (fetch.state, fetch.described) = (known.state, known.described);
+        for (catalog, fetch) in &mut wanted {
+            let Some(known) = self.wanted.remove(catalog) else { continue };
+            (fetch.state, fetch.folder, fetch.described) = (known.state, known.folder, known.described);
             if fetch.owners != known.owners && matches!(known.state, State::Told(_)) {
                 fetch.state = State::Waiting;
             }
             if fetch.is_running() && fetch.addrs != known.addrs {
-                fetch.add_peers(&self.bus);
+                fetch.add_peers(&self.bus, catalog.info_hash);
             }
         }
         self.wanted = wanted;
     }
 
     /// Takes it from the disk, or has it fetched.
-    fn begin(&mut self, now: Instant, info_hash: InfoHash, own: Option<InfoHash>) {
-        let Some(fetch) = self.wanted.get(&info_hash) else { return };
-        let (folder, size) = (fetch.folder(&self.files), fetch.catalog.size);
+    fn begin(&mut self, now: Instant, catalog: Catalog, own: Option<InfoHash>) {
+        let Some(fetch) = self.wanted.get_mut(&catalog) else { return };
+        let Some(owner) = fetch.owners.first() else { return };
+        let folder = self.files.of(&owner.jid, &owner.resource);
+        (fetch.folder, fetch.described) = (folder.clone(), false);
+        let Catalog { info_hash, size, .. } = catalog;
         let from = if own == Some(info_hash) { self.files.own() } else { folder.clone() };
-        match self.take_in(now, info_hash, &from) {
+        match self.take_in(now, catalog, &from) {
             Ok(true) => return,
             Ok(false) => {}
-            Err(problem) => return self.refuse(now, info_hash, Fault::Theirs, &problem),
+            Err(problem) => return self.refuse(now, catalog, Fault::Theirs, &problem),
         }
         self.make_room(size);
         let prepared = self.files.prepare(&folder, &info_hash, size).map_err(|error| error.to_string());
         let begun = prepared.and_then(|()| self.fetch(info_hash, &folder, size).map_err(|error| error.to_string()));
-        match (begun, self.wanted.get_mut(&info_hash)) {
+        match (begun, self.wanted.get_mut(&catalog)) {
             (Ok(()), Some(fetch)) => {
-                fetch.state = State::Running { look_at: Some(now + self.patience) };
-                fetch.add_peers(&self.bus);
+                fetch.state = State::Running { look_at: now + self.patience, had: 0, idle: 0 };
+                fetch.add_peers(&self.bus, info_hash);
             }
-            (Err(problem), _) => self.refuse(now, info_hash, Fault::Ours, &problem),
+            (Err(problem), _) => self.refuse(now, catalog, Fault::Ours, &problem),
             (Ok(()), None) => {}
         }
     }
@@ -270,14 +299,15 @@ impl Fetches {
     }
 
     /// Tells what is in it. False if it is not there, or not whole.
-    fn take_in(&mut self, now: Instant, info_hash: InfoHash, folder: &Path) -> Result<bool, String> {
-        let Some(fetch) = self.wanted.get_mut(&info_hash) else { return Ok(false) };
-        let Some(bytes) = self.files.read(folder, &info_hash, fetch.catalog.size) else { return Ok(false) };
+    fn take_in(&mut self, now: Instant, announced: Catalog, folder: &Path) -> Result<bool, String> {
+        let info_hash = announced.info_hash;
+        let Some(fetch) = self.wanted.get_mut(&announced) else { return Ok(false) };
+        let Some(bytes) = self.files.read(folder, &info_hash, announced.size) else { return Ok(false) };
         // The file says what its torrent is called.
         if !catalog::describe(&bytes).is_ok_and(|metainfo| metainfo.info_hash == info_hash) {
             return Ok(false);
         }
-        let shares = catalog::parse(&bytes, &fetch.catalog).map_err(|error| error.to_string())?;
+        let shares = catalog::parse(&bytes, &announced).map_err(|error| error.to_string())?;
         drop(bytes);
         let table = Arc::new(ShareTable::build(shares, MAX_SHARES_PER_CONTACT).0);
         fetch.state = State::Told(now);
@@ -294,22 +324,30 @@ impl Fetches {
         Ok(true)
     }
 
-    fn refuse(&mut self, now: Instant, info_hash: InfoHash, fault: Fault, problem: &str) {
-        let Some(fetch) = self.wanted.get_mut(&info_hash) else { return };
-        fetch.state = State::Refused((fault == Fault::Ours).then_some(now + RETRY));
-        let (owners, catalog) = (fetch.owners.clone(), fetch.catalog);
-        for owner in owners {
+    fn refuse(&mut self, now: Instant, catalog: Catalog, fault: Fault, problem: &str) {
+        let Some(fetch) = self.wanted.get_mut(&catalog) else { return };
+        fetch.state = State::Refused(match fault {
+            Fault::Theirs => None,
+            Fault::Nobodys => Some(now + AGAIN),
+            Fault::Ours => Some(now + RETRY),
+        });
+        for owner in fetch.owners.clone() {
             self.complain(now, &owner, catalog, fault, problem);
         }
     }
 
-    /// Tells the user if nobody is there from whom it could be had.
-    fn look_after(&mut self, now: Instant, info_hash: InfoHash) {
-        let Some(fetch) = self.wanted.get_mut(&info_hash) else { return };
+    /// Gives up what has made no progress, for a while.
+    fn look_after(&mut self, now: Instant, catalog: Catalog) {
+        let info_hash = catalog.info_hash;
+        let have = ask(&self.bus, NETWORK, SOON, |reply| Event::QueryPieces { info_hash, reply });
         let peers = ask(&self.bus, NETWORK, SOON, |reply| Event::QueryPeers { info_hash, reply });
-        let is_alone = peers.is_ok_and(|peers| peers.is_empty());
-        fetch.state = State::Running { look_at: (!is_alone).then_some(now + self.patience) };
-        if !is_alone {
+        let Some(fetch) = self.wanted.get_mut(&catalog) else { return };
+        let State::Running { had, idle, .. } = fetch.state else { return };
+        let has = u32::from(fetch.described) + have.map_or(0, |have| have.count_ones());
+        let is_alone = peers.is_ok_and(|peers| peers.is_empty()) && fetch.described;
+        let idle = if has > had { 0 } else { idle + 1 };
+        if idle == 0 || (idle < IDLE_LOOKS && !is_alone && had > 0) {
+            fetch.state = State::Running { look_at: now + self.patience, had: has, idle };
             return;
         }
         let problem = match fetch.addrs.len() {
@@ -317,10 +355,8 @@ impl Fetches {
             1 => "its address does not answer".to_owned(),
             count => format!("none of its {count} addresses answers"),
         };
-        let (owners, catalog) = (fetch.owners.clone(), fetch.catalog);
-        for owner in owners {
-            self.complain(now, &owner, catalog, Fault::Nobodys, &problem);
-        }
+        remove(&self.bus, info_hash);
+        self.refuse(now, catalog, Fault::Nobodys, &problem);
     }
 
     fn complain(&mut self, now: Instant, owner: &Owner, catalog: Catalog, fault: Fault, problem: &str) {
@@ -362,23 +398,18 @@ impl Fetches {
 }
 
 impl Fetch {
-    fn new(catalog: Catalog) -> Self {
-        Self { catalog, owners: Vec::new(), addrs: BTreeSet::new(), state: State::Waiting, described: false }
-    }
-
     fn is_running(&self) -> bool {
         matches!(self.state, State::Running { .. })
     }
 
-    /// Where it lies: with the first who announces it.
-    fn folder(&self, files: &CatalogFiles) -> PathBuf {
-        self.owners.first().map_or_else(PathBuf::new, |owner| files.of(&owner.jid, &owner.resource))
+    /// Whose it is, in the first place.
+    fn jid(&self) -> Option<&str> {
+        self.owners.first().map(|owner| owner.jid.as_str())
     }
 
-    fn add_peers(&self, bus: &Bus) {
+    fn add_peers(&self, bus: &Bus, info_hash: InfoHash) {
         let addrs = self.addrs.iter().copied().collect();
-        let event = Event::AddPeers { info_hash: self.catalog.info_hash, addrs, source: Source::Contact };
-        if let Err(error) = bus.publish(event) {
+        if let Err(error) = bus.publish(Event::AddPeers { info_hash, addrs, source: Source::Contact }) {
             log::debug!("{NETWORK} takes no addresses: {error}");
         }
     }
