@@ -139,19 +139,9 @@ impl Node {
             CatalogsThread::start(options, bus.clone(), contacts.clone(), torrents.clone(), own.clone()).unwrap()
         });
         let line = Counter::to(loopback(server.port()));
-        let account = Account {
-            jid: format!("{}@localhost", given.user),
-            resource: format!("bitween-{}", given.user),
-            password: given.user.to_owned().into(),
-            server: Some(line.address.to_string()),
-            direct_tls: Some(false),
-            ca_file: Some(server.ca_file()),
-            allow_plain: false,
-            publish_original: true,
-        };
         let options = XmppThreadOptions {
             key: AccountKey::FIRST,
-            account: Some(Arc::new(account)),
+            account: Some(Arc::new(account(server, given.user, line.address))),
             facts: None,
             rules: AddressRules { loopback: true, low_ports: false },
             catalog: Some(own.clone()),
@@ -211,6 +201,19 @@ impl Node {
         assert!(self.engine.torrents().list.is_empty());
         assert!(self.engine.torrents().shares.is_empty());
         assert!(self.lifecycle.try_recv().is_none(), "nobody else hears of it");
+    }
+}
+
+fn account(server: &Prosody, user: &str, line: SocketAddr) -> Account {
+    Account {
+        jid: format!("{user}@localhost"),
+        resource: format!("bitween-{user}"),
+        password: user.to_owned().into(),
+        server: Some(line.to_string()),
+        direct_tls: Some(false),
+        ca_file: Some(server.ca_file()),
+        allow_plain: false,
+        publish_original: true,
     }
 }
 

@@ -386,12 +386,11 @@ impl Fetches {
 
     fn flush(&mut self) {
         while let Some((via, told)) = self.unsaid.pop_front() {
-            match self.bus.publish(Event::Told { via, told }) {
-                Err(PublishError::Full { event: Event::Told { via, told }, .. }) => {
-                    return self.unsaid.push_front((via, told));
-                }
-                // Nobody keeps a snapshot: while the program ends.
-                Ok(()) | Err(_) => {}
+            // Any other error: nobody keeps a snapshot, while the program ends.
+            if let Err(PublishError::Full { event: Event::Told { via, told }, .. }) =
+                self.bus.publish(Event::Told { via, told })
+            {
+                return self.unsaid.push_front((via, told));
             }
         }
     }

@@ -179,3 +179,103 @@ impl Own {
         let _ = self.bus.publish(Event::PublishCatalog);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests run on real time")]
+mod tests {
+    use super::*;
+    use crate::component::event::{Part, Topic};
+
+    /// A network thread that takes everything, and tells at its end what it heard: `+` of a torrent that came, `-` of one
+    /// that went.
+    fn network(bus: &Bus) -> std::thread::JoinHandle<Vec<String>> {
+        let inbox = bus.subscribe("bt", &[Topic::AddTorrent, Topic::DelTorrent, Topic::StopBt], 100);
+        std::thread::spawn(move || {
+            let mut heard = Vec::new();
+            loop {
+                match inbox.recv() {
+                    Ok(Event::AddTorrent { torrent, reply }) => {
+                        assert!(torrent.hidden.is_some() && torrent.seed && !torrent.shared);
+                        heard.push(format!("+{}", torrent.source.info_hash()));
+                        reply.send(Ok(torrent.source.info_hash()));
+                    }
+                    Ok(Event::DelTorrent { info_hash, reply, .. }) => {
+                        heard.push(format!("-{info_hash}"));
+                        reply.send(Ok(()));
+                    }
+                    _ => return heard,
+                }
+            }
+        })
+    }
+
+    fn shares(count: u8) -> Arc<[Share]> {
+        let name: Arc<str> = "a name that is long enough ".repeat(9).into();
+        let share = |n| Share {
+            info_hash: InfoHash::new([n; InfoHash::LEN]),
+            name: Arc::clone(&name),
+            size: 1,
+            files: 1,
+            complete: true,
+        };
+        (0..count).map(share).collect()
+    }
+
+    const PAUSE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn changes_are_gathered_and_what_is_replaced_is_served_for_a_while() {
+        let (dir, bus, published) = (tempfile::tempdir().unwrap(), Bus::new(), Published::<OwnCatalog>::default());
+        let network = network(&bus);
+        let files = CatalogFiles::new(dir.path().to_path_buf(), catalog::FILE_NAME);
+        let mut own = Own::new(files.clone(), PAUSE, bus.clone(), published.clone());
+        let start = Instant::now();
+        own.set_shares(start, shares(5));
+        assert_eq!(own.poll_timeout(), None, "so few stand in an item");
+        own.set_shares(start, shares(100));
+        own.set_shares(start + GATHER / 2, shares(101));
+        own.tend(start + GATHER);
+        let first = published.read();
+        assert_eq!((first.catalog.unwrap().count, first.shares.len()), (101, 101));
+        let later = start + GATHER * 2;
+        own.set_shares(later, shares(102));
+        own.tend(later + GATHER);
+        assert_eq!(published.read().catalog, first.catalog, "not so soon again");
+        let second = start + GATHER + PAUSE / FASTER;
+        own.tend(second);
+        let of_102 = published.read().catalog.unwrap();
+        assert!(of_102.count == 102 && own.current() == Some(of_102.info_hash));
+        // The same list again has the same name, and is served already.
+        own.set_shares(second + PAUSE, shares(102));
+        own.tend(second + PAUSE + GATHER);
+        own.set_shares(second + PAUSE * 2, shares(3));
+        assert_eq!((published.read().catalog, own.current()), (None, None));
+        let first = first.catalog.unwrap().info_hash;
+        assert!(files.newest_size(&files.own()).is_some());
+        own.tend(second + PAUSE * 2 + SERVED_ON);
+        assert!(own.poll_timeout().is_none() && files.newest_size(&files.own()).is_none(), "nothing is left on disk");
+        bus.publish(Event::Stop(Part::Bt)).unwrap();
+        let heard = network.join().unwrap();
+        let [first, second] = [first, of_102.info_hash].map(|hash| hash.to_string());
+        assert_eq!(heard, [format!("+{first}"), format!("+{second}"), format!("-{first}"), format!("-{second}")]);
+    }
+
+    #[test]
+    fn a_catalog_that_cannot_be_written_is_tried_again_and_the_list_is_cut_meanwhile() {
+        let (dir, bus, published) = (tempfile::tempdir().unwrap(), Bus::new(), Published::<OwnCatalog>::default());
+        let network = network(&bus);
+        let place = dir.path().join("catalog");
+        std::fs::write(&place, "in the way").unwrap();
+        let files = CatalogFiles::new(place.clone(), catalog::FILE_NAME);
+        let mut own = Own::new(files, PAUSE, bus.clone(), published.clone());
+        let start = Instant::now();
+        own.set_shares(start, shares(100));
+        own.tend(start + GATHER);
+        assert!(published.read().failed && published.read().catalog.is_none());
+        std::fs::remove_file(&place).unwrap();
+        own.tend(start + GATHER + RETRY);
+        assert!(!published.read().failed && published.read().catalog.is_some());
+        bus.publish(Event::Stop(Part::Bt)).unwrap();
+        assert_eq!(network.join().unwrap().len(), 1);
+    }
+}

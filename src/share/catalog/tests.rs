@@ -6,7 +6,13 @@ use super::*;
 fn share(hash: u64, name: &str) -> Share {
     let mut bytes = [9; InfoHash::LEN];
     bytes.iter_mut().zip(hash.to_be_bytes()).for_each(|(to, from)| *to = from);
-    Share { info_hash: InfoHash::new(bytes), name: name.into(), size: hash >> 7, files: 3, complete: hash % 2 == 0 }
+    Share {
+        info_hash: InfoHash::new(bytes),
+        name: name.into(),
+        size: hash >> 7,
+        files: 3,
+        complete: hash.is_multiple_of(2),
+    }
 }
 
 /// Info hashes that are spread as real ones are.
@@ -131,13 +137,13 @@ fn what_cannot_be_is_refused_before_it_is_fetched() {
 #[test]
 fn a_million_nameless_shares_are_bounded() {
     // Every piece as full as can be with the shortest shares there are.
-    let per_piece: u32 = 600;
+    let per_piece: u16 = 600;
     let bits = MAX_BITS;
     let mut bytes = vec![0; PIECE_LEN << bits];
     for (index, piece) in (0_u32..).zip(bytes.chunks_exact_mut(PIECE_LEN)) {
         piece[..4].copy_from_slice(&MAGIC);
-        piece[4..6].copy_from_slice(&(per_piece as u16).to_be_bytes());
-        for (number, row) in (0..per_piece).zip(piece[HEAD_LEN..].chunks_exact_mut(24)) {
+        piece[4..6].copy_from_slice(&per_piece.to_be_bytes());
+        for (number, row) in (0..u32::from(per_piece)).zip(piece[HEAD_LEN..].chunks_exact_mut(24)) {
             row[..4].copy_from_slice(&((index << (32 - bits)) + number).to_be_bytes());
         }
     }

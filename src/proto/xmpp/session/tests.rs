@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::proto::xmpp::xml::{Build as _, element, ns};
-use crate::types::{Address, AddressKind, Announcement, Catalog, InfoHash, MAX_RESOURCES_PER_CONTACT};
+use crate::types::{
+    Address, AddressKind, Announcement, Catalog, InfoHash, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT,
+};
 use server::Server;
 
 const ALICE: &str = "alice@example.org";
@@ -624,4 +626,17 @@ fn what_does_not_fit_is_told_and_too_big_shrinks() {
     let listed: Vec<usize> =
         bob.iter().filter_map(|line| line.strip_prefix("alice a:")?.trim_end_matches('+').parse().ok()).collect();
     assert!(matches!(listed[..], [before, after] if before > after && after > 50), "{listed:?}");
+}
+
+#[test]
+fn more_shares_than_a_list_may_have_are_complained_about() {
+    let mut server = three();
+    let rows: String = (0..=MAX_INLINE_SHARES).map(|n| format!("<share hash='{n:040x}'/>")).collect();
+    let list = format!("<shares xmlns='{}' resource='a' part='1' parts='1'>{rows}</shares>", Node::Shares.name());
+    let items = format!("<items node='{}'><item id='a'>{list}</item></items>", Node::Shares.name());
+    let event = format!("<event xmlns='http://jabber.org/protocol/pubsub#event'>{items}</event>");
+    server.inject(1, &format!("<message xmlns='jabber:client' from='{ALICE}'>{event}</message>"));
+    let bob = told(&mut server, 1);
+    assert!(has(&bob, &format!("alice a:{MAX_INLINE_SHARES}+")), "{:.200}", bob.join(" "));
+    assert!(bob.iter().any(|line| line.starts_with("warning") && line.contains("more shares")), "{bob:?}");
 }
