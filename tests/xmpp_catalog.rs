@@ -1,4 +1,4 @@
-//! Lists that are too long for XMPP, through a real Prosody and between real engines: what they cost, that nothing of it
+//! Lists that are too long for XMPP, through real servers (Prosody, ejabberd) and between real engines: what they cost, that nothing of it
 //! shows as a torrent, and what becomes of catalogs that are not what was announced.
 #![cfg(feature = "xmpp")]
 #![allow(
@@ -13,7 +13,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -30,6 +30,7 @@ use bitween::proto::xmpp::complaints::AddressRules;
 use bitween::share::{AddressOptions, ContactLimits, catalog};
 use bitween::storage::CheckMode;
 use bitween::types::{AccountKey, Catalog, InfoHash, Share};
+use common::ejabberd::{self, Ejabberd};
 use common::prosody::{Prosody, ProsodyOptions, installed};
 use common::{loopback, wait_for};
 use tempfile::TempDir;
@@ -100,6 +101,18 @@ struct Node {
     engine: Engine,
 }
 
+/// Where a server is, and who vouches for it.
+struct Place {
+    address: SocketAddr,
+    ca_file: PathBuf,
+}
+
+impl Place {
+    fn of(server: &Prosody) -> Self {
+        Self { address: loopback(server.port()), ca_file: server.ca_file() }
+    }
+}
+
 struct Given<'a> {
     user: &'a str,
     folder: &'a Path,
@@ -108,11 +121,11 @@ struct Given<'a> {
 }
 
 impl Node {
-    fn start(server: &Prosody, user: &str, folder: &TempDir) -> Self {
-        Self::start_with(server, &Given { user, folder: folder.path(), catalogs: true })
+    fn start(place: &Place, user: &str, folder: &TempDir) -> Self {
+        Self::start_with(place, &Given { user, folder: folder.path(), catalogs: true })
     }
 
-    fn start_with(server: &Prosody, given: &Given<'_>) -> Self {
+    fn start_with(place: &Place, given: &Given<'_>) -> Self {
         if let Ok(filter) = std::env::var("BITWEEN_LOG") {
             let _ = bitween::logging::init(filter.parse().unwrap(), false);
         }
@@ -138,10 +151,10 @@ impl Node {
             let options = CatalogOptions { pause: PAUSE, patience: Duration::from_secs(3), ..options };
             CatalogsThread::start(options, bus.clone(), contacts.clone(), torrents.clone(), own.clone()).unwrap()
         });
-        let line = Counter::to(loopback(server.port()));
+        let line = Counter::to(place.address);
         let options = XmppThreadOptions {
             key: AccountKey::FIRST,
-            account: Some(Arc::new(account(server, given.user, line.address))),
+            account: Some(Arc::new(account(place, given.user, line.address))),
             facts: None,
             rules: AddressRules { loopback: true, low_ports: false },
             catalog: Some(own.clone()),
@@ -204,14 +217,14 @@ impl Node {
     }
 }
 
-fn account(server: &Prosody, user: &str, line: SocketAddr) -> Account {
+fn account(place: &Place, user: &str, line: SocketAddr) -> Account {
     Account {
         jid: format!("{user}@localhost"),
         resource: format!("bitween-{user}"),
         password: user.to_owned().into(),
         server: Some(line.to_string()),
         direct_tls: Some(false),
-        ca_file: Some(server.ca_file()),
+        ca_file: Some(place.ca_file.clone()),
         allow_plain: false,
         publish_original: true,
     }
@@ -259,13 +272,24 @@ fn now() -> Instant {
 
 #[test]
 fn a_hundred_thousand_shares_cost_xmpp_little_and_a_change_costs_little_in_all() {
-    if !installed() {
-        return;
+    if installed() {
+        let server = server();
+        long_lists_are_cheap(&Place::of(&server));
     }
-    let server = server();
+}
+
+#[test]
+fn a_hundred_thousand_shares_cost_little_on_ejabberd() {
+    if ejabberd::installed() {
+        let server = Ejabberd::start(&[("alice", "alice"), ("bob", "bob")], &[("alice", "bob")]);
+        long_lists_are_cheap(&Place { address: server.server().parse().unwrap(), ca_file: server.ca_file() });
+    }
+}
+
+fn long_lists_are_cheap(place: &Place) {
     let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
-    let alice = Node::start(&server, "alice", &folders[0]);
-    let bob = Node::start(&server, "bob", &folders[1]);
+    let alice = Node::start(place, "alice", &folders[0]);
+    let bob = Node::start(place, "bob", &folders[1]);
     bob.until("alice can be reached", |contacts| contacts.shares.contact(ALICE).is_some());
     let mut shares = many(100_001);
     let last = shares.remove(77_777);
@@ -301,13 +325,13 @@ fn a_hundred_thousand_shares_cost_xmpp_little_and_a_change_costs_little_in_all()
 
     // Whoever comes back finds on the disk what it had.
     drop((contacts, bob));
-    let bob = Node::start(&server, "bob", &folders[1]);
+    let bob = Node::start(place, "bob", &folders[1]);
     bob.until_knows(ALICE, 100_001);
     let fetched = settled(&alice, &bob).2 - alice.door.passed();
     assert_eq!((fetched, alice.door.passed() - after.2), (0, 0), "nothing is fetched again");
     // So does whoever shares: the same list has the same name.
     drop(alice);
-    let alice = Node::start(&server, "alice", &folders[0]);
+    let alice = Node::start(place, "alice", &folders[0]);
     alice.share(&shares);
     alice.until("it is confirmed", |contacts| contacts.announced.len() == 100_001);
     bob.until("alice is back", |contacts| contacts.shares.contact(ALICE).is_some_and(|known| known.is_online()));
@@ -327,8 +351,8 @@ fn what_was_missed_is_fetched_later_and_pieces_that_are_the_same_are_not() {
     }
     let server = server();
     let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
-    let alice = Node::start(&server, "alice", &folders[0]);
-    let bob = Node::start(&server, "bob", &folders[1]);
+    let alice = Node::start(&Place::of(&server), "alice", &folders[0]);
+    let bob = Node::start(&Place::of(&server), "bob", &folders[1]);
     let mut shares = many(20_000);
     alice.share(&shares);
     bob.until_knows(ALICE, 20_000);
@@ -337,7 +361,7 @@ fn what_was_missed_is_fetched_later_and_pieces_that_are_the_same_are_not() {
         share.complete = !share.complete;
     }
     alice.share(&shares);
-    let bob = Node::start(&server, "bob", &folders[1]);
+    let bob = Node::start(&Place::of(&server), "bob", &folders[1]);
     bob.until_knows(ALICE, 20_000);
     let changed = shares[101].clone();
     bob.until("what changed meanwhile", |contacts| {
@@ -369,7 +393,7 @@ fn a_catalog_that_is_not_what_was_announced_counts_for_nothing_and_is_complained
     }
     let server = server();
     let folder = TempDir::new().unwrap();
-    let bob = Node::start(&server, "bob", &folder);
+    let bob = Node::start(&Place::of(&server), "bob", &folder);
     let (few, long): (Arc<[Share]>, Arc<[Share]>) = (many(3).into(), many(2_000).into());
     let good = catalog::build(&long, None).bytes;
     let nonsense: Vec<u8> = std::iter::repeat_with(|| 7).take(good.len()).collect();
@@ -383,7 +407,7 @@ fn a_catalog_that_is_not_what_was_announced_counts_for_nothing_and_is_complained
     let mut nodes = Vec::new();
     for (user, bytes, size, count, _) in &cases {
         let (own, content) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-        let node = Node::start_with(&server, &Given { user, folder: own.path(), catalogs: false });
+        let node = Node::start_with(&Place::of(&server), &Given { user, folder: own.path(), catalogs: false });
         let jid = format!("{user}@localhost");
         node.share(&few);
         bob.until_knows(&jid, 3);
