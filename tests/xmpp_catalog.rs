@@ -228,6 +228,7 @@ fn account(place: &Place, user: &str, line: SocketAddr) -> Account {
         ca_file: Some(place.ca_file.clone()),
         allow_plain: false,
         publish_original: true,
+        accept_from: Vec::new(),
     }
 }
 

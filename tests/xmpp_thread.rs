@@ -156,6 +156,7 @@ fn account(server: &Prosody, user: &str, password: &str) -> Account {
         ca_file: Some(server.ca_file()),
         allow_plain: false,
         publish_original: true,
+        accept_from: Vec::new(),
     }
 }
 
@@ -230,7 +231,7 @@ fn no_more_of_a_contact_counts_than_the_configuration_says() {
 #[test]
 fn commands_before_and_without_an_account_say_so() {
     let node = Node::start(None);
-    let add = || node.command(|reply| ContactCommand::Add { jid: ALICE.into(), name: None, reply });
+    let add = || node.command(|reply| ContactCommand::Add { jid: ALICE.into(), name: None, groups: Vec::new(), reply });
     assert!(matches!(add(), Err(ControlError::NoAccount)));
     assert!(matches!(node.remove_account(), Err(ControlError::NoAccount)));
     assert_eq!(node.state(), None);
@@ -285,8 +286,14 @@ fn people_ask_and_are_accepted_refused_and_removed() {
     alice.until_online();
     carol.until_online();
     const CAROL: &str = "carol@localhost";
-    let add =
-        |jid: &str| carol.command(|reply| ContactCommand::Add { jid: jid.into(), name: Some("Ally".into()), reply });
+    let add = |jid: &str| {
+        carol.command(|reply| ContactCommand::Add {
+            jid: jid.into(),
+            name: Some("Ally".into()),
+            groups: Vec::new(),
+            reply,
+        })
+    };
     let remove = |node: &Node, jid: &str| node.command(|reply| ContactCommand::Remove { jid: jid.into(), reply });
     let accept = |jid: &str| alice.command(|reply| ContactCommand::Accept { jid: jid.into(), reply });
 
@@ -329,7 +336,9 @@ fn a_restarted_server_is_found_again_and_told_what_changed() {
     assert_eq!(bob.sees(ALICE), ["-before"]);
     let problem = bob.state().unwrap().1.unwrap();
     assert!(!problem.is_empty());
-    let error = bob.command(|reply| ContactCommand::Add { jid: ALICE.into(), name: None, reply }).unwrap_err();
+    let error = bob
+        .command(|reply| ContactCommand::Add { jid: ALICE.into(), name: None, groups: Vec::new(), reply })
+        .unwrap_err();
     assert!(matches!(error, ControlError::Offline(_)), "{error}");
     alice.share(&["before", "meanwhile"]);
     server.resume();
@@ -511,7 +520,12 @@ fn a_slow_server_is_told_of_and_what_it_says_later_is_seen() {
         gate.open();
         // The attempt under way has to find out first that nobody answers it.
         node.bus
-            .publish(command(ContactCommand::Add { jid: BOB.into(), name: None, reply: Reply::channel().0 }))
+            .publish(command(ContactCommand::Add {
+                jid: BOB.into(),
+                name: None,
+                groups: Vec::new(),
+                reply: Reply::channel().0,
+            }))
             .unwrap();
         wait_for("the outcome", PATIENCE, || (node.state()?.0 == outcome).then_some(()));
     }

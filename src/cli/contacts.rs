@@ -1,11 +1,11 @@
-//! `bitween contacts`: lists, adds, accepts and removes contacts.
+//! `bitween contacts`: lists contacts, and says yes or no to them.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::client::{Client, ListArgs};
 use super::error::CliError;
-use super::output::{json as print_json, line, note, print};
+use super::output::{clean, json as print_json, line, note, print};
 use super::shares::say_why;
 use super::table::{Align, Table};
 use crate::component::rpc::types::{Contact, Contacts};
@@ -17,9 +17,14 @@ Examples:
   bitween contacts
   bitween contacts add bob@example.org     ask bob to share with you
   bitween contacts accept carol@example.org
+  bitween contacts rename bob@example.org Bobby
+  bitween contacts groups bob@example.org Friends Films
   bitween contacts remove bob@example.org";
 
-/// List contacts; add, accept or remove one
+/// Addresses of one contact in the list.
+const ADDRESSES_SHOWN: usize = 3;
+
+/// List contacts; add, accept, refuse, rename or remove one
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -38,23 +43,45 @@ enum Action {
         /// Name for the contact list
         #[arg(long)]
         name: Option<String>,
+        /// Group for the contact list; may be repeated
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<String>,
         #[command(flatten)]
         account: AccountArg,
     },
     /// Say yes to somebody who asks: they see your shares and addresses from then on
-    Accept {
-        /// name@domain
-        jid: JidText,
-        #[command(flatten)]
-        account: AccountArg,
-    },
+    Accept(Person),
+    /// Say no to somebody who asks, or do not let a contact see your shares any more
+    Refuse(Person),
     /// Remove a contact, or refuse somebody who asks
-    Remove {
+    Remove(Person),
+    /// Give a contact another name
+    Rename {
         /// name@domain
         jid: JidText,
+        /// The name; empty for none
+        name: String,
         #[command(flatten)]
         account: AccountArg,
     },
+    /// Put a contact into these groups and no others
+    Groups {
+        /// name@domain
+        jid: JidText,
+        /// The groups; none to take the contact out of all
+        #[arg(value_name = "GROUP")]
+        groups: Vec<String>,
+        #[command(flatten)]
+        account: AccountArg,
+    },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Person {
+    /// name@domain
+    jid: JidText,
+    #[command(flatten)]
+    account: AccountArg,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -76,25 +103,39 @@ impl AccountArg {
 /// No daemon, no account, or an unknown contact.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let client = Client::find(&args.list.connect)?;
-    let (method, params, done) = match &args.action {
-        None => return list(&client, args.list.json),
-        Some(Action::Add { jid, name, account }) => {
+    let Some(action) = &args.action else { return list(&client, args.list.json) };
+    let (method, params, done) = match action {
+        Action::Add { jid, name, groups, account } => {
             let contacts: Contacts = client.call("xmpp.contacts", json!({}))?;
             let known = contacts.contacts.into_iter().find(|contact| is_same_account(&contact.jid, jid.bare()));
             let done = format!("{} {}", jid.bare(), added(known.as_ref()));
-            ("xmpp.add_contact", json!({"jid": jid.bare(), "name": name, "account": account.bare()}), done)
+            let params = json!({"jid": jid.bare(), "name": name, "groups": groups, "account": account.bare()});
+            ("xmpp.add_contact", params, done)
         }
-        Some(Action::Accept { jid, account }) => {
-            let params = json!({"jid": jid.bare(), "account": account.bare()});
-            ("xmpp.accept_contact", params, format!("{} is accepted", jid.bare()))
+        Action::Accept(person) => person.call("xmpp.accept_contact", "is accepted"),
+        Action::Refuse(person) => person.call("xmpp.refuse_contact", "does not see what you share"),
+        Action::Remove(person) => person.call("xmpp.remove_contact", "is removed"),
+        Action::Rename { jid, name, account } => {
+            let params = json!({"jid": jid.bare(), "name": name, "account": account.bare()});
+            let name = if name.is_empty() { "nothing but its address".to_owned() } else { clean(name) };
+            ("xmpp.rename_contact", params, format!("{} is called {name}", jid.bare()))
         }
-        Some(Action::Remove { jid, account }) => {
-            let params = json!({"jid": jid.bare(), "account": account.bare()});
-            ("xmpp.remove_contact", params, format!("{} is removed", jid.bare()))
+        Action::Groups { jid, groups, account } => {
+            let params = json!({"jid": jid.bare(), "groups": groups, "account": account.bare()});
+            let groups = if groups.is_empty() { "no group".to_owned() } else { clean(&groups.join(", ")) };
+            ("xmpp.set_groups", params, format!("{} is in {groups}", jid.bare()))
         }
     };
     client.call::<Value>(method, params)?;
     line(&done)
+}
+
+impl Person {
+    /// The call that does something with them, and what is said then.
+    fn call(&self, method: &'static str, done: &str) -> (&'static str, Value, String) {
+        let jid = self.jid.bare();
+        (method, json!({"jid": jid, "account": self.account.bare()}), format!("{jid} {done}"))
+    }
 }
 
 /// What adding meant for somebody who was known like this.
@@ -120,13 +161,54 @@ fn list(client: &Client, as_json: bool) -> Result<(), CliError> {
     let mut accounts = contacts.contacts.iter().flat_map(|contact| &contact.accounts);
     let first = accounts.next();
     let several = accounts.any(|account| Some(account) != first);
-    let mut table = Table::new(&[("STATE", Align::Left), ("SHARES", Align::Right), ("CONTACT", Align::Left)]);
-    for contact in contacts.contacts {
-        let name = contact.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-        let via = if several { format!("  via {}", contact.accounts.join(", ")) } else { String::new() };
-        table.row([state(&contact).to_owned(), contact.shares.to_string(), contact.jid + &name + &via]);
+    let mut table = Table::new(&[
+        ("STATE", Align::Left),
+        ("SHARES", Align::Right),
+        ("SOFTWARE", Align::Left),
+        ("IP", Align::Left),
+        ("CONTACT", Align::Left),
+        ("ADDRESSES", Align::Left),
+    ]);
+    for contact in &contacts.contacts {
+        let (state, shares) = (state(contact).to_owned(), contact.shares.to_string());
+        let software = if contact.software.is_empty() { "-".to_owned() } else { contact.software.join(", ") };
+        let (versions, addresses) = (versions(contact).to_owned(), addresses(contact));
+        table.row([state, shares, software, versions, described(contact, several), addresses]);
     }
     print(&table.render())
+}
+
+/// JID, name and groups; and which account knows them, if it is to be told.
+fn described(contact: &Contact, with_accounts: bool) -> String {
+    let mut text = contact.jid.clone();
+    if let Some(name) = &contact.name {
+        text += &format!(" ({name})");
+    }
+    if !contact.groups.is_empty() {
+        text += &format!(" [{}]", contact.groups.join(", "));
+    }
+    if with_accounts {
+        text += &format!("  via {}", contact.accounts.join(", "));
+    }
+    text
+}
+
+/// The first addresses; JSON has all.
+fn addresses(contact: &Contact) -> String {
+    let shown = contact.addresses.iter().take(ADDRESSES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match contact.addresses.len().saturating_sub(ADDRESSES_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn versions(contact: &Contact) -> &'static str {
+    match (contact.ipv4, contact.ipv6) {
+        (true, true) => "v4+v6",
+        (true, false) => "v4",
+        (false, true) => "v6",
+        (false, false) => "-",
+    }
 }
 
 fn state(contact: &Contact) -> &'static str {
@@ -154,6 +236,24 @@ mod tests {
         assert_eq!(contact("both", false, false, false), "offline");
         assert_eq!(contact("none", false, true, false), "asked");
         assert_eq!(contact("from", false, false, false), "no consent");
+    }
+
+    #[test]
+    fn a_line_says_who_and_where_they_are() {
+        let addresses = ["[2001:db8::1]:7", "192.0.2.1:7", "10.0.0.1:7", "10.0.0.2:7"].map(str::to_owned).to_vec();
+        let contact = Contact {
+            jid: "bob@x".into(),
+            name: Some("Bob".into()),
+            groups: vec!["Friends".into(), "Films".into()],
+            accounts: vec!["me@x".into()],
+            addresses,
+            ipv4: true,
+            ..Contact::default()
+        };
+        assert_eq!(described(&contact, false), "bob@x (Bob) [Friends, Films]");
+        assert_eq!(described(&contact, true), "bob@x (Bob) [Friends, Films]  via me@x");
+        assert_eq!(super::addresses(&contact), "[2001:db8::1]:7, 192.0.2.1:7, 10.0.0.1:7 and 1 more");
+        assert_eq!((versions(&contact), versions(&Contact::default())), ("v4", "-"));
     }
 
     #[test]

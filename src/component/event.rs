@@ -441,6 +441,8 @@ pub enum ContactCommand {
         jid: String,
         /// Name for the roster, if one was given.
         name: Option<String>,
+        /// Groups for the roster; none: those it is in.
+        groups: Vec<String>,
         /// Sent, or why not.
         reply: Reply<Result<(), ControlError>>,
     },
@@ -455,6 +457,31 @@ pub enum ContactCommand {
     Remove {
         /// Whom: a bare JID.
         jid: String,
+        /// Done, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// Say no to a person who asks to see our shares, or do not let them see those any more.
+    Refuse {
+        /// Whom: a bare JID.
+        jid: String,
+        /// Done, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// Give a contact another name, or none if it is empty.
+    Rename {
+        /// Whom: a bare JID.
+        jid: String,
+        /// The name.
+        name: String,
+        /// Done, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// Put a contact into these groups and no others.
+    SetGroups {
+        /// Whom: a bare JID.
+        jid: String,
+        /// The groups.
+        groups: Vec<String>,
         /// Done, or why not.
         reply: Reply<Result<(), ControlError>>,
     },
@@ -493,6 +520,8 @@ pub struct Account {
     pub allow_plain: bool,
     /// Speak the original's format too.
     pub publish_original: bool,
+    /// Whose requests to become a contact are answered with yes: `name@domain` or `*@domain`.
+    pub accept_from: Vec<String>,
 }
 
 impl std::fmt::Debug for Account {

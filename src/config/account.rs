@@ -25,7 +25,7 @@ use super::Config;
 use super::error::ConfigError;
 use super::secret::{PASSWORD_VARIABLE, Secret};
 use super::sections::{TlsMode, XmppConfig};
-use super::values::{HostPort, JidText};
+use super::values::{HostPort, JidRule, JidText};
 use crate::proto::account::is_same_account;
 
 /// Name of the account's file in the data folder.
@@ -49,6 +49,8 @@ pub struct Account {
     pub allow_plain: bool,
     /// Also speak the original program's node.
     pub publish_original: bool,
+    /// Whose requests to become a contact are answered with yes.
+    pub accept_from: Vec<JidRule>,
     /// Where the JID was found.
     pub source: AccountSource,
 }
@@ -164,6 +166,7 @@ impl Config {
             ca_file: section.ca_file.clone(),
             allow_plain: section.allow_plain,
             publish_original: section.publish_original,
+            accept_from: section.accept_from.clone(),
             source: AccountSource::Config,
         }))
     }
@@ -226,6 +229,7 @@ impl Config {
             ca_file: file.ca_file.or_else(|| section.and_then(|section| section.ca_file.clone())),
             allow_plain: file.allow_plain.unwrap_or_else(|| rules.is_some_and(|rules| rules.allow_plain)),
             publish_original: file.publish_original.unwrap_or_else(|| rules.is_none_or(|rules| rules.publish_original)),
+            accept_from: rules.map(|rules| rules.accept_from.clone()).unwrap_or_default(),
             source: AccountSource::Stored,
         })
     }

@@ -30,7 +30,7 @@ pub use error::ConfigError;
 pub use original::Imported;
 pub use secret::{PASSWORD_VARIABLE, Secret, create_private_dir, write_private};
 pub use sections::{ApiConfig, BittorrentConfig, LogConfig, StorageChoice, TlsMode, XmppConfig};
-pub use values::{ByteSize, ExtraAddress, HostPort, JidText, parse_bind};
+pub use values::{ByteSize, ExtraAddress, HostPort, JidRule, JidText, parse_bind};
 
 /// Name of the configuration file in the configuration folder.
 const CONFIG_FILE: &str = "config.toml";

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::secret::Secret;
-use super::values::{ByteSize, ExtraAddress, HostPort, JidText, parse_bind};
+use super::values::{ByteSize, ExtraAddress, HostPort, JidRule, JidText, parse_bind};
 use crate::types::{MAX_ADDRESSES_PER_CONTACT, MAX_SHARES_PER_CONTACT, MIN_MEMORY_LIMIT};
 
 /// Shares remembered per contact unless the file says something else: some 35 MiB of memory.
@@ -57,6 +57,8 @@ pub struct XmppConfig {
     pub allow_plain: bool,
     /// Also speak the original program's node.
     pub publish_original: bool,
+    /// Whose requests to become a contact are answered with yes, without asking the user.
+    pub accept_from: Vec<JidRule>,
     /// Use contacts' loopback addresses, publish own ones, and ask trackers on this machine that a torrent names.
     pub allow_loopback_peers: bool,
     /// Use contacts' addresses with ports below 1024.
@@ -80,6 +82,7 @@ impl Default for XmppConfig {
             ca_file: None,
             allow_plain: false,
             publish_original: true,
+            accept_from: Vec::new(),
             allow_loopback_peers: false,
             allow_privileged_ports: false,
             extra_addresses: Vec::new(),

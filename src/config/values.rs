@@ -187,6 +187,31 @@ impl fmt::Display for JidText {
     }
 }
 
+/// Whose requests to become a contact are answered with yes: `name@domain`, or `*@domain` for everybody there. There is no
+/// rule for everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JidRule(String);
+
+impl JidRule {
+    /// The text as it was typed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for JidRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is neither \"name@example.org\" nor \"*@example.org\"");
+        let jid: JidText = text.parse().map_err(|_| wrong())?;
+        let (name, domain) = jid.as_str().split_once('@').ok_or_else(wrong)?;
+        let usable = jid.resource().is_none() && (name == "*" || !name.contains('*')) && !domain.contains('*');
+        if usable { Ok(Self(jid.0)) } else { Err(wrong()) }
+    }
+}
+
 macro_rules! deserialize_from_text {
     ($($name:ident),*) => {$(
         impl<'de> Deserialize<'de> for $name {
@@ -196,7 +221,7 @@ macro_rules! deserialize_from_text {
         }
     )*};
 }
-deserialize_from_text!(HostPort, ExtraAddress, JidText);
+deserialize_from_text!(HostPort, ExtraAddress, JidText, JidRule);
 
 /// Reads an IP address to listen on; "localhost" is 127.0.0.1.
 ///
@@ -250,6 +275,15 @@ mod tests {
         assert_eq!((jid.bare(), jid.resource()), ("alice@example.org", Some("box")));
         for wrong in ["alice", "@example.org", "alice@", "a@b@c", "a b@c", "a@b/", "a@b/\u{7}"] {
             assert!(wrong.parse::<JidText>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_a_person_or_a_domain_and_never_everybody() {
+        assert_eq!("*@example.org".parse::<JidRule>().unwrap().as_str(), "*@example.org");
+        assert!("bob@example.org".parse::<JidRule>().is_ok());
+        for wrong in ["*", "*@*", "b*@example.org", "bob@*.org", "bob@example.org/phone", "example.org", ""] {
+            assert!(wrong.parse::<JidRule>().is_err(), "{wrong}");
         }
     }
 

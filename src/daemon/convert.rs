@@ -214,6 +214,9 @@ pub(super) fn contacts(contacts: &Contacts) -> types::Contacts {
         contact.resources.extend(entry.resources.iter().cloned());
         contact.resources.sort_unstable();
         contact.resources.dedup();
+        contact.groups.extend(entry.groups.iter().cloned());
+        contact.groups.sort_unstable();
+        contact.groups.dedup();
         contact.accounts.extend(account(entry.via).map(|account| account.bare().to_owned()));
     }
     for request in &contacts.requests {
@@ -227,9 +230,30 @@ pub(super) fn contacts(contacts: &Contacts) -> types::Contacts {
     for (jid, _, resource) in contacts.shares.resources() {
         if let Some(contact) = list.get_mut(jid) {
             contact.shares += count(resource.share_count());
+            if resource.is_online() {
+                describe(contact, resource);
+            }
         }
     }
     types::Contacts { contacts: list.into_values().collect() }
+}
+
+/// What runs there, and how it is reached.
+fn describe(contact: &mut types::Contact, resource: &crate::share::Resource) {
+    let known = |list: &[String], text: &String| list.iter().any(|other| other == text);
+    if let Some(endpoint) = resource.endpoint() {
+        contact.ipv4 |= endpoint.ipv4;
+        contact.ipv6 |= endpoint.ipv6;
+        contact
+            .software
+            .extend(Some(endpoint.software.clone()).filter(|name| !name.is_empty() && !known(&contact.software, name)));
+    }
+    for address in resource.addresses() {
+        let socket = SocketAddr::new(address.socket.ip().to_canonical(), address.socket.port());
+        contact.ipv4 |= socket.is_ipv4();
+        contact.ipv6 |= socket.is_ipv6();
+        contact.addresses.extend(Some(socket.to_string()).filter(|text| !known(&contact.addresses, text)));
+    }
 }
 
 /// Who sees whom if two accounts say so.
@@ -264,7 +288,7 @@ mod tests {
             vec![Share { info_hash: InfoHash::new([1; 20]), name: "film".into(), size: 9, files: 0, complete: true }];
         let address = |text: &str| Address { socket: text.parse().unwrap(), kind: AddressKind::Local };
         let addresses = vec![address("192.0.2.1:7"), address("[2001:db8::1]:8")];
-        let endpoint = Endpoint { addresses, ..Endpoint::default() };
+        let endpoint = Endpoint { addresses, software: "bitween 1".into(), ..Endpoint::default() };
         let _ = contacts.shares.online(Via::FIRST, "bob@x", "r");
         let _ = contacts.shares.apply(Via::FIRST, "bob@x", Announcement::Endpoint { resource: "r".into(), endpoint });
         let _ = contacts.shares.apply(
@@ -330,7 +354,7 @@ mod tests {
             via,
             jid: "bob@x".into(),
             name: (via == work).then(|| "Bob".into()),
-            groups: Vec::new(),
+            groups: if via == work { vec!["Friends".into()] } else { vec!["Films".into(), "Friends".into()] },
             subscription: subscription.into(),
             pending,
             resources: resources.iter().map(|name| (*name).to_owned()).collect(),
@@ -346,6 +370,12 @@ mod tests {
         assert_eq!(
             (bob.resources.as_slice(), bob.accounts.as_slice()),
             (&["r".to_owned()][..], &["me@x".into(), "me@y".into()][..])
+        );
+        let addresses: Vec<_> = bob.addresses.iter().map(String::as_str).collect();
+        assert_eq!((addresses.as_slice(), bob.ipv4, bob.ipv6), (&["192.0.2.1:7", "[2001:db8::1]:8"][..], true, true));
+        assert_eq!(
+            (bob.software.join(","), bob.groups.join(",")),
+            ("bitween 1".to_owned(), "Films,Friends".to_owned())
         );
     }
 }

@@ -78,6 +78,7 @@ pub(super) fn account(account: &config::Account, config: &Config) -> Result<Opti
         ca_file: account.ca_file.clone(),
         allow_plain: account.allow_plain,
         publish_original: account.publish_original,
+        accept_from: account.accept_from.iter().map(|rule| rule.as_str().to_owned()).collect(),
     })))
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bitween::component::rpc::types::*;
 use bitween::component::rpc::{
-    AddTorrent, Control, ControlError, ErrorCode, HashScope, List, Members, NewAccount, Paged,
+    AddTorrent, ContactChange, Control, ControlError, ErrorCode, HashScope, List, Members, NewAccount, NewContact,
+    Paged,
 };
 use bitween::share::Page;
 use bitween::types::InfoHash;
@@ -189,16 +190,24 @@ impl Control for FakeControl {
             Contact { jid: "bob@localhost".into(), subscription: "both".into(), online: true, ..Contact::default() };
         Ok(Contacts { contacts: vec![bob] })
     }
-    fn add_contact(&self, jid: &str, name: Option<&str>, _account: Option<&str>) -> Result<()> {
-        self.note(format!("add {jid} {name:?}"));
+    fn add_contact(&self, new: NewContact, _account: Option<&str>) -> Result<()> {
+        self.note(format!("add {} {:?}", new.jid, new.name));
         Ok(())
     }
     fn accept_contact(&self, jid: &str, _account: Option<&str>) -> Result<()> {
         self.note(format!("accept {jid}"));
         Ok(())
     }
-    fn remove_contact(&self, jid: &str, _account: Option<&str>) -> Result<()> {
-        Err(ControlError::new(ErrorCode::UnknownContact, format!("{jid} is not a contact")))
+    fn change_contact(&self, jid: &str, change: ContactChange, _account: Option<&str>) -> Result<()> {
+        match change {
+            ContactChange::Remove => {
+                Err(ControlError::new(ErrorCode::UnknownContact, format!("{jid} is not a contact")))
+            }
+            change => {
+                self.note(format!("{jid}: {change:?}"));
+                Ok(())
+            }
+        }
     }
     fn account(&self) -> Result<Account> {
         Ok(Account { jid: Some("alice@localhost".into()), has_password: true, ..Account::default() })

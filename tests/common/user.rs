@@ -61,6 +61,13 @@ impl User {
         daemon
     }
 
+    /// Adds lines to the section `[xmpp]` of its configuration.
+    pub fn with_xmpp(self, lines: &str) -> Self {
+        let config = fs::read_to_string(self.config()).unwrap();
+        fs::write(self.config(), config.replace("[xmpp]\n", &format!("[xmpp]\n{lines}\n"))).unwrap();
+        self
+    }
+
     /// Folders and configuration; `xmpp` is added to that section.
     pub fn new(name: &str, xmpp: &str) -> Self {
         let home = tempfile::Builder::new().prefix(&format!("bitween-{name}")).tempdir().unwrap();

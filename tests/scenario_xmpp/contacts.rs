@@ -1,10 +1,10 @@
 //! Becoming a contact, and ceasing to be one.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::common::prosody::installed;
 use crate::common::user::User;
-use crate::{ALICE, CAROL, PATIENCE, SOON, file, online, server, until};
+use crate::{ALICE, BOB, CAROL, PATIENCE, SOON, daemon, file, online, server, until};
 
 fn contact(daemon: &User, jid: &str) -> Option<Value> {
     daemon.json(&["contacts"]).as_array().unwrap().iter().find(|contact| contact["jid"] == jid).cloned()
@@ -68,4 +68,61 @@ fn a_request_is_refused_and_one_that_waits_survives_a_restart() {
     alice.ok(&["contacts", "remove", CAROL]);
     until("nobody asks", SOON, || contact(&alice, CAROL).is_none());
     until("carol is told", SOON, || contact(&carol, ALICE).is_some_and(|contact| contact["asked"] == false));
+}
+
+#[test]
+fn a_contact_is_refused_renamed_put_into_groups_and_described() {
+    if !installed() {
+        return;
+    }
+    let server = server();
+    let [alice, bob, carol] = online(&server, ["alice", "bob", "carol"]);
+    changes_of_the_list(&alice, &bob, &carol);
+}
+
+/// Bob is alice's contact, carol asks her.
+pub(crate) fn changes_of_the_list(alice: &User, bob: &User, carol: &User) {
+    carol.ok(&["contacts", "add", ALICE]);
+    until("alice is asked", PATIENCE, || asks(alice, CAROL));
+    assert!(alice.fails(1, &["contacts", "refuse", "dave@localhost"]).contains("dave@localhost"));
+    alice.ok(&["contacts", "refuse", CAROL]);
+    until("nobody asks", PATIENCE, || contact(alice, CAROL).is_none());
+    until("carol is told", PATIENCE, || contact(carol, ALICE).is_some_and(|contact| contact["asked"] == false));
+
+    assert!(alice.fails(1, &["contacts", "rename", CAROL, "Carol"]).contains(CAROL));
+    let is = |key: &str, value: Value| contact(alice, BOB).is_some_and(|contact| contact[key] == value);
+    alice.ok(&["contacts", "groups", BOB, "Friends", "Films & <more>"]);
+    alice.ok(&["contacts", "rename", BOB, "Böb"]);
+    until("both are kept", PATIENCE, || is("name", json!("Böb")) && is("groups", json!(["Films & <more>", "Friends"])));
+    assert!(alice.ok(&["contacts"]).contains("bob@localhost (Böb) [Films & <more>, Friends]"));
+    alice.ok(&["contacts", "groups", BOB]);
+    alice.ok(&["contacts", "rename", BOB, ""]);
+    until("both are gone", PATIENCE, || is("name", Value::Null) && is("groups", json!([])));
+
+    // What is shown of somebody who is there, and no longer when they are not.
+    until("bob is described", PATIENCE, || {
+        contact(alice, BOB).is_some_and(|bob| {
+            let software = bob["software"][0].as_str().is_some_and(|name| name.starts_with("bitween/"));
+            software
+                && bob["ipv4"] == true
+                && bob["addresses"][0].as_str().is_some_and(|at| at.starts_with("127.0.0.1:"))
+        })
+    });
+    assert!(alice.ok(&["contacts"]).contains("bitween/"));
+}
+
+#[test]
+fn a_rule_lets_people_in_and_nobody_else() {
+    if !installed() {
+        return;
+    }
+    let server = server();
+    let alice = daemon(&server, "alice").with_xmpp(&format!("accept_from = [\"{CAROL}\"]")).started();
+    alice.wait_online();
+    let [carol] = online(&server, ["carol"]);
+    carol.ok(&["contacts", "add", ALICE]);
+    until("both see each other", PATIENCE, || {
+        let both = |daemon, jid| contact(daemon, jid).is_some_and(|c| c["subscription"] == "both");
+        both(&alice, CAROL) && both(&carol, ALICE)
+    });
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::common::ejabberd::{Ejabberd, installed};
 use crate::common::user::User;
+use crate::contacts::changes_of_the_list;
 use crate::{ALICE, BOB, PASSWORD, PATIENCE, assert_arrived, file, until};
 
 /// How soon a change is seen on a server that takes 3 kB a second.
@@ -86,4 +87,14 @@ fn people_become_contacts() {
     until("carol sees it", PATIENCE, || carol.can_get(&hash));
     alice.ok(&["contacts", "remove", "carol@localhost"]);
     until("carol sees nothing", PATIENCE, || carol.sees(&hash).is_none());
+}
+
+#[test]
+fn the_list_of_contacts_is_changed() {
+    if !installed() {
+        return;
+    }
+    let server = server();
+    let [alice, bob, carol] = online(&server, ["alice", "bob", "carol"]);
+    changes_of_the_list(&alice, &bob, &carol);
 }

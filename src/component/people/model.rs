@@ -186,8 +186,9 @@ impl Model {
             SessionEvent::AllOffline => shares.all_offline(via),
             SessionEvent::Announced { jid, announcement } => shares.apply(via, &jid, announcement),
             SessionEvent::SharesGone { jid } => shares.forget(via, &jid),
-            SessionEvent::SubscriptionRequest { jid } => {
-                log::info!("{jid} asks to see our shares: `bitween contacts accept {jid}` allows it");
+            SessionEvent::SubscriptionRequest { jid, more } => {
+                let others = if more == 0 { String::new() } else { format!("; {more} more have asked before") };
+                log::info!("{jid} asks to see our shares: `bitween contacts accept {jid}` allows it{others}");
                 return;
             }
             SessionEvent::Warning(text) => {

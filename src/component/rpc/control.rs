@@ -158,6 +158,30 @@ pub enum TorrentSource {
     Hash(InfoHash),
 }
 
+/// The arguments of `xmpp.add_contact`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewContact {
+    /// Bare JID.
+    pub jid: String,
+    /// Name for the roster.
+    pub name: Option<String>,
+    /// Groups for the roster; none: those it is in.
+    pub groups: Vec<String>,
+}
+
+/// What can be done with somebody who is a contact, or asks to be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContactChange {
+    /// Say no to their request, or do not let them see our shares any more.
+    Refuse,
+    /// Out of the roster, both consents withdrawn; also refuses a request.
+    Remove,
+    /// Another name in the roster; none if it is empty.
+    Rename(String),
+    /// These groups and no others.
+    SetGroups(Vec<String>),
+}
+
 /// The arguments of `bt.add_torrent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddTorrent {
@@ -274,12 +298,12 @@ pub trait Control: Send + Sync {
     fn contacts(&self) -> Result<Contacts, ControlError>;
     /// `xmpp.add_contact`: into the roster, and asks for their consent. `account` is the bare JID of the account to do it
     /// with, here and below; without one it is the one that knows the contact, else the first.
-    fn add_contact(&self, jid: &str, name: Option<&str>, account: Option<&str>) -> Result<(), ControlError>;
+    fn add_contact(&self, new: NewContact, account: Option<&str>) -> Result<(), ControlError>;
     /// `xmpp.accept_contact`: consents, and asks for theirs if that is missing.
     fn accept_contact(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError>;
-    /// `xmpp.remove_contact`: out of the roster, both consents withdrawn; also refuses a request.
-    /// Without `account` from every roster that it is in.
-    fn remove_contact(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError>;
+    /// `xmpp.refuse_contact`, `xmpp.remove_contact`, `xmpp.rename_contact`, `xmpp.set_groups`. Without `account` with every
+    /// account that knows them.
+    fn change_contact(&self, jid: &str, change: ContactChange, account: Option<&str>) -> Result<(), ControlError>;
     /// `xmpp.account`: the first one.
     fn account(&self) -> Result<Account, ControlError>;
     /// `xmpp.accounts`.

@@ -19,8 +19,8 @@ pub mod types;
 
 pub use connection::Timing;
 pub use control::{
-    AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, Members, NewAccount, Paged,
-    TorrentSource,
+    AddTorrent, CALL_TIMEOUT, ContactChange, Control, ControlError, ErrorCode, HashScope, List, Members, NewAccount,
+    NewContact, Paged, TorrentSource,
 };
 pub use guard::{Guard, Refusal};
 pub use resolve::resolve_hash;

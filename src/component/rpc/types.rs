@@ -420,6 +420,16 @@ pub struct Contact {
     pub shares: u64,
     /// Own accounts that know them: bare JIDs.
     pub accounts: Vec<String>,
+    /// Groups of the roster.
+    pub groups: Vec<String>,
+    /// What their resources that are online run, each once: software and version.
+    pub software: Vec<String>,
+    /// Where those say they can be reached: "ip:port", each once.
+    pub addresses: Vec<String>,
+    /// IPv4 works there.
+    pub ipv4: bool,
+    /// IPv6 works there.
+    pub ipv6: bool,
 }
 
 /// State of the XMPP connection.

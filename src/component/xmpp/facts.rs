@@ -143,6 +143,7 @@ mod tests {
             ca_file: None,
             allow_plain: false,
             publish_original: false,
+            accept_from: Vec::new(),
         }
     }
 

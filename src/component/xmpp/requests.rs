@@ -84,10 +84,17 @@ impl Requests {
 impl Worker {
     pub(super) fn contact_command(&mut self, command: ContactCommand) {
         match command {
-            ContactCommand::Add { jid, name, reply } => {
-                self.roster_command(&jid, reply, |jid| Command::Add { jid, name });
+            ContactCommand::Add { jid, name, groups, reply } => {
+                self.roster_command(&jid, reply, |jid| Command::Add { jid, name, groups });
             }
             ContactCommand::Accept { jid, reply } => self.roster_command(&jid, reply, Command::Accept),
+            ContactCommand::Refuse { jid, reply } => self.roster_command(&jid, reply, Command::Refuse),
+            ContactCommand::Rename { jid, name, reply } => {
+                self.roster_command(&jid, reply, |jid| Command::Rename { jid, name });
+            }
+            ContactCommand::SetGroups { jid, groups, reply } => {
+                self.roster_command(&jid, reply, |jid| Command::SetGroups { jid, groups });
+            }
             ContactCommand::Remove { jid, reply } => self.roster_command(&jid, reply, Command::Remove),
             ContactCommand::SetAccount { account, reply } => self.set_account(account, reply),
             ContactCommand::RemoveAccount { reply } => self.remove_account(reply),

@@ -87,7 +87,7 @@ impl Teller {
             resources: Vec::new(),
         };
         let entries = roster.contacts().map(entry).collect();
-        let requests = roster.pending().iter().map(ToString::to_string).collect();
+        let requests = roster.pending().map(ToString::to_string).collect();
         self.tell(Told::Roster { entries, requests });
     }
 }

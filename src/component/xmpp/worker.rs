@@ -168,6 +168,7 @@ impl Worker {
         }
         let options = SessionOptions { publish_original: account.publish_original, seed };
         let mut session = XmppSession::new(full_jid(account)?, &options);
+        session.set_accept_from(account.accept_from.iter().filter_map(|rule| rule.parse().ok()).collect());
         session.set_address_rules(self.rules);
         session.set_endpoint(now(), Endpoint::clone(&self.endpoint));
         session.set_catalogs(now(), self.catalogs());
@@ -394,12 +395,7 @@ impl Worker {
                 SessionEvent::CommandDone { tag, result } => done.push((tag, result)),
                 SessionEvent::RosterChanged => self.teller.roster_changed(now()),
                 SessionEvent::Ready => {}
-                event => {
-                    if matches!(event, SessionEvent::SubscriptionRequest { .. }) {
-                        self.teller.roster_changed(now());
-                    }
-                    self.teller.tell(Told::Session(event));
-                }
+                event => self.teller.tell(Told::Session(event)),
             }
         }
         self.teller.tell_roster(now(), &session, !done.is_empty());

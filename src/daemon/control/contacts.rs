@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use crate::component::event::{ContactCommand, Event};
+use crate::bus::Reply;
+use crate::component::event::{self, ContactCommand, Event};
 use crate::component::rpc::types::ShareEntry;
-use crate::component::rpc::{ControlError, ErrorCode, HashScope, List, Paged};
+use crate::component::rpc::{ContactChange, ControlError, ErrorCode, HashScope, List, NewContact, Paged};
 use crate::config::JidText;
 use crate::proto::account::is_same_account;
 use crate::share::{Found, Page};
@@ -53,11 +54,11 @@ impl DaemonControl {
         found.into_iter().take(most).collect()
     }
 
-    pub(super) fn ask_contact(&self, jid: &str, name: Option<&str>, account: Option<&str>) -> Result<(), ControlError> {
-        let (jid, account) = (bare(jid)?, self.account_named(account)?);
-        let name = name.map(str::to_owned);
+    pub(super) fn ask_contact(&self, new: NewContact, account: Option<&str>) -> Result<(), ControlError> {
+        let (jid, account) = (bare(&new.jid)?, self.account_named(account)?);
+        let NewContact { name, groups, .. } = new;
         let account = account.or_else(|| self.who_knows(&jid).first().copied()).unwrap_or_else(|| self.first_account());
-        self.command(account, |reply| ContactCommand::Add { jid, name, reply })
+        self.command(account, |reply| ContactCommand::Add { jid, name, groups, reply })
     }
 
     pub(super) fn accept(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError> {
@@ -70,7 +71,13 @@ impl DaemonControl {
         self.command(account, |reply| ContactCommand::Accept { jid, reply })
     }
 
-    pub(super) fn end_contact(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError> {
+    /// With every account that knows them, unless one is named.
+    pub(super) fn change_person(
+        &self,
+        jid: &str,
+        change: &ContactChange,
+        account: Option<&str>,
+    ) -> Result<(), ControlError> {
         let (jid, account) = (bare(jid)?, self.account_named(account)?);
         if self.contacts.read().account().is_some() {
             self.check_known(&jid)?;
@@ -82,7 +89,7 @@ impl DaemonControl {
         // Every one is tried, whatever becomes of the others.
         let outcomes: Vec<_> = accounts
             .into_iter()
-            .map(|account| self.command(account, |reply| ContactCommand::Remove { jid: jid.clone(), reply }))
+            .map(|account| self.command(account, |reply| command(jid.clone(), change.clone(), reply)))
             .collect();
         outcomes.into_iter().collect()
     }
@@ -90,7 +97,7 @@ impl DaemonControl {
     pub(super) fn command(
         &self,
         account: AccountKey,
-        build: impl FnOnce(crate::bus::Reply<Result<(), crate::component::event::ControlError>>) -> ContactCommand,
+        build: impl FnOnce(Outcome) -> ContactCommand,
     ) -> Result<(), ControlError> {
         self.ask(XMPP, |reply| Event::Contacts { account, command: build(reply) })
     }
@@ -134,6 +141,18 @@ impl DaemonControl {
         }
         let text = format!("{jid} is not one of your contacts; `bitween contacts` lists them");
         Err(ControlError::new(ErrorCode::UnknownContact, text))
+    }
+}
+
+/// Where the outcome of a command goes.
+type Outcome = Reply<Result<(), event::ControlError>>;
+
+fn command(jid: String, change: ContactChange, reply: Outcome) -> ContactCommand {
+    match change {
+        ContactChange::Refuse => ContactCommand::Refuse { jid, reply },
+        ContactChange::Remove => ContactCommand::Remove { jid, reply },
+        ContactChange::Rename(name) => ContactCommand::Rename { jid, name, reply },
+        ContactChange::SetGroups(groups) => ContactCommand::SetGroups { jid, groups, reply },
     }
 }
 
@@ -207,7 +226,8 @@ mod tests {
         let control = DaemonControl::new(config, bus, contacts, Published::default(), Problems::default());
         control.accept("Bob@x", None).unwrap();
         control.accept("carol@x", None).unwrap();
-        control.ask_contact("carol@x", None, None).unwrap();
+        let carol = NewContact { jid: "carol@x".to_owned(), ..NewContact::default() };
+        control.ask_contact(carol, None).unwrap();
         control.accept("bob@x", Some("home@x")).unwrap();
         assert_eq!(*heard.lock().unwrap(), [FIRST, SECOND, SECOND, SECOND]);
     }

@@ -23,7 +23,8 @@ use crate::component::rpc::types::{
     ShareProgress, Torrent, TorrentStatus,
 };
 use crate::component::rpc::{
-    AddTorrent, CALL_TIMEOUT, Control, ControlError, ErrorCode, HashScope, List, Members, NewAccount, Paged,
+    AddTorrent, CALL_TIMEOUT, ContactChange, Control, ControlError, ErrorCode, HashScope, List, Members, NewAccount,
+    NewContact, Paged,
 };
 use crate::component::snapshot::{self, Published};
 use crate::config::Config;
@@ -227,16 +228,16 @@ impl Control for DaemonControl {
         Ok(convert::contacts(&self.contacts.read()))
     }
 
-    fn add_contact(&self, jid: &str, name: Option<&str>, account: Option<&str>) -> Result<(), ControlError> {
-        self.ask_contact(jid, name, account)
+    fn add_contact(&self, new: NewContact, account: Option<&str>) -> Result<(), ControlError> {
+        self.ask_contact(new, account)
     }
 
     fn accept_contact(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError> {
         self.accept(jid, account)
     }
 
-    fn remove_contact(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError> {
-        self.end_contact(jid, account)
+    fn change_contact(&self, jid: &str, change: ContactChange, account: Option<&str>) -> Result<(), ControlError> {
+        self.change_person(jid, &change, account)
     }
 
     fn account(&self) -> Result<Account, ControlError> {

@@ -10,6 +10,7 @@ pub mod keepalive;
 pub mod lists;
 pub mod negotiation;
 mod node_setup;
+pub mod pending;
 pub mod pep;
 pub mod presence;
 pub mod publisher;
@@ -21,6 +22,7 @@ pub mod shares_original;
 pub mod stanza;
 pub mod stream;
 pub mod watch;
+pub mod welcome;
 pub mod xml;
 
 pub use session::{Command, CommandError, SessionEvent, SessionOptions, XmppSession};

@@ -18,10 +18,12 @@ use minidom::Element;
 
 use super::announcer::{Announcer, Catalogs, Node};
 use super::complaints::{AddressRules, Complaints};
+use super::pending;
 use super::pep::items;
 use super::roster::{self, Roster};
 use super::stanza::{Failure, IdSource, Iqs, Kind, PUBLISH_TIMEOUT, REQUEST_TIMEOUT};
 use super::watch::Watch;
+use super::welcome::Welcome;
 use crate::types::{Endpoint, Share};
 pub use api::{Command, CommandError, SessionEvent, SessionOptions};
 
@@ -67,6 +69,8 @@ pub struct XmppSession {
     address_rules: AddressRules,
     online: BTreeMap<BareJid, BTreeSet<String>>,
     invited: BTreeSet<BareJid>,
+    accept_from: Vec<Welcome>,
+    requests_told: pending::Teller,
     /// Commands that wait for the roster.
     early: Vec<(u64, Command)>,
     ghosts_due: Option<Instant>,
@@ -93,6 +97,8 @@ impl XmppSession {
             address_rules: AddressRules::default(),
             online: BTreeMap::new(),
             invited: BTreeSet::new(),
+            accept_from: Vec::new(),
+            requests_told: pending::Teller::default(),
             early: Vec::new(),
             ghosts_due: None,
             own_retry: None,
@@ -100,6 +106,11 @@ impl XmppSession {
             out: VecDeque::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// Whose requests to become a contact are answered with yes.
+    pub fn set_accept_from(&mut self, rules: Vec<Welcome>) {
+        self.accept_from = rules;
     }
 
     /// Which addresses of contacts are nothing to complain about.
@@ -110,6 +121,7 @@ impl XmppSession {
     /// A new stream is bound to `own` (servers may choose another resource). Not to be called after a resumption.
     pub fn started(&mut self, now: Instant, own: FullJid) {
         self.forget_stream();
+        self.roster.restart();
         self.iqs.rename(own.clone());
         self.announcer.reset(own.resource().as_str());
         self.own = own;
@@ -229,6 +241,9 @@ impl XmppSession {
             let own = self.own.to_bare();
             self.announcer.drop_ghosts(now, &self.online.get(&own).cloned().unwrap_or_default());
             self.ghosts_due = Some(now + incoming::GHOSTS_EVERY);
+            if self.roster.drop_stale_requests() {
+                self.events.push_back(SessionEvent::RosterChanged);
+            }
         }
         if self.own_retry.take_if(|due| *due <= now).is_some() {
             self.watch.fetch(now, &self.own.to_bare());

@@ -21,6 +21,9 @@ use super::Method;
 /// Most peers in one call.
 const MAX_ADDRESSES: usize = 200;
 
+/// Most texts in a list.
+const MAX_TEXTS: usize = 16;
+
 /// One parameter of a method.
 #[derive(Clone, Copy, Debug)]
 pub struct Param {
@@ -39,6 +42,8 @@ pub struct Param {
 pub enum Kind {
     /// A text.
     Text,
+    /// A list of texts.
+    Texts,
     /// A path on the daemon's machine.
     Path,
     /// The hash of an own torrent, may be shortened.
@@ -63,6 +68,7 @@ impl Kind {
     pub fn schema(self) -> Value {
         match self {
             Self::Text | Self::Path => json!({"type": "string"}),
+            Self::Texts => json!({"type": "array", "items": {"type": "string"}, "maxItems": MAX_TEXTS}),
             Self::OwnHash | Self::AnyHash => json!({"type": "string", "pattern": "^[0-9a-fA-F]{1,40}$"}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Number => json!({"type": "integer", "minimum": 0}),
@@ -76,6 +82,11 @@ impl Kind {
         let text = || value.as_str().ok_or(Wrong::Type("a text"));
         Ok(match self {
             Self::Text => Arg::Text(text()?.to_owned()),
+            Self::Texts => {
+                let list = value.as_array().filter(|list| list.len() <= MAX_TEXTS);
+                let texts = list.and_then(|list| list.iter().map(|text| text.as_str().map(str::to_owned)).collect());
+                Arg::Texts(texts.ok_or(Wrong::Type("a list of at most 16 texts"))?)
+            }
             Self::Path => Arg::Path(absolute(text()?)?),
             Self::OwnHash => Arg::Hash(resolve_hash(control, HashScope::Own, text()?)?),
             Self::AnyHash => Arg::Hash(resolve_hash(control, HashScope::All, text()?)?),
@@ -122,6 +133,7 @@ impl From<ControlError> for Wrong {
 #[derive(Debug)]
 enum Arg {
     Text(String),
+    Texts(Vec<String>),
     Path(PathBuf),
     Hash(InfoHash),
     Flag(bool),
@@ -185,6 +197,14 @@ impl Args {
         match self.values.get(name)? {
             Arg::Text(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// A list of texts; empty if it is absent.
+    pub(super) fn texts(&self, name: &str) -> &[String] {
+        match self.values.get(name) {
+            Some(Arg::Texts(texts)) => texts,
+            _ => &[],
         }
     }
 

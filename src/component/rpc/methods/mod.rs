@@ -13,7 +13,10 @@ use crate::proto::http::{Body, Rows};
 use crate::share::Page;
 use serde::Serialize;
 
-use super::control::{AddTorrent, Control, ControlError, ErrorCode, List, Members, NewAccount, Paged, TorrentSource};
+use super::control::{
+    AddTorrent, ContactChange, Control, ControlError, ErrorCode, List, Members, NewAccount, NewContact, Paged,
+    TorrentSource,
+};
 use super::types::TorrentStatuses;
 
 pub use args::{Args, Kind, Param};
@@ -360,19 +363,25 @@ pub static METHODS: &[Method] = &[
     Method {
         name: "xmpp.add_contact",
         doc: "Adds a contact and asks for their consent; once both have consented, both see each other's shares.",
-        params: &[JID, optional("name", Kind::Text, "Name for the roster."), ACCOUNT],
+        params: &[
+            JID,
+            optional("name", Kind::Text, "Name for the roster."),
+            ACCOUNT,
+            optional("groups", Kind::Texts, "Groups for the roster; without any those it is in."),
+        ],
         result: "true",
         scope: Scope::Admin,
         run: |control, args| {
-            let (name, account) = (args.optional_text("name"), args.optional_text("account"));
-            done(control.add_contact(args.text("jid")?, name, account))
+            let name = args.optional_text("name").map(str::to_owned);
+            let new = NewContact { jid: args.text("jid")?.to_owned(), name, groups: args.texts("groups").to_vec() };
+            done(control.add_contact(new, args.optional_text("account")))
         },
     },
     Method {
         name: "xmpp.contacts",
         doc: "The contacts, and who wants to become one.",
         params: &[],
-        result: "{contacts: [{jid, name, subscription, asked, asks, online, resources, shares, accounts}]}",
+        result: "{contacts: [{jid, name, subscription, asked, asks, online, resources, shares, accounts, groups, software, addresses, ipv4, ipv6}]}",
         scope: Scope::View,
         run: |control, _| value(control.contacts()),
     },
@@ -405,6 +414,14 @@ pub static METHODS: &[Method] = &[
         run: |control, args| page("shares", control.list_shares(args.optional_text("contact"), wanted(args, MAX_ROWS))),
     },
     Method {
+        name: "xmpp.refuse_contact",
+        doc: "Says no to somebody who asks to see our shares, or does not let a contact see them any more.",
+        params: &[JID, ACCOUNT],
+        result: "true",
+        scope: Scope::Admin,
+        run: |control, args| change(control, args, ContactChange::Refuse),
+    },
+    Method {
         name: "xmpp.remove_account",
         doc: "Takes everything off the server, disconnects and forgets the account.",
         params: &[optional("account", Kind::Text, "Its bare JID; needed only if there are several.")],
@@ -418,7 +435,15 @@ pub static METHODS: &[Method] = &[
         params: &[JID, ACCOUNT],
         result: "true",
         scope: Scope::Admin,
-        run: |control, args| done(control.remove_contact(args.text("jid")?, args.optional_text("account"))),
+        run: |control, args| change(control, args, ContactChange::Remove),
+    },
+    Method {
+        name: "xmpp.rename_contact",
+        doc: "Gives a contact another name in the roster.",
+        params: &[JID, param("name", Kind::Text, "The name; empty for none."), ACCOUNT],
+        result: "true",
+        scope: Scope::Admin,
+        run: |control, args| change(control, args, ContactChange::Rename(args.text("name")?.to_owned())),
     },
     Method {
         name: "xmpp.search",
@@ -440,7 +465,19 @@ pub static METHODS: &[Method] = &[
         scope: Scope::Admin,
         run: |control, args| value(control.set_account(new_account(args)?)),
     },
+    Method {
+        name: "xmpp.set_groups",
+        doc: "Puts a contact into these groups of the roster and no others.",
+        params: &[JID, param("groups", Kind::Texts, "The groups; an empty list for none."), ACCOUNT],
+        result: "true",
+        scope: Scope::Admin,
+        run: |control, args| change(control, args, ContactChange::SetGroups(args.texts("groups").to_vec())),
+    },
 ];
+
+fn change(control: &dyn Control, args: &Args, change: ContactChange) -> Outcome {
+    done(control.change_contact(args.text("jid")?, change, args.optional_text("account")))
+}
 
 fn add_torrent(control: &dyn Control, args: &Args) -> Outcome {
     let file = args.bytes("torrent").map(|bytes| TorrentSource::File(bytes.to_owned()));

@@ -23,6 +23,8 @@ pub enum Command {
         jid: BareJid,
         /// Name for the roster; without one the contact keeps the name it has.
         name: Option<String>,
+        /// Groups for the roster; without any the contact stays in those it is in.
+        groups: Vec<String>,
     },
     /// Approve a pending request, and ask to see that contact too.
     Accept(BareJid),
@@ -30,6 +32,20 @@ pub enum Command {
     Refuse(BareJid),
     /// Remove a contact: neither sees the other any more. Also refuses a pending request.
     Remove(BareJid),
+    /// Give a contact another name, or none if it is empty.
+    Rename {
+        /// Whom.
+        jid: BareJid,
+        /// The name.
+        name: String,
+    },
+    /// Put a contact into these groups and no others.
+    SetGroups {
+        /// Whom.
+        jid: BareJid,
+        /// The groups.
+        groups: Vec<String>,
+    },
 }
 
 /// Why a command was not carried out.
@@ -90,6 +106,8 @@ pub enum SessionEvent {
     SubscriptionRequest {
         /// Who.
         jid: String,
+        /// How many others have asked since the last of these events: of a flood only some are told.
+        more: u32,
     },
     /// [`roster`](crate::proto::xmpp::XmppSession::roster) changed.
     RosterChanged,

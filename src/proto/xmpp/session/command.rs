@@ -50,18 +50,15 @@ impl XmppSession {
             Command::Add { jid, .. } | Command::Accept(jid) if jid == self.own.to_bare() => {
                 Err(CommandError::OwnAccount(jid))
             }
-            Command::Add { jid, name } => {
-                self.add(now, tag, &jid, name.as_deref());
+            Command::Add { jid, name, groups } => {
+                self.add(now, tag, &jid, name.as_deref(), &groups);
                 Ok(())
             }
             Command::Accept(jid) => {
                 if !self.roster.forget_request(&jid) {
                     return Err(CommandError::NoRequest(jid));
                 }
-                self.out.push_back(subscription("subscribed", &jid));
-                if !self.roster.is_seen(&jid) {
-                    self.out.push_back(subscription("subscribe", &jid));
-                }
+                self.approve(&jid);
                 self.done(tag);
                 Ok(())
             }
@@ -87,19 +84,42 @@ impl XmppSession {
                 }
                 Ok(())
             }
+            Command::Rename { jid, name } => {
+                let Some(contact) = self.roster.contact(&jid) else { return Err(CommandError::NoContact(jid)) };
+                let entry = roster::set(&jid, Some(&name), &contact.groups);
+                self.request(now, "set", None, entry, Tag::Command(tag));
+                Ok(())
+            }
+            Command::SetGroups { jid, groups } => {
+                let Some(contact) = self.roster.contact(&jid) else { return Err(CommandError::NoContact(jid)) };
+                let entry = roster::set(&jid, contact.name.as_deref(), &groups);
+                self.request(now, "set", None, entry, Tag::Command(tag));
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets somebody see this account, and asks to see them.
+    pub(super) fn approve(&mut self, jid: &BareJid) {
+        self.out.push_back(subscription("subscribed", jid));
+        if !self.roster.is_seen(jid) {
+            self.out.push_back(subscription("subscribe", jid));
         }
     }
 
     /// Adding somebody means to share with them, so their request is answered in advance (RFC 6121 section 3.4) where the
     /// server can, and from the list of the invited where it cannot.
-    fn add(&mut self, now: Instant, tag: u64, jid: &BareJid, name: Option<&str>) {
+    fn add(&mut self, now: Instant, tag: u64, jid: &BareJid, name: Option<&str>, groups: &[String]) {
         let known = self.roster.contact(jid);
         let (sees_us, is_seen) = known.map_or((false, false), |contact| (contact.sees_us(), contact.is_seen()));
         // A set replaces name and groups (RFC 6121 section 2.3.3), so it is left out where it would change nothing.
-        let entry = match (known, name) {
-            (Some(_), None) => None,
-            (Some(contact), Some(name)) => Some(roster::set(jid, Some(name), &contact.groups)),
-            (None, name) => Some(roster::set(jid, name, &[])),
+        let entry = match known {
+            Some(_) if name.is_none() && groups.is_empty() => None,
+            Some(contact) => {
+                let groups = if groups.is_empty() { &contact.groups } else { groups };
+                Some(roster::set(jid, name.or(contact.name.as_deref()), groups))
+            }
+            None => Some(roster::set(jid, name, groups)),
         };
         if self.roster.forget_request(jid) {
             self.events.push_back(SessionEvent::RosterChanged);

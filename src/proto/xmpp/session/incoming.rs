@@ -198,7 +198,7 @@ impl XmppSession {
         match (stanza.attr("type"), resource) {
             (None, Some(resource)) => self.came_online(now, jid, resource),
             (Some("unavailable"), resource) => self.went_offline(&jid, resource.as_deref()),
-            (Some("subscribe"), _) => self.asked(jid),
+            (Some("subscribe"), _) => self.asked(now, jid),
             (Some("unsubscribe"), _) if self.roster.forget_request(&jid) => {
                 self.events.push_back(SessionEvent::RosterChanged);
             }
@@ -233,12 +233,21 @@ impl XmppSession {
         }
     }
 
-    /// Somebody wants to see this account. Approved only if the user has added that JID; everybody else waits.
-    fn asked(&mut self, jid: BareJid) {
+    /// Somebody wants to see this account. Approved only if the user has added that JID, or a rule of theirs names it;
+    /// everybody else waits.
+    fn asked(&mut self, now: Instant, jid: BareJid) {
+        if jid == self.own.to_bare() {
+            return;
+        }
         if self.invited.remove(&jid) {
             self.out.push_back(subscription("subscribed", &jid));
+        } else if self.accept_from.iter().any(|rule| rule.fits(&jid)) {
+            self.approve(&jid);
         } else if self.roster.ask(jid.clone()) {
-            self.events.push_back(SessionEvent::SubscriptionRequest { jid: jid.to_string() });
+            self.events.push_back(SessionEvent::RosterChanged);
+            if let Some(more) = self.requests_told.tell(now) {
+                self.events.push_back(SessionEvent::SubscriptionRequest { jid: jid.to_string(), more });
+            }
         }
     }
 }

@@ -236,12 +236,12 @@ fn removing_refuses_who_asks_and_knows_who_is_nobody() {
     let mut server = three();
     let now = server.now;
     server.inject(0, &format!("<presence xmlns='jabber:client' type='subscribe' from='{CAROL}'/>"));
-    assert!(!server.clients[0].session.roster().pending().is_empty());
+    assert_eq!(server.clients[0].session.roster().pending().count(), 1);
     for tag in [1, 2] {
         server.clients[0].session.command(now, tag, Command::Remove(BareJid::new(CAROL).unwrap()));
     }
     server.run(secs(1));
-    assert!(server.clients[0].session.roster().pending().is_empty());
+    assert_eq!(server.clients[0].session.roster().pending().count(), 0);
     let sent = server.clients[0].sent.iter().filter(|stanza| stanza.attr("type") == Some("unsubscribed")).count();
     assert_eq!(sent, 1);
     let told = told(&mut server, 0).join("\n");
@@ -448,7 +448,7 @@ fn nobody_is_approved_unless_the_user_says_so() {
     let before = server.clients[1].sent.len();
     server.inject(1, ask);
     server.inject(1, ask);
-    assert_eq!(told(&mut server, 1), ["SubscriptionRequest { jid: \"carol@example.org\" }"]);
+    assert_eq!(told(&mut server, 1), ["RosterChanged", "SubscriptionRequest { jid: \"carol@example.org\", more: 0 }"]);
     assert_eq!(server.clients[1].sent.len(), before, "nothing is answered");
 
     let carol = BareJid::new(CAROL).unwrap();
@@ -469,14 +469,14 @@ fn whom_the_user_added_needs_no_second_approval() {
     let carol = BareJid::new(CAROL).unwrap();
     let now = server.now;
     let before = server.clients[1].sent.len();
-    server.clients[1].session.command(now, 1, Command::Add { jid: carol, name: None });
+    server.clients[1].session.command(now, 1, Command::Add { jid: carol, name: None, groups: Vec::new() });
     server.inject(1, "<presence xmlns='jabber:client' type='subscribe' from='carol@example.org'/>");
     let kinds: Vec<_> = server.clients[1].sent[before..].iter().map(|s| s.attr("type").unwrap().to_owned()).collect();
     assert_eq!(kinds, ["set", "subscribed", "subscribe", "subscribed"]);
     server.inject(1, "<presence xmlns='jabber:client' type='subscribe' from='carol@example.org'/>");
     assert!(told(&mut server, 1).iter().any(|line| line.contains("SubscriptionRequest")), "good for one request");
     let own = BareJid::new(BOB).unwrap();
-    server.clients[1].session.command(now, 3, Command::Add { jid: own, name: None });
+    server.clients[1].session.command(now, 3, Command::Add { jid: own, name: None, groups: Vec::new() });
     server.run(secs(1));
     assert!(told(&mut server, 1).iter().any(|line| line.contains("OwnAccount")));
 }
@@ -489,16 +489,64 @@ fn adding_a_contact_again_changes_its_name_and_nothing_else() {
     server.inject(1, &format!("<iq xmlns='jabber:client' type='set' id='p'>{push}</iq>"));
     let before = server.clients[1].sent.len();
     let (now, alice) = (server.now, BareJid::new("alice@example.org").unwrap());
-    server.clients[1].session.command(now, 1, Command::Add { jid: alice.clone(), name: None });
+    server.clients[1].session.command(now, 1, Command::Add { jid: alice.clone(), name: None, groups: Vec::new() });
     server.run(secs(1));
     assert_eq!(server.clients[1].sent.len(), before, "nothing to say");
     assert!(has(&told(&mut server, 1), "CommandDone { tag: 1, result: Ok(()) }"));
 
-    server.clients[1].session.command(now, 2, Command::Add { jid: alice, name: Some("Alice\tB".to_owned()) });
+    server.clients[1].session.command(
+        now,
+        2,
+        Command::Add { jid: alice, name: Some("Alice\tB".to_owned()), groups: Vec::new() },
+    );
     server.run(secs(1));
     let [set] = &server.clients[1].sent[before..] else { panic!("more than one stanza") };
     let item = set.children().next().unwrap().children().next().unwrap();
     assert_eq!((item.attr("name"), item.children().count()), (Some("Alice B"), 1), "the groups stay");
+}
+
+#[test]
+fn a_rule_of_the_user_answers_for_them() {
+    let mut server = three();
+    server.clients[1].session.set_accept_from(vec!["*@example.org".parse().unwrap()]);
+    let before = server.clients[1].sent.len();
+    for jid in ["carol@example.org", "dave@example.net", BOB] {
+        server.inject(1, &format!("<presence xmlns='jabber:client' type='subscribe' from='{jid}'/>"));
+    }
+    let sent = server.clients[1].sent[before..].iter().map(|s| (s.attr("type").unwrap(), s.attr("to").unwrap()));
+    assert_eq!(sent.collect::<Vec<_>>(), [("subscribed", CAROL), ("subscribe", CAROL)]);
+    let pending: Vec<_> = server.clients[1].session.roster().pending().map(|jid| jid.as_str()).collect();
+    assert_eq!(pending, ["dave@example.net"]);
+}
+
+#[test]
+fn a_contact_gets_another_name_and_other_groups() {
+    let mut server = three();
+    let push = "<query xmlns='jabber:iq:roster'><item jid='alice@example.org' subscription='both' name='Al'>\
+                <group>Friends</group></item></query>";
+    server.inject(1, &format!("<iq xmlns='jabber:client' type='set' id='p'>{push}</iq>"));
+    let before = server.clients[1].sent.len();
+    let (now, alice) = (server.now, BareJid::new("alice@example.org").unwrap());
+    let groups = ["Work", "Work", "", "Friends"].map(str::to_owned).to_vec();
+    let commands = [
+        Command::Rename { jid: alice.clone(), name: "Alice".to_owned() },
+        Command::Rename { jid: alice.clone(), name: String::new() },
+        Command::SetGroups { jid: alice, groups },
+        Command::Rename { jid: BareJid::new(CAROL).unwrap(), name: "nobody".to_owned() },
+    ];
+    (1..).zip(commands).for_each(|(tag, command)| server.clients[1].session.command(now, tag, command));
+    server.run(secs(1));
+    let item = |stanza: &Element| {
+        let item = stanza.children().next().unwrap().children().next().unwrap();
+        (item.attr("name").map(str::to_owned), item.children().map(Element::text).collect::<Vec<_>>().join(", "))
+    };
+    let sent: Vec<_> = server.clients[1].sent[before..].iter().map(item).collect();
+    let name = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        sent,
+        [(name("Alice"), "Friends".to_owned()), (None, "Friends".to_owned()), (name("Al"), "Friends, Work".to_owned())]
+    );
+    assert!(told(&mut server, 1).iter().any(|line| line.contains("tag: 4, result: Err(NoContact")));
 }
 
 #[test]

@@ -1,0 +1,184 @@
+//! Requests to become a contact that wait for the user (RFC 6121 section 3.1). Pure.
+//!
+//! Anybody can ask, as often as they can make accounts, so there is a limit for each domain and one for all. Whoever
+//! comes last is kept: the oldest request leaves, of the same domain if that has its share already, else of the one that
+//! has most. So a flood pushes out itself, not people of other servers, and nobody is locked out by those who asked
+//! before. What is pushed out is not lost either: servers hand out requests again at every login.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jid::BareJid;
+
+/// Requests kept.
+const MAX_PENDING: usize = 64;
+/// Requests kept from users of one domain.
+const MAX_PER_DOMAIN: usize = 8;
+/// Requests told one by one within [`TELL_AGAIN`]; the others are only counted.
+const MAX_TOLD: u32 = 8;
+/// After this long requests are told one by one again.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// The requests, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Pending {
+    requests: Vec<Request>,
+}
+
+#[derive(Clone, Debug)]
+struct Request {
+    jid: BareJid,
+    /// The server has handed it out on this stream.
+    repeated: bool,
+}
+
+impl Pending {
+    /// Somebody asks. Returns whether that is news.
+    pub fn ask(&mut self, jid: BareJid) -> bool {
+        if let Some(known) = self.requests.iter_mut().find(|request| request.jid == jid) {
+            known.repeated = true;
+            return false;
+        }
+        self.make_room(&jid);
+        self.requests.push(Request { jid, repeated: true });
+        true
+    }
+
+    fn make_room(&mut self, jid: &BareJid) {
+        let mut of_domain: BTreeMap<&str, usize> = BTreeMap::new();
+        for request in &self.requests {
+            *of_domain.entry(request.jid.domain().as_str()).or_default() += 1;
+        }
+        let full = |domain: &str| of_domain.get(domain).copied().unwrap_or_default();
+        let leaves = if full(jid.domain().as_str()) >= MAX_PER_DOMAIN {
+            self.requests.iter().position(|request| request.jid.domain() == jid.domain())
+        } else if self.requests.len() >= MAX_PENDING {
+            let most = of_domain.values().copied().max().unwrap_or_default();
+            self.requests.iter().position(|request| full(request.jid.domain().as_str()) == most)
+        } else {
+            None
+        };
+        if let Some(place) = leaves {
+            self.requests.remove(place);
+        }
+    }
+
+    /// The request was answered or taken back. Returns whether there was one.
+    pub fn forget(&mut self, jid: &BareJid) -> bool {
+        self.retain(|other| other != jid)
+    }
+
+    /// Keeps those whose JID fits. Returns whether any went.
+    pub fn retain(&mut self, fits: impl Fn(&BareJid) -> bool) -> bool {
+        let before = self.requests.len();
+        self.requests.retain(|request| fits(&request.jid));
+        self.requests.len() < before
+    }
+
+    /// A new stream: the server hands out again what still waits.
+    pub fn restart(&mut self) {
+        self.requests.iter_mut().for_each(|request| request.repeated = false);
+    }
+
+    /// The server has had its time: what it did not hand out again was answered elsewhere, or taken back. Returns whether
+    /// there was any.
+    pub fn drop_stale(&mut self) -> bool {
+        let before = self.requests.len();
+        self.requests.retain(|request| request.repeated);
+        self.requests.len() < before
+    }
+
+    /// Who asks, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &BareJid> {
+        self.requests.iter().map(|request| &request.jid)
+    }
+}
+
+/// Keeps a flood of requests from filling the log.
+#[derive(Debug, Default)]
+pub struct Teller {
+    since: Option<Instant>,
+    told: u32,
+    untold: u32,
+}
+
+impl Teller {
+    /// Somebody asks. `Some`: it is to be told, together with how many others have asked since the last one that was.
+    pub fn tell(&mut self, now: Instant) -> Option<u32> {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= TELL_AGAIN) {
+            (self.since, self.told) = (Some(now), 0);
+        }
+        if self.told >= MAX_TOLD {
+            self.untold = self.untold.saturating_add(1);
+            return None;
+        }
+        self.told += 1;
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jid(text: &str) -> BareJid {
+        BareJid::new(text).unwrap()
+    }
+
+    fn listed(pending: &Pending) -> Vec<&str> {
+        pending.iter().map(|jid| jid.as_str()).collect()
+    }
+
+    #[test]
+    fn a_flood_of_one_server_pushes_out_only_itself() {
+        let mut pending = Pending::default();
+        assert!(pending.ask(jid("bob@home")) && !pending.ask(jid("bob@home")));
+        (0..1000).for_each(|n| assert!(pending.ask(jid(&format!("fake{n}@flood")))));
+        assert_eq!(pending.iter().count(), 1 + MAX_PER_DOMAIN);
+        assert!(listed(&pending).contains(&"bob@home"), "who was there before stays");
+        assert!(pending.ask(jid("eve@other")));
+        assert!(listed(&pending).contains(&"eve@other"), "who comes later gets in");
+        assert!(listed(&pending).contains(&"fake999@flood"), "the newest are kept");
+    }
+
+    #[test]
+    fn a_full_list_takes_from_whoever_has_most() {
+        let mut pending = Pending::default();
+        for domain in 0..8 {
+            (0..8).for_each(|n| assert!(pending.ask(jid(&format!("fake{n}@flood{domain}")))));
+        }
+        assert_eq!(pending.iter().count(), MAX_PENDING);
+        for n in 0..4 {
+            assert!(pending.ask(jid(&format!("real{n}@home"))));
+            assert_eq!(pending.iter().count(), MAX_PENDING);
+        }
+        (0..1000).for_each(|n| assert!(pending.ask(jid(&format!("more{n}@flood7")))));
+        assert_eq!(listed(&pending).iter().filter(|jid| jid.ends_with("@home")).count(), 4);
+        // As many servers as places: even then the last one is heard.
+        (0..1000).for_each(|n| assert!(pending.ask(jid(&format!("fake@flood-{n}")))));
+        assert!(pending.ask(jid("real@late")) && listed(&pending).contains(&"real@late"));
+        assert_eq!(pending.iter().count(), MAX_PENDING);
+    }
+
+    #[test]
+    fn what_the_server_does_not_repeat_is_forgotten() {
+        let mut pending = Pending::default();
+        pending.ask(jid("bob@x"));
+        pending.ask(jid("eve@x"));
+        pending.restart();
+        assert_eq!(listed(&pending).len(), 2, "not before it has had time");
+        assert!(!pending.ask(jid("eve@x")), "no news");
+        assert!(pending.drop_stale() && !pending.drop_stale());
+        assert_eq!(listed(&pending), ["eve@x"]);
+        assert!(pending.forget(&jid("eve@x")) && !pending.forget(&jid("eve@x")));
+    }
+
+    #[test]
+    fn a_flood_is_told_in_few_lines_with_their_number() {
+        let (mut teller, now) = (Teller::default(), Instant::now());
+        let told: Vec<_> = (0..100).filter_map(|_| teller.tell(now)).collect();
+        assert_eq!(told, [0; 8]);
+        assert_eq!(teller.tell(now + TELL_AGAIN), Some(92));
+        assert_eq!(teller.tell(now + TELL_AGAIN), Some(0));
+    }
+}
