@@ -19,12 +19,13 @@ Examples:
   bitween contacts accept carol@example.org
   bitween contacts rename bob@example.org Bobby
   bitween contacts groups bob@example.org Friends Films
+  bitween contacts block eve@example.org   neither sees the other, transfers end
   bitween contacts remove bob@example.org";
 
 /// Addresses of one contact in the list.
 const ADDRESSES_SHOWN: usize = 3;
 
-/// List contacts; add, accept, refuse, rename or remove one
+/// List contacts; add, accept, refuse, remove, rename or block one
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -55,6 +56,10 @@ enum Action {
     Refuse(Person),
     /// Remove a contact, or refuse somebody who asks
     Remove(Person),
+    /// Block somebody: you do not see each other, and transfers with them end
+    Block(Person),
+    /// End a blocking; they are no contact then
+    Unblock(Person),
     /// Give a contact another name
     Rename {
         /// name@domain
@@ -115,6 +120,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Action::Accept(person) => person.call("xmpp.accept_contact", "is accepted"),
         Action::Refuse(person) => person.call("xmpp.refuse_contact", "does not see what you share"),
         Action::Remove(person) => person.call("xmpp.remove_contact", "is removed"),
+        Action::Block(person) => person.call("xmpp.block_contact", "is blocked"),
+        Action::Unblock(person) => person.call("xmpp.unblock_contact", "is not blocked any more"),
         Action::Rename { jid, name, account } => {
             let params = json!({"jid": jid.bare(), "name": name, "account": account.bare()});
             let name = if name.is_empty() { "nothing but its address".to_owned() } else { clean(name) };
@@ -213,6 +220,7 @@ fn versions(contact: &Contact) -> &'static str {
 
 fn state(contact: &Contact) -> &'static str {
     match (contact.asks, contact.subscription.as_str()) {
+        _ if contact.blocked => "blocked",
         (true, _) => "asks you",
         (false, _) if contact.online => "online",
         (false, _) if contact.asked => "asked",

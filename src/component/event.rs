@@ -485,6 +485,20 @@ pub enum ContactCommand {
         /// Done, or why not.
         reply: Reply<Result<(), ControlError>>,
     },
+    /// Neither hear nor be heard by somebody any more, and be no contact of theirs. Works without a connection, too.
+    Block {
+        /// Whom: a bare JID.
+        jid: String,
+        /// Done, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// End that.
+    Unblock {
+        /// Whom: a bare JID.
+        jid: String,
+        /// Done, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
     /// Log in with this account from now on, instead of the old one.
     SetAccount {
         /// The account.

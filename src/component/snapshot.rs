@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::proto::account::is_same_account;
 use crate::proto::metainfo::Metainfo;
 use crate::reactor::TurnStats;
-use crate::share::{AddressFilter, ContactShares};
+use crate::share::{AddressFilter, ContactShares, Refused};
 use crate::types::{
     AccountKey, BytesPerSec, Catalog, Endpoint, InfoHash, MemoryClass, Nothing, Rare, Share, Usage, Via,
 };
@@ -240,6 +240,10 @@ pub struct Contacts {
     pub roster: Arc<[RosterEntry]>,
     /// People who ask to see our shares.
     pub requests: Vec<ContactRequest>,
+    /// Who is blocked, by road: bare JIDs, or domains.
+    pub blocked: Arc<[(Via, String)]>,
+    /// Where those can be met.
+    pub refused: Arc<Refused>,
     /// How this node can be reached, as contacts are told.
     pub endpoint: Arc<Endpoint>,
     /// Own shares whose announcement the servers of all accounts that are online have confirmed, except those that have

@@ -217,15 +217,17 @@ pub(super) fn contacts(contacts: &Contacts) -> types::Contacts {
         contact.groups.extend(entry.groups.iter().cloned());
         contact.groups.sort_unstable();
         contact.groups.dedup();
-        contact.accounts.extend(account(entry.via).map(|account| account.bare().to_owned()));
+        add_account(contact, account(entry.via));
     }
     for request in &contacts.requests {
         let contact = list.entry(&request.jid).or_insert_with(|| fresh(&request.jid));
         contact.asks = true;
-        let asked = account(request.via).map(AccountStatus::bare);
-        contact
-            .accounts
-            .extend(asked.filter(|jid| !contact.accounts.iter().any(|known| known == jid)).map(str::to_owned));
+        add_account(contact, account(request.via));
+    }
+    for (via, jid) in contacts.blocked.iter() {
+        let contact = list.entry(jid).or_insert_with(|| fresh(jid));
+        contact.blocked = true;
+        add_account(contact, account(*via));
     }
     for (jid, _, resource) in contacts.shares.resources() {
         if let Some(contact) = list.get_mut(jid) {
@@ -236,6 +238,11 @@ pub(super) fn contacts(contacts: &Contacts) -> types::Contacts {
         }
     }
     types::Contacts { contacts: list.into_values().collect() }
+}
+
+fn add_account(contact: &mut types::Contact, account: Option<&AccountStatus>) {
+    let jid = account.map(AccountStatus::bare);
+    contact.accounts.extend(jid.filter(|jid| !contact.accounts.iter().any(|known| known == jid)).map(str::to_owned));
 }
 
 /// What runs there, and how it is reached.

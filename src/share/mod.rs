@@ -1,14 +1,16 @@
 //! Contacts, their shares, addresses and whom to believe (layer 2): pure.
 //!
 //! [`OwnShares`] and [`Addresses`] are what this node announces; [`ContactShares`] is what others announce, searchable
-//! and with the addresses from which a torrent can be had. [`catalog`] is the form of a list that is too long for XMPP. [`AddressFilter`] decides which of those addresses may be
-//! connected to. No socket, no clock, no XMPP: JIDs are plain text, checked by whoever fills the models.
+//! and with the addresses from which a torrent can be had. [`catalog`] is the form of a list that is too long for XMPP.
+//! [`AddressFilter`] decides which of those addresses may be connected to, [`Refused`] with whom nobody speaks. No socket,
+//! no clock, no XMPP: JIDs are plain text, checked by whoever fills the models.
 
 mod addresses;
 pub mod catalog;
 mod contacts;
 mod fold;
 mod own;
+mod refused;
 mod search;
 mod table;
 mod trust;
@@ -16,6 +18,7 @@ mod trust;
 pub use addresses::{AddressOptions, Addresses, ExtraAddress};
 pub use contacts::{Available, Change, Contact, ContactLimits, ContactShares, MissingList, Resource, Sources};
 pub use own::OwnShares;
+pub use refused::Refused;
 pub use search::{Found, Hit, Owner, Page};
 pub use table::{ShareRef, ShareTable};
 pub use trust::{AddressFilter, Refusal, Subnet};

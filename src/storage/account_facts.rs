@@ -56,12 +56,12 @@ impl AccountFacts {
         self.write("INSERT OR REPLACE INTO facts (jid, key, value) VALUES (?1, ?2, ?3)", params![jid, key, value])
     }
 
-    /// Forgets what is known of an account.
+    /// Forgets one fact.
     ///
     /// # Errors
     /// [`StorageError::State`] if it cannot be written.
-    pub fn forget_all(&self, jid: &str) -> Result<(), StorageError> {
-        self.write("DELETE FROM facts WHERE jid = ?1", [jid])
+    pub fn forget(&self, jid: &str, key: &str) -> Result<(), StorageError> {
+        self.write("DELETE FROM facts WHERE jid = ?1 AND key = ?2", params![jid, key])
     }
 
     fn write(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), StorageError> {
@@ -86,8 +86,8 @@ mod tests {
         let facts = AccountFacts::open(&path).unwrap();
         assert_eq!(facts.get("a@x", "login").unwrap().as_deref(), Some("SCRAM-SHA-1"));
         facts.set("a@x", "other", "1").unwrap();
-        facts.forget_all("a@x").unwrap();
-        assert_eq!(facts.get("a@x", "other").unwrap(), None);
+        facts.forget("a@x", "login").unwrap();
+        assert_eq!(facts.get("a@x", "other").unwrap().as_deref(), Some("1"));
         assert_eq!(facts.get("a@x", "login").unwrap(), None);
         assert_eq!(facts.get("b@x", "login").unwrap().as_deref(), Some("PLAIN"));
     }

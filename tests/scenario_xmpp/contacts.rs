@@ -77,11 +77,11 @@ fn a_contact_is_refused_renamed_put_into_groups_and_described() {
     }
     let server = server();
     let [alice, bob, carol] = online(&server, ["alice", "bob", "carol"]);
-    changes_of_the_list(&alice, &bob, &carol);
+    changes_of_the_list(&alice, &carol);
 }
 
 /// Bob is alice's contact, carol asks her.
-pub(crate) fn changes_of_the_list(alice: &User, bob: &User, carol: &User) {
+pub(crate) fn changes_of_the_list(alice: &User, carol: &User) {
     carol.ok(&["contacts", "add", ALICE]);
     until("alice is asked", PATIENCE, || asks(alice, CAROL));
     assert!(alice.fails(1, &["contacts", "refuse", "dave@localhost"]).contains("dave@localhost"));

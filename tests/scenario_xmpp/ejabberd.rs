@@ -96,5 +96,5 @@ fn the_list_of_contacts_is_changed() {
     }
     let server = server();
     let [alice, bob, carol] = online(&server, ["alice", "bob", "carol"]);
-    changes_of_the_list(&alice, &bob, &carol);
+    changes_of_the_list(&alice, &carol);
 }

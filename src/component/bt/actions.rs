@@ -66,7 +66,8 @@ impl Bt {
     /// Begins to connect. `None` if that is impossible.
     pub(super) fn dial(&mut self, net: &mut Net<Peer>, key: TorrentKey, addr: SocketAddr) -> Option<PeerKey> {
         let contact = self.is_contact(addr);
-        if !self.options.families.reach(addr) || self.stopping.is_some() || !self.make_room(net, contact) {
+        let refused = self.refused.has(addr, None) || !self.options.families.reach(addr);
+        if refused || self.stopping.is_some() || !self.make_room(net, contact) {
             return None;
         }
         let torrent = self.torrents.get(&key)?;

@@ -198,6 +198,9 @@ impl Bt {
     /// times a second, so only what is new is looked at, and only for torrents that have a use for it.
     fn recheck_handles(&mut self, net: &mut Net<Peer>) {
         let contacts = self.contacts.read();
+        if !Arc::ptr_eq(&self.refused, &contacts.refused) {
+            self.refuse(net, Arc::clone(&contacts.refused));
+        }
         let before = self.rechecked.replace(Arc::clone(&contacts));
         // In another network other addresses can be used.
         let known = before.filter(|before| before.filter == contacts.filter);

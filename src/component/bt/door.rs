@@ -2,14 +2,17 @@
 //!
 //! When the table is full, somebody who only holds a place makes room: first the incoming connection that has been
 //! waited for longest without a whole handshake, then the peer that has been of no use for longest in any torrent. So
-//! neither silent nor useless connections, however many, lock anybody out. Contacts go before strangers.
+//! neither silent nor useless connections, however many, lock anybody out. Contacts go before strangers. Where somebody
+//! is who is blocked, nobody is let in.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::Bt;
 use super::peers::Peer;
 use crate::reactor::Net;
+use crate::share::Refused;
 use crate::types::{Host, InfoHash, PeerKey, TorrentKey};
 
 /// One host may have this share of the table: it may want many of our torrents, yet others shall get in too.
@@ -24,9 +27,21 @@ pub(super) struct ContactHosts {
 
 impl Bt {
     /// The authoriser: which torrent the caller at `addr` gets when it asks for `info_hash`. `None`: it is treated as if
-    /// the torrent were unknown. Whoever knows the info hash may have it, so far.
-    pub(super) fn authorise(&self, info_hash: InfoHash, _addr: SocketAddr) -> Option<TorrentKey> {
-        self.by_hash.get(&info_hash).copied()
+    /// the torrent were unknown. Whoever knows the info hash may have it, so far, unless they are blocked.
+    pub(super) fn authorise(&self, info_hash: InfoHash, addr: SocketAddr) -> Option<TorrentKey> {
+        self.by_hash.get(&info_hash).copied().filter(|_| !self.refused.has(addr, None))
+    }
+
+    /// Others are blocked than before: who of them is connected goes.
+    pub(super) fn refuse(&mut self, net: &mut Net<Peer>, refused: Arc<Refused>) {
+        self.refused = refused;
+        for key in net.keys() {
+            let Some(addr) = net.addr(key) else { continue };
+            let listens = net.data(key).and_then(|peer| peer.listens);
+            if self.refused.has(addr, listens) {
+                self.drop_peer(net, key, &"its owner is blocked");
+            }
+        }
     }
 
     /// Is a contact at this address? Such a claim can be a lie, so it gives precedence and nothing else.
@@ -42,6 +57,9 @@ impl Bt {
 
     /// Makes room for a connection from this address if there is none. False if it has to stay outside.
     pub(super) fn admit(&mut self, net: &mut Net<Peer>, addr: SocketAddr) -> bool {
+        if self.refused.has(addr, None) {
+            return false;
+        }
         let (host, contact) = (Host::of(addr.ip()), self.is_contact(addr));
         let is_neighbour = |other: SocketAddr| Host::of(other.ip()) == host;
         let limit = (self.options.max_connections / HOST_SHARE).max(1);

@@ -38,6 +38,7 @@ use crate::bus::Subscriber;
 use crate::engine::TorrentOptions;
 use crate::proto::peer;
 use crate::reactor::{CloseCause, Handler, Net, Reactor};
+use crate::share::Refused;
 use crate::storage::{Disk, DiskOptions, PieceBuffer, StorageError};
 use crate::types::{InfoHash, MIN_MEMORY_LIMIT, Memory, PeerId, PeerKey, PieceIndex, TorrentKey};
 
@@ -258,6 +259,8 @@ pub(super) struct Bt {
     published: Published<Torrents>,
     contacts: Published<Contacts>,
     contact_hosts: door::ContactHosts,
+    /// Where those are who are blocked.
+    refused: Arc<Refused>,
     /// What contacts announced when torrents were last told of all that was new in it.
     rechecked: Option<Arc<Contacts>>,
     /// Torrents whose published status is out of date.
@@ -327,6 +330,7 @@ impl Bt {
             published,
             contacts,
             contact_hosts: door::ContactHosts::default(),
+            refused: Arc::default(),
             rechecked: None,
             stale: HashSet::new(),
             status_due: None,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::Bt;
 use super::torrent::{Phase, Torrent};
 use crate::engine::{BlockVerdict, CloseReason, MAX_UPLOADS, PeerInfo};
-use crate::proto::peer::{Command, Event, Fault, Handshake, METADATA_PIECE_LEN, SessionOptions};
+use crate::proto::peer::{Command, Event, ExtendedHandshake, Fault, Handshake, METADATA_PIECE_LEN, SessionOptions};
 use crate::reactor::{CloseCause, Net};
 use crate::types::{BLOCK_LEN, Block, MemoryClass, PeerKey, TorrentKey};
 
@@ -24,6 +24,8 @@ pub(in crate::component) struct Peer {
     pub(super) joined: bool,
     /// We made the connection.
     pub(super) dialed: bool,
+    /// Where it says that it listens.
+    pub(super) listens: Option<u16>,
     /// Said before the engine knew the peer: a magnet link's description was still on its way.
     early_unchoke: bool,
     early_interest: bool,
@@ -71,6 +73,11 @@ impl Bt {
         if let Event::Handshake(handshake) = &event {
             return self.handshake(net, key, handshake);
         }
+        if let Event::ExtendedHandshake(hello) = &event
+            && !self.introduced(net, key, hello)
+        {
+            return;
+        }
         let now = net.now();
         let Some(peer) = net.data(key) else { return };
         let Some(torrent_key) = peer.torrent else { return };
@@ -94,6 +101,19 @@ impl Bt {
             }
             _ => note_early(net, key, &event),
         }
+    }
+
+    /// A peer says more of itself. False if it is not wanted: it is gone then.
+    fn introduced(&mut self, net: &mut Net<Peer>, key: PeerKey, hello: &ExtendedHandshake) -> bool {
+        let Some(addr) = net.addr(key) else { return false };
+        if let (Some(peer), Some(port)) = (net.data(key), hello.listen_port) {
+            peer.listens = Some(port);
+        }
+        let refused = self.refused.has(addr, hello.listen_port);
+        if refused {
+            self.drop_peer(net, key, &"its owner is blocked");
+        }
+        !refused
     }
 
     fn handshake(&mut self, net: &mut Net<Peer>, key: PeerKey, handshake: &Handshake) {

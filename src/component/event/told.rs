@@ -27,6 +27,8 @@ pub enum Told {
         /// Bare JIDs.
         requests: Vec<String>,
     },
+    /// Who is blocked: bare JIDs, or domains. Told before anything of them is forgotten.
+    Blocked(Vec<String>),
     /// The server has confirmed the announcement of exactly these own shares.
     Confirmed(Arc<[Share]>),
     /// What accounts that were left have announced and still stands on their servers, one line each.

@@ -8,8 +8,10 @@
 //! It never waits for anybody, so a queue that is full empties within moments; whoever finds it full reads no more from
 //! its contacts until then.
 //!
-//! `worker.rs` is the loop, `model.rs` the snapshot, `roads.rs` what is known of each account.
+//! `worker.rs` is the loop, `model.rs` the snapshot, `roads.rs` what is known of each account,
+//! `blocked.rs` where those can be met who are blocked.
 
+mod blocked;
 mod model;
 mod roads;
 mod worker;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::PeopleOptions;
+use super::blocked::Blocked;
 use super::roads::Roads;
 use crate::bus::{Clock, SystemClock};
 use crate::component::event::{Bus, Event, Told};
@@ -25,6 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Model {
     contacts: Contacts,
     roads: Roads,
+    blocked: Blocked,
     own_shares: Arc<[Share]>,
     addresses: Addresses,
     published: Published<Contacts>,
@@ -55,6 +57,7 @@ impl Model {
         let mut model = Self {
             contacts,
             roads: Roads::default(),
+            blocked: Blocked::default(),
             own_shares: Arc::clone(&torrents.shares),
             addresses,
             published,
@@ -138,6 +141,7 @@ impl Model {
             Told::Left => {
                 let change = self.contacts.shares.forget_all(via);
                 self.roads.leave(via);
+                self.blocked.forget(via);
                 self.note(change);
                 (self.changed, self.roster_stale) = (true, true);
                 self.count_announced();
@@ -145,6 +149,11 @@ impl Model {
             Told::Roster { entries, requests } => {
                 self.roads.set_roster(via, entries, requests);
                 (self.changed, self.roster_changed, self.roster_stale) = (true, true, true);
+            }
+            Told::Blocked(jids) => {
+                self.blocked.set(via, jids, &self.contacts);
+                self.changed = true;
+                self.publish_at_once(now);
             }
             Told::Confirmed(shares) => {
                 self.roads.set_confirmed(via, shares);
@@ -196,7 +205,10 @@ impl Model {
                 self.changed = true;
                 return;
             }
-            SessionEvent::RosterChanged | SessionEvent::Ready | SessionEvent::CommandDone { .. } => return,
+            SessionEvent::RosterChanged
+            | SessionEvent::Ready
+            | SessionEvent::Blocked { .. }
+            | SessionEvent::CommandDone { .. } => return,
         };
         self.note(change);
         self.roster_stale |= stale && change != Change::Nothing;
@@ -262,6 +274,7 @@ impl Model {
             self.contacts.roster = self.roads.roster(&self.contacts.shares);
         }
         self.roads.describe(&mut self.contacts);
+        self.new_sources |= self.blocked.describe(&mut self.contacts);
         (self.changed, self.roster_changed) = (false, false);
         self.last_published = Some(now);
         self.published.publish(Arc::new(self.contacts.clone()));

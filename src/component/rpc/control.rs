@@ -180,6 +180,10 @@ pub enum ContactChange {
     Rename(String),
     /// These groups and no others.
     SetGroups(Vec<String>),
+    /// Neither hear nor be heard by them, and be no contact of theirs.
+    Block,
+    /// End that.
+    Unblock,
 }
 
 /// The arguments of `bt.add_torrent`.
@@ -301,8 +305,9 @@ pub trait Control: Send + Sync {
     fn add_contact(&self, new: NewContact, account: Option<&str>) -> Result<(), ControlError>;
     /// `xmpp.accept_contact`: consents, and asks for theirs if that is missing.
     fn accept_contact(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError>;
-    /// `xmpp.refuse_contact`, `xmpp.remove_contact`, `xmpp.rename_contact`, `xmpp.set_groups`. Without `account` with every
-    /// account that knows them.
+    /// `xmpp.refuse_contact`, `xmpp.remove_contact`, `xmpp.rename_contact`, `xmpp.set_groups`,
+    /// `xmpp.block_contact`, `xmpp.unblock_contact`. Without `account` with every
+    /// account that knows them; somebody unknown is blocked with all.
     fn change_contact(&self, jid: &str, change: ContactChange, account: Option<&str>) -> Result<(), ControlError>;
     /// `xmpp.account`: the first one.
     fn account(&self) -> Result<Account, ControlError>;

@@ -430,6 +430,8 @@ pub struct Contact {
     pub ipv4: bool,
     /// IPv6 works there.
     pub ipv6: bool,
+    /// Are they blocked? Then nothing else of them is known.
+    pub blocked: bool,
 }
 
 /// State of the XMPP connection.

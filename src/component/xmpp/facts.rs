@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use jid::Jid;
+use jid::{BareJid, Jid};
 
 use super::connection::AccountOptions;
 use crate::component::event::Account;
@@ -19,6 +19,11 @@ const UNKNOWN_BINDINGS: &str = "unknown-bindings";
 
 /// Days after which they are tried again: the server may have learned, and whoever was between then may be gone.
 const TRY_AGAIN_AFTER: u64 = 30;
+/// Key of the people who are blocked by this program alone, one in a line.
+const BLOCKED_HERE: &str = "blocked-here";
+
+/// What was learned of a server, and is forgotten when the user sets the account anew.
+const OF_THE_SERVER: [&str; 2] = [STRONGEST_LOGIN, UNKNOWN_BINDINGS];
 
 /// The facts about all accounts; opened when first asked.
 #[derive(Debug)]
@@ -72,8 +77,23 @@ impl Facts {
     /// The user has set the account anew, or taken it away: its server may have changed.
     pub(super) fn forget_login(&mut self, account: &Account) {
         if let Some(jid) = bare(&account.jid) {
-            self.with(|facts| facts.forget_all(&jid));
+            OF_THE_SERVER.iter().for_each(|key| drop(self.with(|facts| facts.forget(&jid, key))));
         }
+    }
+
+    /// Who is blocked with this account by this program alone.
+    pub(super) fn blocked_here(&mut self, account: &Account) -> Vec<BareJid> {
+        let known = self.get(account, BLOCKED_HERE);
+        known.iter().flat_map(|lines| lines.lines()).filter_map(|line| BareJid::new(line).ok()).collect()
+    }
+
+    /// Keeps who is blocked with this account by this program alone.
+    pub(super) fn set_blocked_here(&mut self, account: &Account, jids: &[String]) {
+        let Some(jid) = bare(&account.jid) else { return };
+        match jids {
+            [] => self.with(|facts| facts.forget(&jid, BLOCKED_HERE)),
+            jids => self.with(|facts| facts.set(&jid, BLOCKED_HERE, &jids.join("\n"))),
+        };
     }
 
     fn get(&mut self, account: &Account, key: &str) -> Option<String> {
@@ -95,7 +115,7 @@ impl Facts {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.warned, true) {
-                    log::warn!("what is known of earlier logins cannot be used: {error}");
+                    log::warn!("what is known of the accounts cannot be used: {error}");
                 }
                 None
             }
@@ -110,7 +130,10 @@ impl Facts {
 /// The file cannot be used.
 pub fn forget_logins(path: &Path, jid: &str) -> Result<(), StorageError> {
     match bare(jid) {
-        Some(jid) if path.exists() => AccountFacts::open(path)?.forget_all(&jid),
+        Some(jid) if path.exists() => {
+            let facts = AccountFacts::open(path)?;
+            OF_THE_SERVER.iter().try_for_each(|key| facts.forget(&jid, key))
+        }
         _ => Ok(()),
     }
 }

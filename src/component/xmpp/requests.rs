@@ -95,6 +95,8 @@ impl Worker {
             ContactCommand::SetGroups { jid, groups, reply } => {
                 self.roster_command(&jid, reply, |jid| Command::SetGroups { jid, groups });
             }
+            ContactCommand::Block { jid, reply } => self.session_command(&jid, reply, true, Command::Block),
+            ContactCommand::Unblock { jid, reply } => self.session_command(&jid, reply, true, Command::Unblock),
             ContactCommand::Remove { jid, reply } => self.roster_command(&jid, reply, Command::Remove),
             ContactCommand::SetAccount { account, reply } => self.set_account(account, reply),
             ContactCommand::RemoveAccount { reply } => self.remove_account(reply),
@@ -102,11 +104,16 @@ impl Worker {
     }
 
     fn roster_command(&mut self, jid: &str, reply: Answer, command: impl FnOnce(BareJid) -> Command) {
+        self.session_command(jid, reply, false, command);
+    }
+
+    /// `offline`: the session can do it without a server.
+    fn session_command(&mut self, jid: &str, reply: Answer, offline: bool, command: impl FnOnce(BareJid) -> Command) {
         let Ok(bare) = jid.parse::<BareJid>() else {
             reply.send(Err(ControlError::Refused(format!("{jid} is no bare JID (user@domain)"))));
             return;
         };
-        let Some(session) = self.session.as_mut().filter(|_| self.live) else {
+        let Some(session) = self.session.as_mut().filter(|_| self.live || offline) else {
             let problem = self.status.as_ref().map(|account| account.problem.clone());
             let error = match problem {
                 Some(problem) => ControlError::Offline(problem.unwrap_or_else(|| "still connecting".to_owned())),

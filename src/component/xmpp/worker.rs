@@ -124,6 +124,7 @@ impl Worker {
             if self.stopping {
                 break;
             }
+            self.take_events();
             self.answer_late_login();
             let now = now();
             if self.session.is_some() && self.next_attempt.is_some_and(|at| at <= now) {
@@ -161,7 +162,7 @@ impl Worker {
     }
 
     /// A session without a stream that announces what is shared now.
-    pub(super) fn new_session(&self, account: &Account) -> Result<XmppSession, String> {
+    pub(super) fn new_session(&mut self, account: &Account) -> Result<XmppSession, String> {
         let mut seed = [0; 32];
         if getrandom::fill(&mut seed).is_err() {
             seed.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
@@ -169,6 +170,7 @@ impl Worker {
         let options = SessionOptions { publish_original: account.publish_original, seed };
         let mut session = XmppSession::new(full_jid(account)?, &options);
         session.set_accept_from(account.accept_from.iter().filter_map(|rule| rule.parse().ok()).collect());
+        session.set_blocked_here(self.facts.blocked_here(account).into_iter());
         session.set_address_rules(self.rules);
         session.set_endpoint(now(), Endpoint::clone(&self.endpoint));
         session.set_catalogs(now(), self.catalogs());
@@ -395,6 +397,12 @@ impl Worker {
                 SessionEvent::CommandDone { tag, result } => done.push((tag, result)),
                 SessionEvent::RosterChanged => self.teller.roster_changed(now()),
                 SessionEvent::Ready => {}
+                SessionEvent::Blocked { all, here } => {
+                    if let Some(account) = &self.account {
+                        self.facts.set_blocked_here(account, &here);
+                    }
+                    self.teller.tell(Told::Blocked(all));
+                }
                 event => self.teller.tell(Told::Session(event)),
             }
         }

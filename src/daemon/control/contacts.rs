@@ -57,7 +57,7 @@ impl DaemonControl {
     pub(super) fn ask_contact(&self, new: NewContact, account: Option<&str>) -> Result<(), ControlError> {
         let (jid, account) = (bare(&new.jid)?, self.account_named(account)?);
         let NewContact { name, groups, .. } = new;
-        let account = account.or_else(|| self.who_knows(&jid).first().copied()).unwrap_or_else(|| self.first_account());
+        let account = account.or_else(|| self.who_knows(&jid)).unwrap_or_else(|| self.first_account());
         self.command(account, |reply| ContactCommand::Add { jid, name, groups, reply })
     }
 
@@ -66,7 +66,7 @@ impl DaemonControl {
         let asked =
             || self.contacts.read().requests.iter().find(|request| is_same_account(&request.jid, &jid)).map(|r| r.via);
         let account =
-            account.or_else(|| asked().and_then(of_account)).or_else(|| self.who_knows(&jid).first().copied());
+            account.or_else(|| asked().and_then(of_account)).or_else(|| self.who_knows(&jid));
         let account = account.unwrap_or_else(|| self.first_account());
         self.command(account, |reply| ContactCommand::Accept { jid, reply })
     }
@@ -79,10 +79,14 @@ impl DaemonControl {
         account: Option<&str>,
     ) -> Result<(), ControlError> {
         let (jid, account) = (bare(jid)?, self.account_named(account)?);
-        if self.contacts.read().account().is_some() {
+        let anybody = matches!(change, ContactChange::Block);
+        if !anybody && self.contacts.read().account().is_some() {
             self.check_known(&jid)?;
         }
-        let mut accounts: Vec<AccountKey> = account.map_or_else(|| self.who_knows(&jid), |account| vec![account]);
+        let mut accounts = account.map_or_else(|| self.who_is_meant(&jid, change), |account| vec![account]);
+        if accounts.is_empty() && anybody {
+            accounts = self.contacts.read().accounts.iter().map(|account| account.key).collect();
+        }
         if accounts.is_empty() {
             accounts.push(self.first_account());
         }
@@ -109,16 +113,27 @@ impl DaemonControl {
         self.contacts.read().account_of(&jid).map(|account| Some(account.key)).ok_or_else(unknown)
     }
 
-    /// The accounts in whose roster somebody is, or that were asked.
-    fn who_knows(&self, jid: &str) -> Vec<AccountKey> {
+    /// The accounts that know somebody in the way that this change is about.
+    fn who_is_meant(&self, jid: &str, change: &ContactChange) -> Vec<AccountKey> {
         let contacts = self.contacts.read();
         let listed = contacts.roster.iter().filter(|entry| is_same_account(&entry.jid, jid)).map(|entry| entry.via);
-        let asking =
+        let asked =
             contacts.requests.iter().filter(|request| is_same_account(&request.jid, jid)).map(|request| request.via);
-        let mut accounts: Vec<AccountKey> = listed.chain(asking).filter_map(of_account).collect();
-        accounts.sort_unstable();
-        accounts.dedup();
-        accounts
+        let blocking = contacts.blocked.iter().filter(|(_, blocked)| is_same_account(blocked, jid)).map(|(via, _)| *via);
+        let accounts: BTreeSet<AccountKey> = match change {
+            ContactChange::Rename(_) | ContactChange::SetGroups(_) => listed.filter_map(of_account).collect(),
+            ContactChange::Refuse if asked.clone().next().is_some() => asked.filter_map(of_account).collect(),
+            ContactChange::Refuse | ContactChange::Remove | ContactChange::Block => {
+                listed.chain(asked).filter_map(of_account).collect()
+            }
+            ContactChange::Unblock => blocking.filter_map(of_account).collect(),
+        };
+        accounts.into_iter().collect()
+    }
+
+    /// The first account in whose roster somebody is, or that was asked.
+    fn who_knows(&self, jid: &str) -> Option<AccountKey> {
+        self.who_is_meant(jid, &ContactChange::Remove).first().copied()
     }
 
     /// The account that is meant if nothing says which: the first of those written down, as they are shown, whatever the
@@ -135,6 +150,7 @@ impl DaemonControl {
         let contacts = self.contacts.read();
         let known = contacts.roster.iter().any(|entry| is_same_account(&entry.jid, jid))
             || contacts.requests.iter().any(|request| is_same_account(&request.jid, jid))
+            || contacts.blocked.iter().any(|(_, blocked)| is_same_account(blocked, jid))
             || contacts.shares.iter().any(|(other, _)| is_same_account(other, jid));
         if known {
             return Ok(());
@@ -153,6 +169,8 @@ fn command(jid: String, change: ContactChange, reply: Outcome) -> ContactCommand
         ContactChange::Remove => ContactCommand::Remove { jid, reply },
         ContactChange::Rename(name) => ContactCommand::Rename { jid, name, reply },
         ContactChange::SetGroups(groups) => ContactCommand::SetGroups { jid, groups, reply },
+        ContactChange::Block => ContactCommand::Block { jid, reply },
+        ContactChange::Unblock => ContactCommand::Unblock { jid, reply },
     }
 }
 

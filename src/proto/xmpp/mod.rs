@@ -2,6 +2,7 @@
 
 pub mod announcer;
 pub mod backoff;
+pub mod blocking;
 pub mod complaints;
 pub mod dns;
 pub mod downgrade;

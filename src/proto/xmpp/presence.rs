@@ -74,7 +74,22 @@ pub fn unavailable() -> Element {
     element("presence", ns::CLIENT).with("type", "unavailable")
 }
 
-/// A subscription stanza: `subscribe`, `subscribed` or `unsubscribed`.
+/// The payload that asks what somebody can do.
+#[must_use]
+pub fn ask_info() -> Element {
+    element("query", ns::DISCO_INFO)
+}
+
+/// Does the answer to [`ask_info`] name this feature?
+#[must_use]
+pub fn has_feature(answer: &Element, feature: &str) -> bool {
+    let queries = answer.children().filter(|child| child.is("query", ns::DISCO_INFO));
+    queries
+        .flat_map(Element::children)
+        .any(|child| child.is("feature", ns::DISCO_INFO) && child.attr("var") == Some(feature))
+}
+
+/// A subscription stanza: `subscribe`, `subscribed`, `unsubscribe` or `unsubscribed`.
 #[must_use]
 pub fn subscription(kind: &'static str, to: &BareJid) -> Element {
     element("presence", ns::CLIENT).with("type", kind).with("to", to.as_str())

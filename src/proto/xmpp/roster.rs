@@ -139,6 +139,11 @@ impl Roster {
         self.pending.forget(jid)
     }
 
+    /// Keeps the requests of those who fit. Returns whether any went.
+    pub fn retain_requests(&mut self, fits: impl Fn(&BareJid) -> bool) -> bool {
+        self.pending.retain(fits)
+    }
+
     /// A new stream begins: the server will hand out again which requests still wait.
     pub fn restart(&mut self) {
         self.pending.restart();

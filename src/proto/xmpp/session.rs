@@ -6,6 +6,7 @@
 //! Nobody is approved unless the user said so. Pure: no socket, no clock; the thread that owns it calls it.
 
 mod api;
+mod blocking;
 mod command;
 mod incoming;
 mod parting;
@@ -17,6 +18,7 @@ use jid::{BareJid, FullJid};
 use minidom::Element;
 
 use super::announcer::{Announcer, Catalogs, Node};
+use super::blocking::Blocking;
 use super::complaints::{AddressRules, Complaints};
 use super::pending;
 use super::pep::items;
@@ -32,6 +34,11 @@ pub use api::{Command, CommandError, SessionEvent, SessionOptions};
 enum Tag {
     Roster,
     Command(u64),
+    /// What the server can do.
+    Features,
+    BlockList,
+    Block(BareJid),
+    Unblock(u64, BareJid),
     Fetch(BareJid, Node),
     Publish(Node),
     Delete,
@@ -63,6 +70,7 @@ pub struct XmppSession {
     phase: Phase,
     iqs: Iqs<Tag>,
     roster: Roster,
+    blocking: Blocking,
     announcer: Announcer,
     watch: Watch,
     complaints: Complaints,
@@ -91,6 +99,7 @@ impl XmppSession {
             phase: Phase::Offline,
             iqs,
             roster: Roster::new(),
+            blocking: Blocking::default(),
             announcer,
             watch: Watch::new(),
             complaints: Complaints::default(),
@@ -122,6 +131,7 @@ impl XmppSession {
     pub fn started(&mut self, now: Instant, own: FullJid) {
         self.forget_stream();
         self.roster.restart();
+        self.blocking.restart();
         self.iqs.rename(own.clone());
         self.announcer.reset(own.resource().as_str());
         self.own = own;
@@ -313,6 +323,10 @@ impl XmppSession {
                 let result = answer.map(|_| ()).map_err(CommandError::Refused);
                 self.events.push_back(SessionEvent::CommandDone { tag, result });
             }
+            Tag::Features => self.features_arrived(now, answer),
+            Tag::BlockList => self.block_list_arrived(now, answer),
+            Tag::Block(jid) => self.block_answered(now, &jid, answer),
+            Tag::Unblock(tag, jid) => self.unblock_answered(now, tag, &jid, answer),
             Tag::Fetch(jid, node) => self.fetched(now, &jid, node, answer),
             Tag::Publish(node) => self.announcer.answered(now, node, answer),
             Tag::Delete => {

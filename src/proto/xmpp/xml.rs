@@ -37,6 +37,8 @@ pub mod ns {
     pub const PUBLISH_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
     /// Form type of a node's configuration.
     pub const NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
+    /// Blocking (XEP-0191).
+    pub const BLOCKING: &str = "urn:xmpp:blocking";
     /// Data forms (XEP-0004).
     pub const DATA: &str = "jabber:x:data";
 }

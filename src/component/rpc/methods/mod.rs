@@ -378,10 +378,18 @@ pub static METHODS: &[Method] = &[
         },
     },
     Method {
+        name: "xmpp.block_contact",
+        doc: "Blocks somebody (XEP-0191): neither sees the other, transfers with them end, and they are a contact no longer. On the server where it can do that; works without a connection, too.",
+        params: &[JID, ACCOUNT],
+        result: "true",
+        scope: Scope::Admin,
+        run: |control, args| change(control, args, ContactChange::Block),
+    },
+    Method {
         name: "xmpp.contacts",
-        doc: "The contacts, and who wants to become one.",
+        doc: "The contacts, who wants to become one, and who is blocked.",
         params: &[],
-        result: "{contacts: [{jid, name, subscription, asked, asks, online, resources, shares, accounts, groups, software, addresses, ipv4, ipv6}]}",
+        result: "{contacts: [{jid, name, subscription, asked, asks, online, resources, shares, accounts, groups, software, addresses, ipv4, ipv6, blocked}]}",
         scope: Scope::View,
         run: |control, _| value(control.contacts()),
     },
@@ -472,6 +480,14 @@ pub static METHODS: &[Method] = &[
         result: "true",
         scope: Scope::Admin,
         run: |control, args| change(control, args, ContactChange::SetGroups(args.texts("groups").to_vec())),
+    },
+    Method {
+        name: "xmpp.unblock_contact",
+        doc: "Ends a blocking. They are no contact then, and may ask to be.",
+        params: &[JID, ACCOUNT],
+        result: "true",
+        scope: Scope::Admin,
+        run: |control, args| change(control, args, ContactChange::Unblock),
     },
 ];
 

@@ -46,6 +46,10 @@ pub enum Command {
         /// The groups.
         groups: Vec<String>,
     },
+    /// Neither hear nor be heard by somebody, and be no contact of theirs; works without a server, too.
+    Block(BareJid),
+    /// End that. They are no contact then, and may ask to be.
+    Unblock(BareJid),
 }
 
 /// Why a command was not carried out.
@@ -64,6 +68,12 @@ pub enum CommandError {
     /// There is no such contact, and nobody of this name asked.
     #[error("{0} is no contact")]
     NoContact(BareJid),
+    /// Nobody of this name is blocked.
+    #[error("{0} is not blocked")]
+    NotBlocked(BareJid),
+    /// There is no room in the list.
+    #[error("too many people are blocked by this program already")]
+    TooManyBlocked,
     /// The server refused.
     #[error("the server refused: {0}")]
     Refused(Failure),
@@ -111,6 +121,14 @@ pub enum SessionEvent {
     },
     /// [`roster`](crate::proto::xmpp::XmppSession::roster) changed.
     RosterChanged,
+    /// Who is blocked changed, or is known for the first time on this stream. Comes before what follows from it.
+    Blocked {
+        /// Everybody: bare JIDs, or domains.
+        all: Vec<String>,
+        /// Those of whom the server does not know: to be kept, and given back by
+        /// [`set_blocked_here`](crate::proto::xmpp::XmppSession::set_blocked_here).
+        here: Vec<String>,
+    },
     /// A command is done.
     CommandDone {
         /// As given with the command.

@@ -19,6 +19,10 @@ impl XmppSession {
     pub(super) fn try_command(&mut self, now: Instant, tag: u64, command: Command) {
         let result = match self.phase {
             Phase::Ready => self.carry_out(now, tag, command),
+            // These work without a server, too.
+            Phase::Offline if matches!(command, Command::Block(_) | Command::Unblock(_)) => {
+                self.carry_out(now, tag, command)
+            }
             Phase::Starting if self.early.len() < MAX_EARLY => {
                 self.early.push((tag, command));
                 Ok(())
@@ -81,6 +85,17 @@ impl XmppSession {
                     (Some(_), _) => self.request(now, "set", None, roster::remove(&jid), Tag::Command(tag)),
                     (None, true) => self.done(tag),
                     (None, false) => return Err(CommandError::NoContact(jid)),
+                }
+                Ok(())
+            }
+            Command::Block(jid) => {
+                self.block(now, jid)?;
+                self.done(tag);
+                Ok(())
+            }
+            Command::Unblock(jid) => {
+                if !self.unblock(now, tag, &jid)? {
+                    self.done(tag);
                 }
                 Ok(())
             }

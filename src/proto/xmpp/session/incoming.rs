@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use jid::BareJid;
 use minidom::Element;
 
-use super::{Phase, SessionEvent, XmppSession};
+use super::{Phase, SessionEvent, Tag, XmppSession};
 use crate::proto::xmpp::announcer::Node;
+use crate::proto::xmpp::blocking;
 use crate::proto::xmpp::complaints::{self, Reason};
 use crate::proto::xmpp::pep::{Happening, Item, parse_event, parse_items};
-use crate::proto::xmpp::presence::{available, disco_info, subscription};
+use crate::proto::xmpp::presence::{ask_info, available, disco_info, has_feature, subscription};
 use crate::proto::xmpp::stanza::{self, Failure, Sender};
 use crate::proto::xmpp::xml::{element, ns};
 use crate::types::{Announcement, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT};
@@ -23,30 +24,46 @@ const OWN_RETRY: Duration = Duration::from_secs(60);
 
 impl XmppSession {
     pub(super) fn roster_arrived(&mut self, now: Instant, answer: Result<&Element, Failure>) {
-        let seen_before = self.roster.seen();
+        let heeded = self.heeded();
         match answer {
             Ok(answer) => self.roster.replace(answer),
             Err(failure) => self.events.push_back(SessionEvent::Warning(format!("no roster: {failure}"))),
         }
-        let seen = self.roster.seen();
-        for jid in seen_before.difference(&seen) {
-            self.watch.forget(jid);
-            self.complaints.excuse(now, jid, Reason::Stranger);
-            self.events.push_back(SessionEvent::SharesGone { jid: jid.to_string() });
-        }
-        seen.iter().for_each(|jid| self.watch.fetch(now, jid));
+        self.heeded_changed(now, &heeded);
+        // The stream is new, so all of them are asked.
+        self.heeded().iter().for_each(|jid| self.watch.fetch(now, jid));
         if self.phase == Phase::Starting {
             self.phase = Phase::Ready;
             self.out.push_back(available());
             self.ghosts_due = Some(now + GHOSTS_AFTER);
+            self.end_blocked_relations();
+            self.ask_server(now);
             self.carry_out_early(now);
         }
         self.events.push_back(SessionEvent::RosterChanged);
         self.events.push_back(SessionEvent::Ready);
     }
 
+    /// Asks what the server can do.
+    fn ask_server(&mut self, now: Instant) {
+        if let Ok(domain) = BareJid::new(self.own.domain().as_str()) {
+            self.request(now, "get", Some(domain), ask_info(), Tag::Features);
+        }
+    }
+
+    pub(super) fn features_arrived(&mut self, now: Instant, answer: Result<&Element, Failure>) {
+        // A server that does not say can do nothing of it.
+        let Ok(answer) = answer else { return };
+        if has_feature(answer, ns::BLOCKING) {
+            self.request(now, "get", None, blocking::get(), Tag::BlockList);
+        }
+    }
+
     pub(super) fn fetched(&mut self, now: Instant, jid: &BareJid, node: Node, answer: Result<&Element, Failure>) {
         let own = *jid == self.own.to_bare();
+        if !own && !self.heeds(jid) {
+            return;
+        }
         let announcements = match answer {
             Ok(answer) => {
                 let items = parse_items(answer, node.name());
@@ -126,8 +143,11 @@ impl XmppSession {
         let Sender::Jid(from) = Sender::of(stanza) else { return };
         let jid = from.to_bare();
         let own = jid == self.own.to_bare();
-        if !from.is_bare() || (!own && !self.roster.is_seen(&jid)) {
-            if !own && parse_event(stanza).iter().any(|(node, _)| Node::named(node).is_some()) {
+        if !from.is_bare() || (!own && !self.heeds(&jid)) {
+            if !own
+                && !self.blocking.is_blocked(&jid)
+                && parse_event(stanza).iter().any(|(node, _)| Node::named(node).is_some())
+            {
                 self.complain(now, &jid, Reason::Stranger);
             }
             return;
@@ -162,6 +182,10 @@ impl XmppSession {
                 }
                 stanza::error(stanza, "cancel", "service-unavailable")
             }
+            ("block" | "unblock", ns::BLOCKING, true) if Sender::of(stanza).is_account(&self.own.to_bare()) => {
+                self.block_list_pushed(now, payload);
+                stanza::result(stanza, None)
+            }
             ("ping", ns::PING, false) => stanza::result(stanza, None),
             ("query", ns::DISCO_INFO, false) => match disco_info(payload.attr("node")) {
                 Some(info) => stanza::result(stanza, Some(info)),
@@ -174,20 +198,9 @@ impl XmppSession {
     }
 
     fn roster_pushed(&mut self, now: Instant, query: &Element) {
-        let seen_before = self.roster.seen();
-        for jid in self.roster.push(query) {
-            match (seen_before.contains(&jid), self.roster.is_seen(&jid)) {
-                (false, true) => self.watch.fetch(now, &jid),
-                (true, false) => {
-                    self.watch.forget(&jid);
-                    // Some servers hand out one more notification afterwards.
-                    self.complaints.excuse(now, &jid, Reason::Stranger);
-                    self.online.remove(&jid);
-                    self.events.push_back(SessionEvent::SharesGone { jid: jid.to_string() });
-                }
-                _ => {}
-            }
-        }
+        let heeded = self.heeded();
+        self.roster.push(query);
+        self.heeded_changed(now, &heeded);
         self.events.push_back(SessionEvent::RosterChanged);
     }
 
@@ -208,7 +221,7 @@ impl XmppSession {
 
     fn came_online(&mut self, now: Instant, jid: BareJid, resource: String) {
         let own = jid == self.own.to_bare();
-        if (!own && !self.roster.is_seen(&jid)) || (own && resource == self.own.resource().as_str()) {
+        if (!own && !self.heeds(&jid)) || (own && resource == self.own.resource().as_str()) {
             return;
         }
         let resources = self.online.entry(jid.clone()).or_default();
@@ -236,7 +249,7 @@ impl XmppSession {
     /// Somebody wants to see this account. Approved only if the user has added that JID, or a rule of theirs names it;
     /// everybody else waits.
     fn asked(&mut self, now: Instant, jid: BareJid) {
-        if jid == self.own.to_bare() {
+        if jid == self.own.to_bare() || self.blocking.is_blocked(&jid) {
             return;
         }
         if self.invited.remove(&jid) {

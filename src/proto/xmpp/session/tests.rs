@@ -1,5 +1,6 @@
 #![allow(clippy::disallowed_methods)]
 
+mod people;
 mod server;
 
 use std::time::Duration;
@@ -503,50 +504,6 @@ fn adding_a_contact_again_changes_its_name_and_nothing_else() {
     let [set] = &server.clients[1].sent[before..] else { panic!("more than one stanza") };
     let item = set.children().next().unwrap().children().next().unwrap();
     assert_eq!((item.attr("name"), item.children().count()), (Some("Alice B"), 1), "the groups stay");
-}
-
-#[test]
-fn a_rule_of_the_user_answers_for_them() {
-    let mut server = three();
-    server.clients[1].session.set_accept_from(vec!["*@example.org".parse().unwrap()]);
-    let before = server.clients[1].sent.len();
-    for jid in ["carol@example.org", "dave@example.net", BOB] {
-        server.inject(1, &format!("<presence xmlns='jabber:client' type='subscribe' from='{jid}'/>"));
-    }
-    let sent = server.clients[1].sent[before..].iter().map(|s| (s.attr("type").unwrap(), s.attr("to").unwrap()));
-    assert_eq!(sent.collect::<Vec<_>>(), [("subscribed", CAROL), ("subscribe", CAROL)]);
-    let pending: Vec<_> = server.clients[1].session.roster().pending().map(|jid| jid.as_str()).collect();
-    assert_eq!(pending, ["dave@example.net"]);
-}
-
-#[test]
-fn a_contact_gets_another_name_and_other_groups() {
-    let mut server = three();
-    let push = "<query xmlns='jabber:iq:roster'><item jid='alice@example.org' subscription='both' name='Al'>\
-                <group>Friends</group></item></query>";
-    server.inject(1, &format!("<iq xmlns='jabber:client' type='set' id='p'>{push}</iq>"));
-    let before = server.clients[1].sent.len();
-    let (now, alice) = (server.now, BareJid::new("alice@example.org").unwrap());
-    let groups = ["Work", "Work", "", "Friends"].map(str::to_owned).to_vec();
-    let commands = [
-        Command::Rename { jid: alice.clone(), name: "Alice".to_owned() },
-        Command::Rename { jid: alice.clone(), name: String::new() },
-        Command::SetGroups { jid: alice, groups },
-        Command::Rename { jid: BareJid::new(CAROL).unwrap(), name: "nobody".to_owned() },
-    ];
-    (1..).zip(commands).for_each(|(tag, command)| server.clients[1].session.command(now, tag, command));
-    server.run(secs(1));
-    let item = |stanza: &Element| {
-        let item = stanza.children().next().unwrap().children().next().unwrap();
-        (item.attr("name").map(str::to_owned), item.children().map(Element::text).collect::<Vec<_>>().join(", "))
-    };
-    let sent: Vec<_> = server.clients[1].sent[before..].iter().map(item).collect();
-    let name = |name: &str| Some(name.to_owned());
-    assert_eq!(
-        sent,
-        [(name("Alice"), "Friends".to_owned()), (None, "Friends".to_owned()), (name("Al"), "Friends, Work".to_owned())]
-    );
-    assert!(told(&mut server, 1).iter().any(|line| line.contains("tag: 4, result: Err(NoContact")));
 }
 
 #[test]

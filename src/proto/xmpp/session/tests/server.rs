@@ -30,6 +30,8 @@ pub struct Server {
     /// The owner may configure nodes.
     pub configurable: bool,
     pub silent: bool,
+    /// Who blocks whom; `None`: it cannot block.
+    pub blocked: Option<Vec<(BareJid, BareJid)>>,
 }
 
 impl Server {
@@ -43,6 +45,7 @@ impl Server {
             rich: true,
             configurable: true,
             silent: false,
+            blocked: None,
         }
     }
 
@@ -177,6 +180,11 @@ impl Server {
                 .filter(|(a, _)| *a == own)
                 .map(|(_, b)| element("item", ns::ROSTER).with("jid", b.as_str()).with("subscription", "both"));
             Ok(Some(element("query", ns::ROSTER).containing_all(items)))
+        } else if payload.has_ns(ns::DISCO_INFO) {
+            let feature = self.blocked.as_ref().map(|_| element("feature", ns::DISCO_INFO).with("var", ns::BLOCKING));
+            Ok(Some(element("query", ns::DISCO_INFO).containing_all(feature)))
+        } else if payload.has_ns(ns::BLOCKING) {
+            Ok(self.blocking(&own, payload))
         } else {
             self.pubsub(client, &owner, payload)
         };
@@ -187,6 +195,30 @@ impl Server {
                 reply("error").containing(error)
             }
         }
+    }
+
+    /// Keeps the list, and tells all sessions of the account what changed.
+    fn blocking(&mut self, own: &BareJid, payload: &Element) -> Option<Element> {
+        let list = self.blocked.as_mut().unwrap();
+        if payload.name() == "blocklist" {
+            let items = list.iter().filter(|(by, _)| by == own);
+            let items = items.map(|(_, jid)| element("item", ns::BLOCKING).with("jid", jid.as_str()));
+            return Some(element("blocklist", ns::BLOCKING).containing_all(items));
+        }
+        for item in payload.children() {
+            let entry = (own.clone(), BareJid::new(item.attr("jid").unwrap()).unwrap());
+            list.retain(|other| *other != entry);
+            if payload.name() == "block" {
+                list.push(entry);
+            }
+        }
+        let push = element("iq", ns::CLIENT).with("type", "set").with("id", "push").containing(payload.clone());
+        for client in 0..self.clients.len() {
+            if self.own(client).to_bare() == *own {
+                self.deliver(client, &push);
+            }
+        }
+        None
     }
 
     fn pubsub(&mut self, client: usize, owner: &BareJid, payload: &Element) -> Result<Option<Element>, &'static str> {
