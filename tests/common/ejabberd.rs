@@ -101,6 +101,8 @@ shaper_rules:
   c2s_shaper: normal
 modules:
   mod_admin_extra: {{}}
+  mod_blocking: {{}}
+  mod_privacy: {{}}
   mod_caps: {{}}
   mod_disco: {{}}
   mod_ping: {{}}

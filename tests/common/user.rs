@@ -61,11 +61,17 @@ impl User {
         daemon
     }
 
+    /// Replaces a part of its configuration, which has to be there.
+    pub fn edited(self, from: &str, to: &str) -> Self {
+        let config = fs::read_to_string(self.config()).unwrap();
+        assert!(config.contains(from), "{from}");
+        fs::write(self.config(), config.replacen(from, to, 1)).unwrap();
+        self
+    }
+
     /// Adds lines to the section `[xmpp]` of its configuration.
     pub fn with_xmpp(self, lines: &str) -> Self {
-        let config = fs::read_to_string(self.config()).unwrap();
-        fs::write(self.config(), config.replace("[xmpp]\n", &format!("[xmpp]\n{lines}\n"))).unwrap();
-        self
+        self.edited("[xmpp]\n", &format!("[xmpp]\n{lines}\n"))
     }
 
     /// Folders and configuration; `xmpp` is added to that section.

@@ -6,7 +6,7 @@ use crate::common::prosody::installed;
 use crate::common::user::User;
 use crate::{ALICE, BOB, CAROL, PATIENCE, SOON, daemon, file, online, server, until};
 
-fn contact(daemon: &User, jid: &str) -> Option<Value> {
+pub(crate) fn contact(daemon: &User, jid: &str) -> Option<Value> {
     daemon.json(&["contacts"]).as_array().unwrap().iter().find(|contact| contact["jid"] == jid).cloned()
 }
 
@@ -76,7 +76,7 @@ fn a_contact_is_refused_renamed_put_into_groups_and_described() {
         return;
     }
     let server = server();
-    let [alice, bob, carol] = online(&server, ["alice", "bob", "carol"]);
+    let [alice, _bob, carol] = online(&server, ["alice", "bob", "carol"]);
     changes_of_the_list(&alice, &carol);
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::blocking::nothing_more_for_the_blocked;
 use crate::common::ejabberd::{Ejabberd, installed};
 use crate::common::user::User;
 use crate::contacts::changes_of_the_list;
@@ -95,6 +96,16 @@ fn the_list_of_contacts_is_changed() {
         return;
     }
     let server = server();
-    let [alice, bob, carol] = online(&server, ["alice", "bob", "carol"]);
+    let [alice, _bob, carol] = online(&server, ["alice", "bob", "carol"]);
     changes_of_the_list(&alice, &carol);
+}
+
+#[test]
+fn who_is_blocked_gets_nothing_more() {
+    if !installed() {
+        return;
+    }
+    let users = ["alice", "bob", "carol"].map(|user| (user, PASSWORD));
+    let server = Ejabberd::start(&users, &[("alice", "bob"), ("alice", "carol")]);
+    nothing_more_for_the_blocked(|user| daemon(&server, user));
 }

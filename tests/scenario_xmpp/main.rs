@@ -15,6 +15,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod blocking;
 mod contacts;
 mod direct;
 mod ejabberd;

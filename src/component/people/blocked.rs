@@ -78,9 +78,9 @@ fn names(jid: &str) -> impl Iterator<Item = &str> {
     [Some(jid), jid.split_once('@').map(|(_, domain)| domain)].into_iter().flatten()
 }
 
-/// The addresses that an account announces, or all accounts of a domain, as far as they may be connected to.
+/// The addresses that an account announces, or all accounts of a domain.
 fn places_of(entry: &str, contacts: &Contacts) -> Vec<SocketAddr> {
     let theirs = contacts.shares.iter().filter(|(jid, _)| names(jid).any(|name| name == entry));
     let resources = theirs.flat_map(|(_, contact)| contact.resources());
-    resources.flat_map(|(_, resource)| contacts.filter.usable(resource.addresses())).collect()
+    resources.flat_map(|(_, resource)| resource.addresses()).map(|address| address.socket).collect()
 }
