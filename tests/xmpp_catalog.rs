@@ -229,6 +229,7 @@ fn account(place: &Place, user: &str, line: SocketAddr) -> Account {
         allow_plain: false,
         publish_original: true,
         accept_from: Vec::new(),
+        stun: false,
     }
 }
 

@@ -157,6 +157,7 @@ fn account(server: &Prosody, user: &str, password: &str) -> Account {
         allow_plain: false,
         publish_original: true,
         accept_from: Vec::new(),
+        stun: false,
     }
 }
 

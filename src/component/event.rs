@@ -7,7 +7,7 @@ mod announce;
 #[cfg(feature = "xmpp")]
 mod told;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -21,7 +21,7 @@ use crate::storage::inspect::locate;
 use crate::storage::{CheckMode, StorageError};
 #[cfg(feature = "xmpp")]
 use crate::types::Via;
-use crate::types::{AccountKey, Bitfield, Endpoint, InfoHash, Share};
+use crate::types::{AccountKey, Bitfield, Endpoint, InfoHash, Share, Witness};
 
 pub use announce::{AnnounceError, AnnounceReply, AnnounceRequest};
 #[cfg(feature = "xmpp")]
@@ -90,6 +90,8 @@ pub enum Topic {
     People,
     /// How this node can be reached changed.
     PublishEndpoint,
+    /// Somebody sees this machine at some address.
+    Observed,
     /// The thread that knows all contacts is to end.
     StopPeople,
 }
@@ -97,13 +99,14 @@ pub enum Topic {
 impl bus::Topic for Topic {
     fn when_full(self) -> WhenFull {
         match self {
-            // The newest says it all.
+            // The newest says it all, or will be said again.
             Self::BtReady
             | Self::SetPort
             | Self::PublishShares
             | Self::PublishEndpoint
             | Self::PublishCatalog
             | Self::RecheckHandles
+            | Self::Observed
             | Self::Exit
             | Self::Health => WhenFull::DropOldest,
             _ => WhenFull::Refuse,
@@ -245,6 +248,13 @@ pub enum Event {
         /// What.
         told: Told,
     },
+    /// Somebody sees this machine at this address.
+    Observed {
+        /// Who says so.
+        witness: Witness,
+        /// Where.
+        ip: IpAddr,
+    },
     /// How contacts are told that this node can be reached; replaces what was said before.
     PublishEndpoint(Arc<Endpoint>),
 }
@@ -283,6 +293,7 @@ impl bus::Event for Event {
             Self::PlaceAccount { .. } => Topic::Accounts,
             #[cfg(feature = "xmpp")]
             Self::Told { .. } => Topic::People,
+            Self::Observed { .. } => Topic::Observed,
             Self::PublishEndpoint(_) => Topic::PublishEndpoint,
         }
     }
@@ -536,6 +547,8 @@ pub struct Account {
     pub publish_original: bool,
     /// Whose requests to become a contact are answered with yes: `name@domain` or `*@domain`.
     pub accept_from: Vec<String>,
+    /// Ask the STUN servers that its server names.
+    pub stun: bool,
 }
 
 impl std::fmt::Debug for Account {

@@ -51,6 +51,8 @@ pub struct Account {
     pub publish_original: bool,
     /// Whose requests to become a contact are answered with yes.
     pub accept_from: Vec<JidRule>,
+    /// Ask the STUN servers that its server names.
+    pub stun: bool,
     /// Where the JID was found.
     pub source: AccountSource,
 }
@@ -167,6 +169,7 @@ impl Config {
             allow_plain: section.allow_plain,
             publish_original: section.publish_original,
             accept_from: section.accept_from.clone(),
+            stun: section.stun,
             source: AccountSource::Config,
         }))
     }
@@ -230,6 +233,7 @@ impl Config {
             allow_plain: file.allow_plain.unwrap_or_else(|| rules.is_some_and(|rules| rules.allow_plain)),
             publish_original: file.publish_original.unwrap_or_else(|| rules.is_none_or(|rules| rules.publish_original)),
             accept_from: rules.map(|rules| rules.accept_from.clone()).unwrap_or_default(),
+            stun: rules.is_none_or(|rules| rules.stun),
             source: AccountSource::Stored,
         })
     }

@@ -59,6 +59,8 @@ pub struct XmppConfig {
     pub publish_original: bool,
     /// Whose requests to become a contact are answered with yes, without asking the user.
     pub accept_from: Vec<JidRule>,
+    /// Ask the STUN servers that the account's server names for the own address.
+    pub stun: bool,
     /// Use contacts' loopback addresses, publish own ones, and ask trackers on this machine that a torrent names.
     pub allow_loopback_peers: bool,
     /// Use contacts' addresses with ports below 1024.
@@ -83,6 +85,7 @@ impl Default for XmppConfig {
             allow_plain: false,
             publish_original: true,
             accept_from: Vec::new(),
+            stun: true,
             allow_loopback_peers: false,
             allow_privileged_ports: false,
             extra_addresses: Vec::new(),

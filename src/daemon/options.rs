@@ -79,6 +79,7 @@ pub(super) fn account(account: &config::Account, config: &Config) -> Result<Opti
         allow_plain: account.allow_plain,
         publish_original: account.publish_original,
         accept_from: account.accept_from.iter().map(|rule| rule.as_str().to_owned()).collect(),
+        stun: account.stun,
     })))
 }
 

@@ -9,6 +9,8 @@ pub mod bencode;
 pub mod http;
 pub mod metainfo;
 pub mod peer;
+#[cfg(feature = "xmpp")]
+pub mod stun;
 pub mod tracker;
 #[cfg(feature = "xmpp")]
 pub mod x509;

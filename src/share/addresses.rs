@@ -147,7 +147,9 @@ impl Addresses {
         for &socket in self.mapped.iter().filter(|socket| self.is_announced(socket.ip())) {
             add(socket, AddressKind::Mapped);
         }
-        for &ip in self.observed.iter().filter(|ip| self.is_announced(**ip)) {
+        // What this machine has itself needs no witness.
+        let observed = self.observed.iter().filter(|ip| self.is_announced(**ip) && !self.interfaces.contains(ip));
+        for &ip in observed {
             external_ports().for_each(|port| add(SocketAddr::new(ip, port), AddressKind::Observed));
         }
         let mut interfaces: Vec<_> = self.interfaces.iter().copied().filter(|ip| self.is_announced(*ip)).collect();

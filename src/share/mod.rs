@@ -2,8 +2,9 @@
 //!
 //! [`OwnShares`] and [`Addresses`] are what this node announces; [`ContactShares`] is what others announce, searchable
 //! and with the addresses from which a torrent can be had. [`catalog`] is the form of a list that is too long for XMPP.
-//! [`AddressFilter`] decides which of those addresses may be connected to, [`Refused`] with whom nobody speaks. No socket,
-//! no clock, no XMPP: JIDs are plain text, checked by whoever fills the models.
+//! [`AddressFilter`] decides which of those addresses may be connected to, [`Refused`] with whom nobody speaks,
+//! [`Witnesses`] where this node is seen. No socket, no clock, no XMPP: JIDs are plain text, checked by whoever fills the
+//! models.
 
 mod addresses;
 pub mod catalog;
@@ -14,6 +15,7 @@ mod refused;
 mod search;
 mod table;
 mod trust;
+mod witnesses;
 
 pub use addresses::{AddressOptions, Addresses, ExtraAddress};
 pub use contacts::{Available, Change, Contact, ContactLimits, ContactShares, MissingList, Resource, Sources};
@@ -22,3 +24,4 @@ pub use refused::Refused;
 pub use search::{Found, Hit, Owner, Page};
 pub use table::{ShareRef, ShareTable};
 pub use trust::{AddressFilter, Refusal, Subnet};
+pub use witnesses::Witnesses;

@@ -21,6 +21,12 @@ impl Host {
         }
     }
 
+    /// Its address; of an IPv6 network the first one.
+    #[must_use]
+    pub const fn ip(self) -> IpAddr {
+        self.0
+    }
+
     /// This machine itself: many peers may live here, and none can be kept away by its address.
     #[must_use]
     pub const fn is_loopback(self) -> bool {

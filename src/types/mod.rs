@@ -17,6 +17,7 @@ mod rare;
 mod rate;
 mod share;
 mod via;
+mod witness;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use gather::gather;
@@ -37,3 +38,4 @@ pub use share::{
     MAX_SHARES_PER_CONTACT, ResourceEntry, Share, display_name,
 };
 pub use via::{AccountKey, Via};
+pub use witness::Witness;

@@ -93,6 +93,11 @@ listen:
     shaper: c2s_shaper
     access: all
     starttls_required: true
+  - port: {stun}
+    ip: "127.0.0.1"
+    transport: udp
+    module: ejabberd_stun
+    use_turn: false
 shaper:
   normal:
     rate: 3000
@@ -111,8 +116,18 @@ modules:
     plugins: [flat, pep]
   mod_roster:
     versioning: true
+  mod_sic: {{}}
+  mod_stun_disco:
+    offer_local_services: false
+    services:
+      - host: "127.0.0.1"
+        port: {stun}
+        type: stun
+        transport: udp
+        restricted: false
 "#,
-        certificate = certificate.display()
+        certificate = certificate.display(),
+        stun = free_port()
     )
 }
 

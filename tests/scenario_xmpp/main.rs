@@ -23,6 +23,7 @@ mod failures;
 mod hung;
 mod long_list;
 mod original;
+mod outside;
 mod raw;
 mod restart;
 mod shares;

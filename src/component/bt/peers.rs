@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use super::Bt;
 use super::torrent::{Phase, Torrent};
+use crate::component::event::Event as ComponentEvent;
 use crate::engine::{BlockVerdict, CloseReason, MAX_UPLOADS, PeerInfo};
 use crate::proto::peer::{Command, Event, ExtendedHandshake, Fault, Handshake, METADATA_PIECE_LEN, SessionOptions};
 use crate::reactor::{CloseCause, Net};
-use crate::types::{BLOCK_LEN, Block, MemoryClass, PeerKey, TorrentKey};
+use crate::types::{BLOCK_LEN, Block, Host, MemoryClass, PeerKey, TorrentKey, Witness};
 
 /// Peers whose handshakes wait for a check of the files.
 const MAX_EARLY: usize = 64;
@@ -108,6 +109,11 @@ impl Bt {
         let Some(addr) = net.addr(key) else { return false };
         if let (Some(peer), Some(port)) = (net.data(key), hello.listen_port) {
             peer.listens = Some(port);
+        }
+        // Whoever calls us chose to; whom we called did not choose to be asked.
+        if let Some(ip) = hello.your_ip.filter(|_| !net.is_incoming(key)) {
+            // Nobody listens where there are no contacts.
+            let _ = self.bus.publish(ComponentEvent::Observed { witness: Witness::Peer(Host::of(addr.ip())), ip });
         }
         let refused = self.refused.has(addr, hello.listen_port);
         if refused {

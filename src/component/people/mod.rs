@@ -9,9 +9,11 @@
 //! its contacts until then.
 //!
 //! `worker.rs` is the loop, `model.rs` the snapshot, `roads.rs` what is known of each account,
-//! `blocked.rs` where those can be met who are blocked.
+//! `blocked.rs` where those can be met who are blocked,
+//! `interfaces.rs` tells when the own addresses change.
 
 mod blocked;
+mod interfaces;
 mod model;
 mod roads;
 mod worker;
@@ -20,7 +22,7 @@ use std::io;
 use std::thread::JoinHandle;
 
 use self::model::Model;
-use self::worker::Worker;
+use self::worker::{Sleep, Worker};
 use super::event::{Bus, Event, Part, Topic};
 use super::snapshot::{Contacts, Published, Torrents};
 use crate::share::{AddressOptions, ContactLimits};
@@ -28,7 +30,7 @@ use crate::share::{AddressOptions, ContactLimits};
 /// Messages of one topic that may wait for this thread. Each may be a list of thousands of shares.
 const INBOX: usize = 256;
 
-const TOPICS: &[Topic] = &[Topic::People, Topic::SetPort, Topic::PublishShares, Topic::StopPeople];
+const TOPICS: &[Topic] = &[Topic::People, Topic::Observed, Topic::SetPort, Topic::PublishShares, Topic::StopPeople];
 
 /// What the thread is told at its start.
 #[derive(Clone, Debug, Default)]
@@ -54,18 +56,19 @@ impl PeopleThread {
     /// Starts the thread. When this returns the snapshot says how this node can be reached, as far as that is known.
     ///
     /// # Errors
-    /// If the system has no threads left.
+    /// If the system has no threads or file descriptors left.
     pub fn start(
         options: &PeopleOptions,
         bus: Bus,
         contacts: Published<Contacts>,
         torrents: &Published<Torrents>,
     ) -> io::Result<Self> {
-        let inbox = bus.subscribe("people", TOPICS, INBOX);
+        let sleep = Sleep::new()?;
+        let inbox = bus.subscribe_with_wake("people", TOPICS, INBOX, sleep.hook());
         // Read after the subscription was made, so that nothing falls between the two.
         let torrents = torrents.read();
         let model = Model::new(options, bus.clone(), contacts, &torrents);
-        let worker = Worker::new(inbox, model);
+        let worker = Worker::new(sleep, inbox, model);
         let thread = std::thread::Builder::new().name("people".to_owned()).spawn(move || worker.run())?;
         Ok(Self { thread: Some(thread), bus })
     }

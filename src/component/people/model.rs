@@ -11,8 +11,8 @@ use crate::bus::{Clock, SystemClock};
 use crate::component::event::{Bus, Event, Told};
 use crate::component::snapshot::{Contacts, Published, Torrents};
 use crate::proto::xmpp::SessionEvent;
-use crate::share::{Addresses, Change, ContactShares, Subnet};
-use crate::types::{Announcement, Endpoint, Share, Via};
+use crate::share::{Addresses, Change, ContactShares, Subnet, Witnesses};
+use crate::types::{Announcement, Endpoint, Share, Via, Witness};
 
 /// The snapshot is renewed at most this often: a busy server sends many announcements at once.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
@@ -20,8 +20,8 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Changes of the roster are rare, and somebody has just asked for them.
 const PUBLISH_ROSTER_EVERY: Duration = Duration::from_millis(10);
 
-/// Interfaces are looked at this often. Cheap, and an address that has just come is soon known.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Changes of the network come in bursts.
+const GATHER: Duration = Duration::from_millis(100);
 
 pub(super) struct Model {
     contacts: Contacts,
@@ -39,6 +39,9 @@ pub(super) struct Model {
     /// Something may be had now that could not be had before.
     new_sources: bool,
     last_published: Option<Instant>,
+    /// At which addresses others see this machine.
+    witnesses: Witnesses,
+    look_every: Duration,
     next_look: Instant,
     /// The day, as the Unix time of its beginning.
     today: u64,
@@ -67,6 +70,8 @@ impl Model {
             roster_stale: false,
             new_sources: true,
             last_published: None,
+            witnesses: Witnesses::default(),
+            look_every: Duration::ZERO,
             next_look: now,
             today: today(),
         };
@@ -80,7 +85,8 @@ impl Model {
         if now < self.next_look {
             return;
         }
-        self.next_look = now + LOOK_EVERY;
+        self.next_look = now + self.look_every;
+        let seen_elsewhere = self.count_witnesses(now);
         let new_day = std::mem::replace(&mut self.today, today()) != self.today;
         let new_addresses = match if_addrs::get_if_addrs() {
             Ok(interfaces) => self.set_interfaces(&interfaces),
@@ -89,9 +95,43 @@ impl Model {
                 false
             }
         };
-        if new_day || new_addresses {
+        if new_day || new_addresses || seen_elsewhere {
             self.tell_endpoint(now);
         }
+    }
+
+    /// Without being told of a change it looks this often.
+    pub(super) fn set_look_every(&mut self, pause: Duration) {
+        self.next_look += pause.saturating_sub(self.look_every);
+        self.look_every = pause;
+    }
+
+    /// The network is said to have changed.
+    pub(super) fn look_soon(&mut self, now: Instant) {
+        self.next_look = self.next_look.min(now + GATHER);
+    }
+
+    /// Somebody sees this machine at this address.
+    pub(super) fn observed(&mut self, now: Instant, witness: Witness, ip: IpAddr) {
+        self.witnesses.hear(now, witness, ip);
+        if self.count_witnesses(now) {
+            self.tell_endpoint(now);
+        }
+    }
+
+    /// Takes what is believed of the own address. True if it changes what is told.
+    fn count_witnesses(&mut self, now: Instant) -> bool {
+        let shares = &self.contacts.shares;
+        let is_there = |ip: IpAddr| {
+            let resources = shares.iter().flat_map(|(_, contact)| contact.resources());
+            let mut addresses = resources.flat_map(|(_, resource)| resource.addresses());
+            addresses.any(|address| address.socket.ip().to_canonical() == ip)
+        };
+        let observed = self.witnesses.believed(now, is_there);
+        if let Some(until) = self.witnesses.next_change(now) {
+            self.next_look = self.next_look.min(until);
+        }
+        self.addresses.set_observed(observed)
     }
 
     fn set_interfaces(&mut self, interfaces: &[if_addrs::Interface]) -> bool {
@@ -208,6 +248,8 @@ impl Model {
             SessionEvent::RosterChanged
             | SessionEvent::Ready
             | SessionEvent::Blocked { .. }
+            | SessionEvent::SeenAt(_)
+            | SessionEvent::StunServers(_)
             | SessionEvent::CommandDone { .. } => return,
         };
         self.note(change);

@@ -8,7 +8,9 @@ use crate::bus::Reply;
 use crate::component::event::Told;
 use crate::component::snapshot::{AccountState, AccountStatus, RosterEntry};
 use crate::proto::xmpp::SessionEvent;
-use crate::types::{AccountKey, Announcement, InfoHash, ResourceEntry, Share, Via};
+use crate::types::{
+    AccountKey, Address, AddressKind, Announcement, Endpoint, Host, InfoHash, ResourceEntry, Share, Via, Witness,
+};
 
 const HOME: Via = Via::FIRST;
 const WORK: Via = Via::Account(AccountKey::new(1));
@@ -167,4 +169,58 @@ fn how_this_node_is_reached_is_told_and_can_be_read() {
         assert_eq!(endpoint, known.endpoint);
         assert!(known.own_addresses().all(|address| address.port() == 7001));
     }
+}
+
+#[test]
+fn where_others_see_this_node_is_told_unless_a_contact_is_there() {
+    let people = Fixture::new();
+    people.bus.publish(Event::SetPort(7001)).unwrap();
+    let peer = |text: &str| Witness::Peer(Host::of(text.parse().unwrap()));
+    let see = |witness, ip: &str| people.bus.publish(Event::Observed { witness, ip: ip.parse().unwrap() }).unwrap();
+    let observed = || -> Vec<String> {
+        let known = people.settled();
+        let observed = known.endpoint.addresses.iter().filter(|address| address.kind == AddressKind::Observed);
+        observed.map(|address| address.socket.to_string()).collect()
+    };
+    see(peer("8.8.8.8"), "203.0.113.7");
+    assert!(observed().is_empty(), "one peer may lie");
+    see(peer("9.9.9.9"), "203.0.113.7");
+    assert_eq!(observed(), ["203.0.113.7:7001"]);
+    let address = Address { socket: "203.0.113.7:5000".parse().unwrap(), kind: AddressKind::Local };
+    let endpoint = Endpoint { addresses: vec![address], ..Endpoint::default() };
+    let announcement = Announcement::Endpoint { resource: "r".into(), endpoint };
+    people.hear(HOME, SessionEvent::Announced { jid: BOB.into(), announcement });
+    see(peer("9.9.9.9"), "203.0.113.7");
+    assert!(observed().is_empty(), "that is where bob says to be");
+    see(Witness::Stun(AccountKey::FIRST), "203.0.113.7");
+    assert_eq!(observed(), ["203.0.113.7:7001"], "the same household");
+}
+
+#[test]
+fn where_the_blocked_are_is_told_when_they_are_blocked() {
+    let people = Fixture::new();
+    let rechecks = people.bus.subscribe("test", &[Topic::RecheckHandles], 4);
+    let at = |jid: &str, text: &str| {
+        let address = Address { socket: text.parse().unwrap(), kind: AddressKind::Local };
+        let endpoint = Endpoint { addresses: vec![address], ..Endpoint::default() };
+        let announcement = Announcement::Endpoint { resource: "r".into(), endpoint };
+        people.hear(HOME, SessionEvent::Announced { jid: jid.into(), announcement });
+    };
+    let refused = |text: &str| people.settled().refused.has(text.parse().unwrap(), None);
+    at(BOB, "203.0.113.7:5000");
+    at("carol@x", "198.51.100.9:5000");
+    people.settled();
+    while rechecks.try_recv().is_some() {}
+    people.tell(HOME, Told::Blocked(vec![BOB.into(), "carol@x".into()]));
+    people.hear(HOME, SessionEvent::SharesGone { jid: BOB.into() });
+    people.hear(HOME, SessionEvent::SharesGone { jid: "carol@x".into() });
+    assert!(refused("203.0.113.7:1") && refused("198.51.100.9:1") && !refused("203.0.113.8:1"));
+    assert!(rechecks.try_recv().is_some(), "those who are connected have to go");
+    // Somebody else is seen there: only the very port of the blocked.
+    at("dave@x", "203.0.113.7:6000");
+    assert!(!refused("203.0.113.7:6000") && refused("203.0.113.7:5000"));
+    people.tell(HOME, Told::Blocked(vec!["carol@x".into()]));
+    assert!(!refused("203.0.113.7:5000") && refused("198.51.100.9:1"));
+    people.tell(HOME, Told::Left);
+    assert!(!refused("198.51.100.9:1") && people.settled().blocked.is_empty());
 }

@@ -77,7 +77,9 @@ impl Facts {
     /// The user has set the account anew, or taken it away: its server may have changed.
     pub(super) fn forget_login(&mut self, account: &Account) {
         if let Some(jid) = bare(&account.jid) {
-            OF_THE_SERVER.iter().for_each(|key| drop(self.with(|facts| facts.forget(&jid, key))));
+            for key in OF_THE_SERVER {
+                self.with(|facts| facts.forget(&jid, key));
+            }
         }
     }
 
@@ -167,6 +169,7 @@ mod tests {
             allow_plain: false,
             publish_original: false,
             accept_from: Vec::new(),
+            stun: false,
         }
     }
 

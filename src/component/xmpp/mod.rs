@@ -6,7 +6,7 @@
 //!
 //! `worker.rs` is the loop, `requests.rs` the commands that wait for an outcome, `tell.rs` the way to `people`,
 //! `farewell.rs` cleans up after accounts that were left while they could not be reached, `facts.rs` remembers earlier
-//! logins. They stand on
+//! logins, `probe.rs` asks STUN servers for the own address. They stand on
 //! `connection.rs` (open, next, send, close), that on `establish.rs` (look-up to bind), `link.rs` (socket and TLS),
 //! `port.rs` (how other threads reach this one), `resolve.rs` and `tls_config.rs`.
 
@@ -17,6 +17,7 @@ mod facts;
 mod farewell;
 mod link;
 pub mod port;
+mod probe;
 mod requests;
 pub mod resolve;
 mod tell;

@@ -11,6 +11,7 @@ use super::error::ConnectError;
 use super::facts::Facts;
 use super::farewell::Farewells;
 use super::port::{Port, Wake, now};
+use super::probe::Probe;
 use super::requests::Requests;
 use super::tell::Teller;
 use crate::bus::{Reply, Subscriber};
@@ -22,7 +23,7 @@ use crate::proto::xmpp::complaints::AddressRules;
 use crate::proto::xmpp::framing::FramingError;
 use crate::proto::xmpp::stream::Tls;
 use crate::proto::xmpp::{SessionEvent, SessionOptions, XmppSession, xml};
-use crate::types::{AccountKey, Endpoint, Share, Via};
+use crate::types::{AccountKey, Endpoint, Share, Via, Witness};
 
 /// How long stanzas of a goodbye may wait for room in a full connection.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -39,6 +40,8 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(3600);
 
 pub(super) struct Worker {
     key: AccountKey,
+    bus: Bus,
+    probe: Probe,
     news: Subscriber<Event>,
     orders: Subscriber<Event>,
     pub(super) teller: Teller,
@@ -80,6 +83,8 @@ impl Worker {
         let (endpoint, own_shares) = (Arc::clone(&contacts.read().endpoint), Arc::clone(&torrents.read().shares));
         let mut worker = Self {
             key: options.key,
+            bus: bus.clone(),
+            probe: Probe::default(),
             news,
             orders,
             teller: Teller::new(bus, Via::Account(options.key)),
@@ -397,6 +402,16 @@ impl Worker {
                 SessionEvent::CommandDone { tag, result } => done.push((tag, result)),
                 SessionEvent::RosterChanged => self.teller.roster_changed(now()),
                 SessionEvent::Ready => {}
+                SessionEvent::SeenAt(ip) => {
+                    log::debug!("the server sees this machine at {ip}");
+                    // Nobody listens while the program ends.
+                    let _ = self.bus.publish(Event::Observed { witness: Witness::Server(self.key), ip });
+                }
+                SessionEvent::StunServers(servers) => {
+                    if self.account.as_ref().is_some_and(|account| account.stun) {
+                        self.probe.begin(servers, Witness::Stun(self.key), self.bus.clone());
+                    }
+                }
                 SessionEvent::Blocked { all, here } => {
                     if let Some(account) = &self.account {
                         self.facts.set_blocked_here(account, &here);

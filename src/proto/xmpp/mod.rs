@@ -11,6 +11,7 @@ pub mod keepalive;
 pub mod lists;
 pub mod negotiation;
 mod node_setup;
+pub mod outside;
 pub mod pending;
 pub mod pep;
 pub mod presence;

@@ -9,6 +9,7 @@ mod api;
 mod blocking;
 mod command;
 mod incoming;
+mod outside;
 mod parting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,6 +37,8 @@ enum Tag {
     Command(u64),
     /// What the server can do.
     Features,
+    Address,
+    StunServers,
     BlockList,
     Block(BareJid),
     Unblock(u64, BareJid),
@@ -83,6 +86,9 @@ pub struct XmppSession {
     early: Vec<(u64, Command)>,
     ghosts_due: Option<Instant>,
     own_retry: Option<Instant>,
+    names_stun_servers: bool,
+    looked_outside: Option<Instant>,
+    outside_due: Option<Instant>,
     withdrawn: bool,
     out: VecDeque<Element>,
     events: VecDeque<SessionEvent>,
@@ -111,6 +117,9 @@ impl XmppSession {
             early: Vec::new(),
             ghosts_due: None,
             own_retry: None,
+            names_stun_servers: false,
+            looked_outside: None,
+            outside_due: None,
             withdrawn: false,
             out: VecDeque::new(),
             events: VecDeque::new(),
@@ -193,6 +202,7 @@ impl XmppSession {
     /// This resource can be reached like this from now on.
     pub fn set_endpoint(&mut self, now: Instant, endpoint: Endpoint) {
         self.announcer.set_endpoint(now, endpoint);
+        self.network_changed(now);
         self.pump(now);
     }
 
@@ -238,7 +248,7 @@ impl XmppSession {
             Phase::Starting | Phase::Ready => None,
         };
         let others = [self.iqs.next_due(), self.announcer.poll_timeout(), self.watch.poll_timeout()];
-        others.into_iter().chain([deadline, self.ghosts_due, self.own_retry]).flatten().min()
+        others.into_iter().chain([deadline, self.ghosts_due, self.own_retry, self.outside_due]).flatten().min()
     }
 
     /// Time has passed; harmless when called early.
@@ -258,6 +268,7 @@ impl XmppSession {
         if self.own_retry.take_if(|due| *due <= now).is_some() {
             self.watch.fetch(now, &self.own.to_bare());
         }
+        self.look_outside_if_due(now);
         if let Phase::Parting { deadline, .. } | Phase::Deleting { deadline, .. } = self.phase
             && deadline <= now
         {
@@ -285,6 +296,8 @@ impl XmppSession {
         self.out.clear();
         self.ghosts_due = None;
         self.own_retry = None;
+        self.outside_due = None;
+        self.looked_outside = None;
         self.refuse_early();
     }
 
@@ -324,6 +337,8 @@ impl XmppSession {
                 self.events.push_back(SessionEvent::CommandDone { tag, result });
             }
             Tag::Features => self.features_arrived(now, answer),
+            Tag::Address => self.address_arrived(answer),
+            Tag::StunServers => self.stun_servers_arrived(answer),
             Tag::BlockList => self.block_list_arrived(now, answer),
             Tag::Block(jid) => self.block_answered(now, &jid, answer),
             Tag::Unblock(tag, jid) => self.unblock_answered(now, tag, &jid, answer),

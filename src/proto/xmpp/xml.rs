@@ -39,6 +39,10 @@ pub mod ns {
     pub const NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
     /// Blocking (XEP-0191).
     pub const BLOCKING: &str = "urn:xmpp:blocking";
+    /// The address that the server sees (XEP-0279).
+    pub const SIC: &str = "urn:xmpp:sic:1";
+    /// Services outside XMPP (XEP-0215).
+    pub const EXTERNAL_SERVICES: &str = "urn:xmpp:extdisco:2";
     /// Data forms (XEP-0004).
     pub const DATA: &str = "jabber:x:data";
 }

@@ -1,5 +1,7 @@
 //! What goes into and comes out of a session, besides stanzas.
 
+use std::net::IpAddr;
+
 use jid::BareJid;
 
 use crate::proto::xmpp::stanza::Failure;
@@ -129,6 +131,10 @@ pub enum SessionEvent {
         /// [`set_blocked_here`](crate::proto::xmpp::XmppSession::set_blocked_here).
         here: Vec<String>,
     },
+    /// The server sees this machine at this address.
+    SeenAt(IpAddr),
+    /// STUN servers, host and port, that the server names.
+    StunServers(Vec<(String, u16)>),
     /// A command is done.
     CommandDone {
         /// As given with the command.

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use jid::BareJid;
 use minidom::Element;
 
-use super::{Phase, SessionEvent, Tag, XmppSession};
+use super::{Phase, SessionEvent, XmppSession};
 use crate::proto::xmpp::announcer::Node;
-use crate::proto::xmpp::blocking;
 use crate::proto::xmpp::complaints::{self, Reason};
 use crate::proto::xmpp::pep::{Happening, Item, parse_event, parse_items};
-use crate::proto::xmpp::presence::{ask_info, available, disco_info, has_feature, subscription};
+use crate::proto::xmpp::presence::{available, disco_info, subscription};
 use crate::proto::xmpp::stanza::{self, Failure, Sender};
 use crate::proto::xmpp::xml::{element, ns};
 use crate::types::{Announcement, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT};
@@ -42,21 +41,6 @@ impl XmppSession {
         }
         self.events.push_back(SessionEvent::RosterChanged);
         self.events.push_back(SessionEvent::Ready);
-    }
-
-    /// Asks what the server can do.
-    fn ask_server(&mut self, now: Instant) {
-        if let Ok(domain) = BareJid::new(self.own.domain().as_str()) {
-            self.request(now, "get", Some(domain), ask_info(), Tag::Features);
-        }
-    }
-
-    pub(super) fn features_arrived(&mut self, now: Instant, answer: Result<&Element, Failure>) {
-        // A server that does not say can do nothing of it.
-        let Ok(answer) = answer else { return };
-        if has_feature(answer, ns::BLOCKING) {
-            self.request(now, "get", None, blocking::get(), Tag::BlockList);
-        }
     }
 
     pub(super) fn fetched(&mut self, now: Instant, jid: &BareJid, node: Node, answer: Result<&Element, Failure>) {

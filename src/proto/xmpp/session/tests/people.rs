@@ -1,4 +1,4 @@
-//! Rules, names, groups, and who is blocked.
+//! Rules, names, groups, who is blocked, and what the server tells of this machine.
 
 use super::*;
 
@@ -168,4 +168,34 @@ fn block_lists_count_only_from_the_own_account() {
     assert!(!heard(&mut server, 1).contains("Blocked"));
     server.inject(1, &push(""));
     assert!(heard(&mut server, 1).contains("SharesGone"));
+}
+
+#[test]
+fn a_server_is_asked_how_this_machine_looks_from_outside() {
+    let mut server = three();
+    server.outside = Some("203.0.113.7");
+    let dave = server.login("dave@example.org/d");
+    server.run(secs(2));
+    let seen = |server: &mut Server| {
+        let events = told(server, dave);
+        ["SeenAt(203.0.113.7)", "StunServers([(\"stun.example.org\", 3478)])"]
+            .map(|event| events.iter().filter(|line| *line == event).count())
+    };
+    assert_eq!(seen(&mut server), [1, 1]);
+    server.run(secs(1700));
+    assert_eq!(seen(&mut server), [0, 0]);
+    server.run(secs(200));
+    assert_eq!(seen(&mut server), [1, 1], "again after half an hour");
+    // Other interfaces: at once, but not as often as they change.
+    server.run(secs(60));
+    for port in 0..20 {
+        let now = server.now;
+        server.clients[dave].session.set_endpoint(now, endpoint(port));
+        server.run(secs(1));
+    }
+    assert_eq!(seen(&mut server), [1, 1]);
+    assert!(
+        told(&mut server, 0).iter().all(|line| !line.contains("StunServers")),
+        "what a server does not offer is not asked for"
+    );
 }

@@ -32,6 +32,8 @@ pub struct Server {
     pub silent: bool,
     /// Who blocks whom; `None`: it cannot block.
     pub blocked: Option<Vec<(BareJid, BareJid)>>,
+    /// At which address it sees everybody, and that it names a STUN server.
+    pub outside: Option<&'static str>,
 }
 
 impl Server {
@@ -46,6 +48,7 @@ impl Server {
             configurable: true,
             silent: false,
             blocked: None,
+            outside: None,
         }
     }
 
@@ -181,8 +184,16 @@ impl Server {
                 .map(|(_, b)| element("item", ns::ROSTER).with("jid", b.as_str()).with("subscription", "both"));
             Ok(Some(element("query", ns::ROSTER).containing_all(items)))
         } else if payload.has_ns(ns::DISCO_INFO) {
-            let feature = self.blocked.as_ref().map(|_| element("feature", ns::DISCO_INFO).with("var", ns::BLOCKING));
-            Ok(Some(element("query", ns::DISCO_INFO).containing_all(feature)))
+            let features = [self.blocked.as_ref().map(|_| ns::BLOCKING), self.outside.map(|_| ns::EXTERNAL_SERVICES)];
+            let feature = |var| element("feature", ns::DISCO_INFO).with("var", var);
+            Ok(Some(element("query", ns::DISCO_INFO).containing_all(features.into_iter().flatten().map(feature))))
+        } else if payload.has_ns(ns::SIC) {
+            let address = |ip| element("address", ns::SIC).containing(element("ip", ns::SIC).saying(ip));
+            self.outside.map(|ip| Some(address(ip))).ok_or("service-unavailable")
+        } else if payload.has_ns(ns::EXTERNAL_SERVICES) {
+            let service =
+                element("service", ns::EXTERNAL_SERVICES).with("type", "stun").with("host", "stun.example.org");
+            Ok(Some(element("services", ns::EXTERNAL_SERVICES).containing(service)))
         } else if payload.has_ns(ns::BLOCKING) {
             Ok(self.blocking(&own, payload))
         } else {
