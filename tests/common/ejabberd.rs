@@ -118,6 +118,7 @@ modules:
     versioning: true
   mod_sic: {{}}
   mod_stun_disco:
+    access: all
     offer_local_services: false
     services:
       - host: "127.0.0.1"
