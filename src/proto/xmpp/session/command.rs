@@ -99,19 +99,25 @@ impl XmppSession {
                 }
                 Ok(())
             }
-            Command::Rename { jid, name } => {
-                let Some(contact) = self.roster.contact(&jid) else { return Err(CommandError::NoContact(jid)) };
-                let entry = roster::set(&jid, Some(&name), &contact.groups);
-                self.request(now, "set", None, entry, Tag::Command(tag));
-                Ok(())
-            }
-            Command::SetGroups { jid, groups } => {
-                let Some(contact) = self.roster.contact(&jid) else { return Err(CommandError::NoContact(jid)) };
-                let entry = roster::set(&jid, contact.name.as_deref(), &groups);
-                self.request(now, "set", None, entry, Tag::Command(tag));
-                Ok(())
-            }
+            Command::Rename { jid, name } => self.edit(now, tag, jid, Some(&name), None),
+            Command::SetGroups { jid, groups } => self.edit(now, tag, jid, None, Some(&groups)),
         }
+    }
+
+    /// Gives a contact another name, or other groups. A set replaces both (RFC 6121 section 2.3.3).
+    fn edit(
+        &mut self,
+        now: Instant,
+        tag: u64,
+        jid: BareJid,
+        name: Option<&str>,
+        groups: Option<&[String]>,
+    ) -> Result<(), CommandError> {
+        let Some(contact) = self.roster.contact(&jid) else { return Err(CommandError::NoContact(jid)) };
+        let (name, groups) = (name.or(contact.name.as_deref()), groups.unwrap_or(&contact.groups));
+        let entry = roster::set(&jid, name, groups);
+        self.request(now, "set", None, entry, Tag::Command(tag));
+        Ok(())
     }
 
     /// Lets somebody see this account, and asks to see them.
