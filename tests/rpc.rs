@@ -243,6 +243,7 @@ fn every_method_is_described_and_can_be_called() {
                     "hash" => json!(FILM),
                     "address" => json!("192.0.2.1:7"),
                     "job" => json!(7),
+                    "groups" => json!(["Friends"]),
                     _ => json!("x@y"),
                 };
                 (param["name"].as_str().unwrap().to_owned(), value)
