@@ -1,13 +1,15 @@
 //! The connection of one account: from its settings to a live stream that hands out stanzas and takes stanzas.
 //!
 //! [`Connection::open`] looks the server up, connects, encrypts, logs in and binds a resource; [`Connection::next`]
-//! then waits for whatever comes first: a stanza, a wake-up by another thread, a deadline. Pings a silent server
-//! (XEP-0199) and gives a dead one up. Everything happens on the caller's thread, but for DNS look-ups, which get a
+//! then waits for whatever comes first: a stanza, a wake-up by another thread, a deadline. Counts stanzas where the
+//! server does too, so that a stream that broke ([`Connection::suspend`]) can go on ([`Connection::reopen`]). Pings a
+//! silent server (XEP-0198, XEP-0199) and gives a dead one up. Everything happens on the caller's thread, but for DNS look-ups, which get a
 //! short-lived one. What stanzas mean is not known here. Stanzas are logged at level trace, logins never.
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,8 +25,10 @@ use super::error::ConnectError;
 use super::establish::{Established, establish, say_and_fail};
 use super::link::Received;
 use super::port::{Port, SendError, now};
+use crate::proto::xmpp::dns::Endpoint;
 use crate::proto::xmpp::framing::Frame;
 use crate::proto::xmpp::keepalive::{Due, Keepalive};
+use crate::proto::xmpp::resume::{self, StreamManagement};
 use crate::proto::xmpp::sasl::Mechanism;
 use crate::proto::xmpp::stream::{self, Features, StreamError, Tls};
 
@@ -73,6 +77,8 @@ pub struct AccountOptions {
     pub password: Zeroizing<String>,
     /// `host:port` or `host` to connect to instead of looking the domain up.
     pub server: Option<String>,
+    /// Where a server has sent us: connected to instead of everything else.
+    pub first: Option<Endpoint>,
     /// Name servers to ask for SRV records instead of the system's.
     pub name_servers: Option<Vec<SocketAddr>>,
     /// How to encrypt. Without it: what the domain's SRV records say; with a fixed server direct TLS on the ports 5223
@@ -102,6 +108,7 @@ impl AccountOptions {
             jid,
             password,
             server: None,
+            first: None,
             name_servers: None,
             tls: None,
             ca_file: None,
@@ -133,14 +140,66 @@ pub enum Incoming {
     Timeout,
 }
 
+/// A stream whose connection broke, and that the server may still have.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    jid: FullJid,
+    management: StreamManagement,
+}
+
+impl Broken {
+    /// How long it is worth trying.
+    #[must_use]
+    pub fn resumable_for(&self) -> Option<Duration> {
+        self.management.resumable_for()
+    }
+
+    pub(super) const fn jid(&self) -> &FullJid {
+        &self.jid
+    }
+
+    pub(super) fn location(&self) -> Option<&str> {
+        self.management.location()
+    }
+
+    pub(super) fn resume_element(&self) -> Option<Vec<u8>> {
+        self.management.resume_element()
+    }
+}
+
 /// A live stream with a bound resource. Dropping it closes the TCP connection without a goodbye.
 #[derive(Debug)]
 pub struct Connection<'p> {
     port: &'p mut Port,
     stream: Established,
+    /// There if the server offers it.
+    management: Option<StreamManagement>,
+    /// Stanzas for which it is not yet time, so that what is urgent can pass them.
+    waiting: Waiting,
     keepalive: Keepalive,
     pings: u64,
+    /// One side has ended the stream, so there is nothing to take up again.
+    ended: bool,
     buffer: Box<[u8]>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    stanzas: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, stanza: Vec<u8>) {
+        self.bytes = self.bytes.saturating_add(stanza.len());
+        self.stanzas.push_back(stanza);
+    }
+
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let stanza = self.stanzas.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(stanza.len());
+        Some(stanza)
+    }
 }
 
 impl<'p> Connection<'p> {
@@ -150,12 +209,50 @@ impl<'p> Connection<'p> {
     /// # Errors
     /// [`ConnectError`]: of several failures the one that got furthest.
     pub fn open(options: &AccountOptions, port: &'p mut Port) -> Result<Self, ConnectError> {
-        let stream = establish(options, port)?;
+        Self::reopen(options, port, &mut None)
+    }
+
+    /// Like [`Connection::open`], but goes on with a broken stream of the same account if the server still has it;
+    /// [`Connection::is_resumed`] tells. The broken stream is taken unless there is no connection at all.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub fn reopen(
+        options: &AccountOptions,
+        port: &'p mut Port,
+        broken: &mut Option<Broken>,
+    ) -> Result<Self, ConnectError> {
+        let mut stream = establish(options, port, broken.as_ref())?;
         let mechanism = stream.mechanism.map_or("", Mechanism::name);
-        log::info!(target: "bitween::xmpp", "connected as {} ({mechanism})", stream.jid);
+        let (mut waiting, broken) = (Waiting::default(), broken.take());
+        let management = match (stream.resumed, broken) {
+            (Some(handled), Some(Broken { mut management, .. })) => {
+                management.resumed(handled)?.for_each(|stanza| waiting.push(stanza.clone()));
+                log::info!(target: "bitween::xmpp", "connected again as {} ({mechanism})", stream.jid);
+                Some(management)
+            }
+            _ => {
+                log::info!(target: "bitween::xmpp", "connected as {} ({mechanism})", stream.jid);
+                let offered = stream.features.as_ref().is_some_and(|features| features.has("sm", resume::NS));
+                offered.then(|| StreamManagement::begin(stream.link.out()))
+            }
+        };
         port.set_open(true);
         let keepalive = Keepalive::new(now(), options.timing.silence, options.timing.answer);
-        Ok(Self { port, stream, keepalive, pings: 0, buffer: vec![0; READ_LEN].into_boxed_slice() })
+        let buffer = vec![0; READ_LEN].into_boxed_slice();
+        Ok(Self { port, stream, management, waiting, keepalive, pings: 0, ended: false, buffer })
+    }
+
+    /// Whether this is the stream of before: nothing of it was lost, and contacts have noticed nothing.
+    pub const fn is_resumed(&self) -> bool {
+        self.stream.resumed.is_some()
+    }
+
+    /// What is to be kept of a connection that broke, if the server may still have its stream.
+    pub fn suspend(mut self) -> Option<Broken> {
+        let management = self.management.take().filter(|_| !self.ended)?;
+        management.resumable_for()?;
+        Some(Broken { jid: self.stream.jid.clone(), management })
     }
 
     /// The full JID the server gave us.
@@ -183,18 +280,29 @@ impl<'p> Connection<'p> {
         self.stream.features.as_ref()
     }
 
-    /// Takes one or more whole, serialised stanzas to be sent by the next call of [`Connection::next`].
+    /// Takes one whole, serialised stanza to be sent by the next call of [`Connection::next`].
     ///
     /// # Errors
     /// [`SendError::Full`] if the server reads too slowly and too much waits already; nothing was taken then.
     pub fn send(&mut self, stanza: &[u8]) -> Result<(), SendError> {
-        let pending = self.stream.link.pending();
+        let pending = self.pending();
         if pending > 0 && pending.saturating_add(stanza.len()) > MAX_PENDING {
             return Err(SendError::Full);
         }
-        log::trace!(target: "bitween::xmpp", "> {}", String::from_utf8_lossy(stanza));
-        self.stream.link.out().extend_from_slice(stanza);
+        self.queue(stanza.to_vec());
         Ok(())
+    }
+
+    fn queue(&mut self, stanza: Vec<u8>) {
+        log::trace!(target: "bitween::xmpp", "> {}", String::from_utf8_lossy(&stanza));
+        if let Some(management) = &mut self.management {
+            management.sent(&stanza);
+        }
+        self.waiting.push(stanza);
+    }
+
+    const fn pending(&self) -> usize {
+        self.stream.link.pending().saturating_add(self.waiting.bytes)
     }
 
     /// Sends what waits and returns the next thing to do, at the latest at `until`.
@@ -240,7 +348,10 @@ impl<'p> Connection<'p> {
     pub fn close(mut self) {
         self.port.set_open(false);
         self.take_queue();
-        self.stream.link.out().extend_from_slice(stream::CLOSE);
+        if let Some(management) = self.management.take() {
+            management.acknowledge(self.stream.link.out());
+        }
+        self.waiting.push(stream::CLOSE.to_vec());
         let deadline = now() + CLOSE_TIMEOUT;
         while now() < deadline {
             if self.flush().is_err() {
@@ -265,27 +376,44 @@ impl<'p> Connection<'p> {
         let _ = self.stream.link.flush();
     }
 
+    /// Sends what the socket takes now, and asks the server what it has taken when nothing more waits.
     fn flush(&mut self) -> Result<(), ConnectError> {
         self.take_queue();
-        let written = self.stream.link.flush()?;
-        self.keepalive.sent(written);
-        Ok(())
+        loop {
+            let mut last = false;
+            if self.stream.link.pending() == 0 {
+                match (self.waiting.pop(), &mut self.management) {
+                    (Some(stanza), _) => self.stream.link.out().extend_from_slice(&stanza),
+                    (None, management) => {
+                        management.iter_mut().for_each(|management| management.ask_if_due(self.stream.link.out()));
+                        last = true;
+                    }
+                }
+            }
+            let written = self.stream.link.flush()?;
+            self.keepalive.sent(written);
+            if last || self.stream.link.pending() > 0 {
+                return Ok(());
+            }
+        }
     }
 
-    /// Moves stanzas of other threads to the out-buffer, as long as it is not too full.
+    /// Takes stanzas of other threads, as long as not too much waits.
     fn take_queue(&mut self) {
-        while self.stream.link.pending() < MAX_PENDING {
+        while self.pending() < MAX_PENDING {
             let Some(stanza) = self.port.queued() else { return };
-            log::trace!(target: "bitween::xmpp", "> {}", String::from_utf8_lossy(&stanza));
-            self.stream.link.out().extend_from_slice(&stanza);
+            self.queue(stanza);
         }
     }
 
     fn next_frame(&mut self) -> Result<Option<Frame>, ConnectError> {
-        self.stream.framer.next_frame().map_err(|error| say_and_fail(&mut self.stream.link, error))
+        self.stream.framer.next_frame().map_err(|error| {
+            self.ended = true;
+            say_and_fail(&mut self.stream.link, error)
+        })
     }
 
-    /// The stanza in a frame, unless it is only the answer to our ping.
+    /// The stanza in a frame, unless it is only the answer to our ping, or about stanzas.
     fn accept(&mut self, frame: Frame) -> Result<Option<Element>, ConnectError> {
         match frame {
             Frame::Element(element) => {
@@ -294,11 +422,24 @@ impl<'p> Connection<'p> {
                     log::trace!(target: "bitween::xmpp", "< {}", String::from_utf8_lossy(&text));
                 }
                 if let Some(error) = StreamError::from_element(&element) {
+                    self.ended = true;
                     return Err(ConnectError::Stream(error));
+                }
+                if let Some(management) = &mut self.management {
+                    if element.has_ns(resume::NS) {
+                        return management.nonza(&element, self.stream.link.out()).map(|()| None).map_err(|error| {
+                            self.ended = true;
+                            stream::write_error("undefined-condition", &error.detail(), self.stream.link.out());
+                            let _ = self.stream.link.flush();
+                            error.into()
+                        });
+                    }
+                    management.received(&element);
                 }
                 Ok((!self.is_pong(&element)).then_some(element))
             }
             Frame::End | Frame::Header(_) => {
+                self.ended = true;
                 self.stream.link.out().extend_from_slice(stream::CLOSE);
                 let _ = self.stream.link.flush();
                 Err(ConnectError::Closed)
@@ -307,10 +448,13 @@ impl<'p> Connection<'p> {
     }
 
     fn ping(&mut self) {
+        if self.management.as_mut().is_some_and(|management| management.ask(self.stream.link.out())) {
+            return;
+        }
         self.pings += 1;
         let (id, domain) = (self.ping_id(), escape(self.stream.jid.domain().as_str()).into_owned());
         let request = format!("<iq type='get' id='{id}' to='{domain}'><ping xmlns='{}'/></iq>", ns::PING);
-        self.stream.link.out().extend_from_slice(request.as_bytes());
+        self.queue(request.into_bytes());
     }
 
     fn ping_id(&self) -> String {

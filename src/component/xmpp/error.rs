@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::proto::xmpp::backoff::Retry;
 use crate::proto::xmpp::framing::FramingError;
 use crate::proto::xmpp::negotiation::NegotiationError;
+use crate::proto::xmpp::resume::SmError;
 use crate::proto::xmpp::stream::StreamError;
 
 /// Why a connection could not be made, or ended. The text is one line that says what is wrong; no secret is in it.
@@ -73,6 +74,9 @@ pub enum ConnectError {
     /// The server ended the stream with an error.
     #[error("the server closed the stream: {}", describe_end(.0))]
     Stream(StreamError),
+    /// What the server says of what it has taken cannot be.
+    #[error("the connection was closed, since the server errs: {0}")]
+    Management(#[from] SmError),
     /// The server ended the stream or the connection.
     #[error("the server closed the connection")]
     Closed,
@@ -99,6 +103,7 @@ impl ConnectError {
             | Self::Unreachable { .. }
             | Self::Tls { .. }
             | Self::Closed
+            | Self::Management(_)
             | Self::TimedOut(_)
             | Self::Silent
             | Self::Lost(_) => Retry::Soon,
@@ -108,14 +113,23 @@ impl ConnectError {
     /// Whether the other addresses of the same domain need not be tried: they would say the same, and a wrong password
     /// tried everywhere may lock the account. What is offered may differ between them: a proxy before one of them that
     /// does TLS itself leaves nothing to bind a login to.
-    pub(super) const fn is_final(&self) -> bool {
+    pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Stopped | Self::Options(_) | Self::CaFile { .. } => true,
             Self::Negotiation(
                 NegotiationError::Refused { .. } | NegotiationError::RefusedUnbound { .. } | NegotiationError::Bind(_),
             ) => true,
             Self::Negotiation(NegotiationError::Sasl(error)) => !error.is_of_the_offer(),
+            Self::Negotiation(_) => self.other_host().is_some(),
             _ => false,
+        }
+    }
+
+    /// Where the server sends its clients instead.
+    pub(super) fn other_host(&self) -> Option<&str> {
+        match self {
+            Self::Stream(error) | Self::Negotiation(NegotiationError::Stream(error)) => error.other_host.as_deref(),
+            _ => None,
         }
     }
 
@@ -146,6 +160,10 @@ fn describe_end(error: &StreamError) -> String {
                        bitween has its own"
             .to_owned(),
         "system-shutdown" => "it is shutting down".to_owned(),
+        "see-other-host" => {
+            let host = error.other_host.as_deref().unwrap_or("nowhere");
+            format!("it sends its clients to {host}")
+        }
         _ => error.to_string(),
     }
 }
@@ -198,7 +216,12 @@ mod tests {
     #[test]
     fn ends_of_streams_are_told_in_words_where_there_are_any() {
         let told = |condition: &str| {
-            ConnectError::Stream(StreamError { condition: condition.into(), text: Some("why".into()) }).to_string()
+            ConnectError::Stream(StreamError {
+                condition: condition.into(),
+                text: Some("why".into()),
+                other_host: None,
+            })
+            .to_string()
         };
         assert!(told("conflict").contains("same resource"));
         assert_eq!(told("policy-violation"), "the server closed the stream: policy-violation (why)");

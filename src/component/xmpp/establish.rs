@@ -3,7 +3,7 @@
 //! Drives the pure [`Negotiation`] over a [`Link`]. The rule against injected plain text (RFC 6120 section 5.4.3.3) is
 //! kept here: whenever a stream starts anew, nothing of the old one may be left unread.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crossbeam_channel::RecvTimeoutError;
 use jid::FullJid;
 
-use super::connection::AccountOptions;
+use super::connection::{AccountOptions, Broken};
 use super::error::ConnectError;
 use super::link::{Link, Received, wait};
 use super::port::{Port, now};
@@ -40,6 +40,8 @@ pub(super) struct Established {
     pub(super) mechanism: Option<Mechanism>,
     /// Types of channel binding that the server does not know.
     pub(super) unknown_bindings: Vec<&'static str>,
+    /// The broken stream goes on, and the server has taken so many of its stanzas.
+    pub(super) resumed: Option<u32>,
 }
 
 /// What takes long is done beside this thread.
@@ -65,8 +67,12 @@ impl Work {
     }
 }
 
-/// Tries the endpoints and their addresses one after the other.
-pub(super) fn establish(options: &AccountOptions, port: &mut Port) -> Result<Established, ConnectError> {
+/// Tries the endpoints and their addresses one after the other. A broken stream is taken up again if the server has it.
+pub(super) fn establish(
+    options: &AccountOptions,
+    port: &mut Port,
+    broken: Option<&Broken>,
+) -> Result<Established, ConnectError> {
     let domain = ascii_domain(options.jid.domain().as_str())?;
     let mut failure: Option<ConnectError> = None;
     let mut note = |error: ConnectError| {
@@ -75,7 +81,9 @@ pub(super) fn establish(options: &AccountOptions, port: &mut Port) -> Result<Est
             failure = Some(error);
         }
     };
-    for endpoint in endpoints(options, port, &domain)? {
+    let location = broken.and_then(|broken| Endpoint::read(broken.location()?, options.tls));
+    let usual = if options.first.is_some() { None } else { Some(endpoints(options, port, &domain)?) };
+    for endpoint in location.into_iter().chain(options.first.clone()).chain(usual.into_iter().flatten()) {
         let addresses = {
             let endpoint = endpoint.clone();
             in_background(port, Work::LookUp, now() + options.timing.look_up, move || resolve::addresses(&endpoint))?
@@ -91,7 +99,7 @@ pub(super) fn establish(options: &AccountOptions, port: &mut Port) -> Result<Est
             log::debug!(target: "bitween::xmpp", "connecting to {endpoint} ({address}, {:?})", endpoint.tls);
             let deadline = now() + options.timing.connect;
             let attempt = Link::connect(port, address, &domain, deadline)
-                .and_then(|link| log_in(options, port, link, endpoint.tls));
+                .and_then(|link| log_in(options, port, link, endpoint.tls, broken));
             match attempt {
                 Ok(stream) => return Ok(stream),
                 Err(error) if error.is_final() => return Err(error),
@@ -125,21 +133,10 @@ fn ascii_domain(domain: &str) -> Result<String, ConnectError> {
     idna::domain_to_ascii(domain).map_err(|_| ConnectError::Options(format!("'{domain}' is no valid domain")))
 }
 
-/// Reads `host`, `host:port`, `[ipv6]` or `[ipv6]:port`.
+/// Reads the option `server`.
 fn fixed_endpoint(server: &str, tls: Option<Tls>) -> Result<Endpoint, ConnectError> {
     let bad = || ConnectError::Options(format!("server = \"{server}\" is not of the form \"host:port\""));
-    let bare_ipv6 = server.parse::<Ipv6Addr>().is_ok();
-    let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) if !bare_ipv6 && !port.ends_with(']') => (host, Some(port.parse().map_err(|_| bad())?)),
-        _ => (server, None),
-    };
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() || host.contains(|character: char| character.is_whitespace() || character == '/') {
-        return Err(bad());
-    }
-    let guessed = if matches!(port, Some(5223 | 443)) { Tls::Direct } else { Tls::StartTls };
-    let tls = tls.unwrap_or(guessed);
-    Ok(Endpoint { host: host.to_owned(), port: port.unwrap_or_else(|| dns::default_port(tls)), tls })
+    Endpoint::read(server, tls).ok_or_else(bad)
 }
 
 /// Runs what cannot be interrupted beside this thread, so that a stop need not wait for it.
@@ -161,8 +158,14 @@ fn in_background<T: Send + 'static>(
     }
 }
 
-/// From a TCP connection to a bound resource.
-fn log_in(options: &AccountOptions, port: &mut Port, mut link: Link, tls: Tls) -> Result<Established, ConnectError> {
+/// From a TCP connection to a bound resource, or to the broken stream.
+fn log_in(
+    options: &AccountOptions,
+    port: &mut Port,
+    mut link: Link,
+    tls: Tls,
+    broken: Option<&Broken>,
+) -> Result<Established, ConnectError> {
     let deadline = now() + options.timing.login;
     let config = tls_config::client_config(options.ca_file.as_deref(), tls)?;
     if tls == Tls::Direct {
@@ -170,7 +173,7 @@ fn log_in(options: &AccountOptions, port: &mut Port, mut link: Link, tls: Tls) -
     }
     let mut framer = Framer::new(Limits::default());
     let channel = link.channel();
-    let mut negotiation = Negotiation::begin(login(options)?, tls, channel, link.out());
+    let mut negotiation = Negotiation::begin(login(options, broken)?, tls, channel, link.out());
     loop {
         let frame = next_frame(port, &mut link, &mut framer, deadline)?;
         let step = negotiation.frame(frame, link.out()).map_err(|error| say_goodbye(&mut link, error))?;
@@ -194,10 +197,15 @@ fn log_in(options: &AccountOptions, port: &mut Port, mut link: Link, tls: Tls) -
                 };
                 negotiation.derived(&key, link.out()).map_err(|error| say_goodbye(&mut link, error))?;
             }
-            Step::Bound(jid) => {
+            Step::Bound(_) | Step::Resumed(_) => {
                 let (features, mechanism) = (negotiation.features().cloned(), negotiation.mechanism());
                 let unknown_bindings = negotiation.unknown_bindings().to_vec();
-                return Ok(Established { link, framer, jid, features, mechanism, unknown_bindings });
+                let (jid, resumed) = match (step, broken) {
+                    (Step::Bound(jid), _) => (jid, None),
+                    (Step::Resumed(handled), Some(broken)) => (broken.jid().clone(), Some(handled)),
+                    _ => return Err(NegotiationError::Unexpected("an answer nobody asked for").into()),
+                };
+                return Ok(Established { link, framer, jid, features, mechanism, unknown_bindings, resumed });
             }
         }
     }
@@ -210,7 +218,7 @@ fn say_goodbye(link: &mut Link, error: NegotiationError) -> ConnectError {
     error.into()
 }
 
-fn login(options: &AccountOptions) -> Result<Login, ConnectError> {
+fn login(options: &AccountOptions, broken: Option<&Broken>) -> Result<Login, ConnectError> {
     let mut random = [0; 24];
     getrandom::fill(&mut random).map_err(|error| ConnectError::Options(format!("no randomness: {error}")))?;
     let resource = options.jid.resource().map_or(options.resource.as_str(), |resource| resource.as_str());
@@ -222,6 +230,7 @@ fn login(options: &AccountOptions) -> Result<Login, ConnectError> {
         seen: options.strongest_login,
         unknown_bindings: options.unknown_bindings.clone(),
         nonce: BASE64.encode(random),
+        resume: broken.and_then(Broken::resume_element),
     })
 }
 
@@ -246,7 +255,7 @@ fn next_frame(port: &mut Port, link: &mut Link, framer: &mut Framer, deadline: I
 
 /// Tells the server which rule it broke (RFC 6120 section 4.9), as far as the socket takes it now.
 pub(super) fn say_and_fail(link: &mut Link, error: FramingError) -> ConnectError {
-    stream::write_error(error.condition(), link.out());
+    stream::write_error(error.condition(), "", link.out());
     let _ = link.flush();
     error.into()
 }

@@ -4,7 +4,7 @@
 //! between the rules and the other threads it carries commands and events of the bus. What is heard of contacts goes to
 //! the `people` thread, which knows those of all accounts.
 //!
-//! `worker.rs` is the loop, `requests.rs` the commands that wait for an outcome, `tell.rs` the way to `people`,
+//! `worker.rs` is the loop, `recovery.rs` what follows when a stream ends, `requests.rs` the commands that wait for an outcome, `tell.rs` the way to `people`,
 //! `farewell.rs` cleans up after accounts that were left while they could not be reached, `facts.rs` remembers earlier
 //! logins, `probe.rs` asks STUN servers for the own address. They stand on
 //! `connection.rs` (open, next, send, close), that on `establish.rs` (look-up to bind), `link.rs` (socket and TLS),
@@ -18,6 +18,7 @@ mod farewell;
 mod link;
 pub mod port;
 mod probe;
+mod recovery;
 mod requests;
 pub mod resolve;
 mod tell;

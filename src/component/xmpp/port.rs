@@ -90,7 +90,7 @@ impl Handle {
         self.rouse();
     }
 
-    /// Hands over one or more whole, serialised stanzas.
+    /// Hands over one whole, serialised stanza.
     ///
     /// # Errors
     /// [`SendError`]; nothing was taken then. Stanzas taken are lost if the connection breaks before they are sent.

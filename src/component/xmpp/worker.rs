@@ -12,15 +12,14 @@ use super::facts::Facts;
 use super::farewell::Farewells;
 use super::port::{Port, Wake, now};
 use super::probe::Probe;
+use super::recovery::Recovery;
 use super::requests::Requests;
 use super::tell::Teller;
 use crate::bus::{Reply, Subscriber};
 use crate::component::event::{Account, Bus, ControlError, Event, Part, Told};
 use crate::component::snapshot::{AccountState, AccountStatus, Contacts, OwnCatalog, Published, Torrents};
 use crate::proto::xmpp::announcer::{Catalogs, may_need_catalog};
-use crate::proto::xmpp::backoff::{Backoff, Retry};
 use crate::proto::xmpp::complaints::AddressRules;
-use crate::proto::xmpp::framing::FramingError;
 use crate::proto::xmpp::stream::Tls;
 use crate::proto::xmpp::{SessionEvent, SessionOptions, XmppSession, xml};
 use crate::types::{AccountKey, Endpoint, Share, Via, Witness};
@@ -58,7 +57,7 @@ pub(super) struct Worker {
     pub(super) session: Option<XmppSession>,
     /// A stream is bound.
     pub(super) live: bool,
-    backoff: Backoff,
+    pub(super) recovery: Recovery,
     /// When to connect. `None`: only a new account or a restart can help.
     pub(super) next_attempt: Option<Instant>,
     pub(super) requests: Requests,
@@ -67,7 +66,7 @@ pub(super) struct Worker {
     rules: AddressRules,
     stopping: bool,
     /// A stanza the connection had no room for.
-    unsent: Option<Vec<u8>>,
+    pub(super) unsent: Option<Vec<u8>>,
 }
 
 impl Worker {
@@ -96,7 +95,7 @@ impl Worker {
             status: None,
             session: None,
             live: false,
-            backoff: Backoff::new(fastrand::u64(..)),
+            recovery: Recovery::default(),
             next_attempt: None,
             requests: Requests::default(),
             farewells,
@@ -132,12 +131,16 @@ impl Worker {
             self.take_events();
             self.answer_late_login();
             let now = now();
+            if self.recovery.poll_timeout().is_some_and(|end| end <= now) {
+                self.give_up_broken("the server could not be reached");
+            }
             if self.session.is_some() && self.next_attempt.is_some_and(|at| at <= now) {
                 self.connect(&mut port);
                 continue;
             }
             let unsaid = (!self.teller.flush()).then(|| now + UNSAID_PAUSE);
-            let until = [self.next_attempt, self.farewells.poll_timeout(), unsaid];
+            let broken = self.recovery.poll_timeout();
+            let until = [self.next_attempt, self.farewells.poll_timeout(), unsaid, broken];
             let until = until.into_iter().flatten().fold(now + LOOK_ANYWAY, Instant::min);
             match port.wait(until.saturating_duration_since(now)) {
                 Ok(Wake::Stopped) => break,
@@ -153,6 +156,7 @@ impl Worker {
 
     /// Begins with this account; the next turn of the loop connects.
     pub(super) fn use_account(&mut self, account: Arc<Account>) {
+        self.give_up_broken("the account was set anew");
         let session = match self.new_session(&account) {
             Ok(session) => session,
             Err(reason) => return self.refuse(account, reason),
@@ -161,7 +165,7 @@ impl Worker {
         self.session = Some(session);
         self.confirmed = false;
         self.account = Some(account);
-        self.backoff = Backoff::new(fastrand::u64(..));
+        self.recovery = Recovery::default();
         self.next_attempt = Some(now());
         self.set_state(AccountState::Connecting, None);
     }
@@ -245,8 +249,9 @@ impl Worker {
         if self.requests.login.is_none() {
             self.facts.apply(&account, &mut options);
         }
+        options.first = self.recovery.redirects.take();
         port.set_patience(self.requests.login.as_ref().map(|login| login.answer_by));
-        let opened = Connection::open(&options, port);
+        let opened = Connection::reopen(&options, port, &mut self.recovery.broken);
         let ended = opened.and_then(|connection| self.live(connection));
         port.set_patience(None);
         match ended {
@@ -264,32 +269,43 @@ impl Worker {
         }
     }
 
-    /// One stream, from its beginning to its end: `Ok` if the goodbye was said.
+    /// One stream, from its beginning or where it broke to its end: `Ok` if the goodbye was said.
     fn live(&mut self, mut connection: Connection<'_>) -> Result<(), ConnectError> {
-        self.backoff.connected(now());
-        let (key, jid) = (self.key, connection.jid().to_string());
+        self.recovery.connected(now());
+        let (key, jid) = (self.key, connection.jid().clone());
         if let (Some(account), Some(mechanism)) = (&self.account, connection.mechanism()) {
             let anew = self.requests.login.is_some();
             self.facts.logged_in(account, mechanism, connection.unknown_bindings(), anew);
         }
-        self.set_status(Some(AccountStatus { key, jid, state: AccountState::Online, problem: None }));
+        if connection.is_resumed() {
+            self.recovery.went_on();
+        } else {
+            self.give_up_broken("the server has closed the stream");
+        }
+        let status = AccountStatus { key, jid: jid.to_string(), state: AccountState::Online, problem: None };
+        self.set_status(Some(status));
         self.live = true;
         self.keep_account(Ok(()));
+        if let Some(session) = &mut self.session {
+            if connection.is_resumed() { session.resumed(now()) } else { session.started(now(), jid) }
+        }
         let ended = self.carry(&mut connection);
         self.live = false;
-        self.unsent = None;
-        if ended.is_ok() {
-            connection.close();
+        match ended {
+            Ok(()) => connection.close(),
+            Err(ConnectError::Stopped) => {}
+            Err(_) if self.requests.is_leaving() => {}
+            Err(_) => self.keep_broken(connection.suspend()),
         }
-        if let Some(session) = &mut self.session {
-            session.stream_lost();
+        if self.recovery.broken.is_none() {
+            self.lose_stream();
         }
-        self.take_events();
         ended
     }
 
     /// There is no account from now on.
     pub(super) fn use_none(&mut self) {
+        self.give_up_broken("the account was removed");
         self.account = None;
         self.session = None;
         self.next_attempt = None;
@@ -297,45 +313,9 @@ impl Worker {
         self.set_status(None);
     }
 
-    fn failed(&mut self, error: &ConnectError) {
-        let retry = error.retry();
-        if let Some(session) = &mut self.session {
-            match error {
-                ConnectError::Stream(error) if error.condition == "policy-violation" => {
-                    session.publish_was_too_big(now());
-                }
-                ConnectError::Framing(FramingError::TooLong { .. } | FramingError::TooManyNodes { .. }) => {
-                    session.answer_was_too_long()
-                }
-                _ => {}
-            }
-        }
-        let pause = self.backoff.failed(now(), retry);
-        self.next_attempt = pause.map(|pause| now() + pause);
-        let problem = error.to_string();
-        log::warn!(
-            "XMPP: {problem}; {}",
-            match pause {
-                Some(pause) => format!("trying again in {} s", pause.as_secs().max(1)),
-                None => "not trying again until the account is set anew".to_owned(),
-            }
-        );
-        let state = if pause.is_some() { AccountState::Offline } else { AccountState::Failed };
-        self.set_state(state, Some(problem.clone()));
-        self.requests.disconnected(&problem, &mut self.teller);
-        match retry {
-            Retry::Soon => self.keep_account(Err(ControlError::Offline(problem))),
-            Retry::Later | Retry::Never => self.refuse_account(problem),
-        }
-    }
-
     /// Carries stanzas until the goodbye is said (`Ok`) or the stream is lost.
     fn carry(&mut self, connection: &mut Connection<'_>) -> Result<(), ConnectError> {
-        let jid = connection.jid().clone();
         let mut last_words = None;
-        if let Some(session) = &mut self.session {
-            session.started(now(), jid);
-        }
         self.commands();
         loop {
             self.send(connection)?;
@@ -394,7 +374,7 @@ impl Worker {
     }
 
     /// Passes on what the session noticed.
-    fn take_events(&mut self) {
+    pub(super) fn take_events(&mut self) {
         let Some(mut session) = self.session.take() else { return };
         let mut done = Vec::new();
         while let Some(event) = session.poll_event() {

@@ -65,8 +65,7 @@ impl DaemonControl {
         let (jid, account) = (bare(jid)?, self.account_named(account)?);
         let asked =
             || self.contacts.read().requests.iter().find(|request| is_same_account(&request.jid, &jid)).map(|r| r.via);
-        let account =
-            account.or_else(|| asked().and_then(of_account)).or_else(|| self.who_knows(&jid));
+        let account = account.or_else(|| asked().and_then(of_account)).or_else(|| self.who_knows(&jid));
         let account = account.unwrap_or_else(|| self.first_account());
         self.command(account, |reply| ContactCommand::Accept { jid, reply })
     }
@@ -119,7 +118,8 @@ impl DaemonControl {
         let listed = contacts.roster.iter().filter(|entry| is_same_account(&entry.jid, jid)).map(|entry| entry.via);
         let asked =
             contacts.requests.iter().filter(|request| is_same_account(&request.jid, jid)).map(|request| request.via);
-        let blocking = contacts.blocked.iter().filter(|(_, blocked)| is_same_account(blocked, jid)).map(|(via, _)| *via);
+        let blocking =
+            contacts.blocked.iter().filter(|(_, blocked)| is_same_account(blocked, jid)).map(|(via, _)| *via);
         let accounts: BTreeSet<AccountKey> = match change {
             ContactChange::Rename(_) | ContactChange::SetGroups(_) => listed.filter_map(of_account).collect(),
             ContactChange::Refuse if asked.clone().next().is_some() => asked.filter_map(of_account).collect(),

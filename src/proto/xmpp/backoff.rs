@@ -1,8 +1,8 @@
 //! When to connect again: jittered exponential back-off, pure (time and seed are given).
 //!
 //! A server that restarts has all its clients come back; without jitter and growing pauses they would knock it over
-//! again. Errors that will not go away by themselves in a minute wait long; a wrong password waits for the user, since
-//! servers lock accounts that keep trying.
+//! again. Errors that will not go away by themselves in a minute wait long, those that we cause by coming back longer
+//! each time; a wrong password waits for the user, since servers lock accounts that keep trying.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,15 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// A connection that lasted this long was a good one: the next failure starts with a short pause again.
-const STABLE: Duration = Duration::from_secs(60);
+pub(super) const STABLE: Duration = Duration::from_secs(60);
+
+/// The longest pauses of a [`Retry::Rarely`], one after the other; the shortest are half of them.
+const RARELY: [Duration; 3] =
+    [Duration::from_secs(10 * 60), Duration::from_secs(60 * 60), Duration::from_secs(6 * 60 * 60)];
+
+/// After so long a connection those begin anew. Longer than the second of them: of two programs that throw each other
+/// out each one's connections last as long as the other's pauses.
+const PEACE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Whether trying again makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +30,8 @@ pub enum Retry {
     Soon,
     /// Somebody has to do something, or should at least not be pushed: wait minutes.
     Later,
+    /// It will happen again whenever we come back, unless somebody does something: wait longer each time.
+    Rarely,
     /// Pointless until the user changes the account's settings.
     Never,
 }
@@ -31,13 +41,15 @@ pub enum Retry {
 pub struct Backoff {
     random: fastrand::Rng,
     failures: u32,
+    /// How many of them were of the kind that waits longer each time.
+    rare: usize,
     connected: Option<Instant>,
 }
 
 impl Backoff {
     /// Nothing has failed yet. `seed` decides the jitter.
     pub fn new(seed: u64) -> Self {
-        Self { random: fastrand::Rng::with_seed(seed), failures: 0, connected: None }
+        Self { random: fastrand::Rng::with_seed(seed), failures: 0, rare: 0, connected: None }
     }
 
     /// A connection was made.
@@ -47,12 +59,21 @@ impl Backoff {
 
     /// The connection ended or could not be made. How long to wait before the next attempt; `None`: do not try again.
     pub fn failed(&mut self, now: Instant, retry: Retry) -> Option<Duration> {
-        if self.connected.take().is_some_and(|since| now.saturating_duration_since(since) >= STABLE) {
+        let lasted = self.connected.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        if lasted >= STABLE {
             self.failures = 0;
+        }
+        if lasted >= PEACE {
+            self.rare = 0;
         }
         let pause = match retry {
             Retry::Never => return None,
             Retry::Later => self.jitter(LONGEST, LONGEST * 2),
+            Retry::Rarely => {
+                let longest = RARELY.get(self.rare).or(RARELY.last()).copied().unwrap_or(LONGEST);
+                self.rare = self.rare.saturating_add(1);
+                self.jitter(longest / 2, longest)
+            }
             Retry::Soon => {
                 let longest = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
                 self.jitter(longest / 2, longest)
@@ -100,7 +121,24 @@ mod tests {
     }
 
     #[test]
-    fn conflicts_wait_long_and_wrong_passwords_for_ever() {
+    fn what_happens_whenever_we_come_back_waits_longer_each_time() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(7);
+        let mut at = now;
+        for longest in [10, 60, 360, 360] {
+            // Thrown out after as long as the other one waited.
+            backoff.connected(at);
+            at += Duration::from_secs(60 * 60);
+            let pause = backoff.failed(at, Retry::Rarely).unwrap();
+            let longest = Duration::from_secs(longest * 60);
+            assert!((longest / 2..=longest).contains(&pause), "{pause:?}");
+        }
+        backoff.connected(at);
+        assert!(backoff.failed(at + PEACE, Retry::Rarely).unwrap() <= Duration::from_secs(600));
+    }
+
+    #[test]
+    fn certificates_wait_long_and_wrong_passwords_for_ever() {
         let now = Instant::now();
         let mut backoff = Backoff::new(7);
         let pause = backoff.failed(now, Retry::Later).unwrap();

@@ -6,7 +6,7 @@
 
 mod wire;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use thiserror::Error;
 
@@ -26,6 +26,26 @@ pub struct Endpoint {
     pub port: u16,
     /// How to encrypt there.
     pub tls: Tls,
+}
+
+impl Endpoint {
+    /// Reads `host`, `host:port`, `[ipv6]` or `[ipv6]:port`. Without `tls` the port tells how to encrypt: direct TLS on
+    /// the usual ports of it, STARTTLS on all others.
+    #[must_use]
+    pub fn read(text: &str, tls: Option<Tls>) -> Option<Self> {
+        let bare_ipv6 = text.parse::<Ipv6Addr>().is_ok();
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !bare_ipv6 && !port.ends_with(']') => (host, Some(port.parse().ok()?)),
+            _ => (text, None),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() || host.contains(|character: char| character.is_whitespace() || character == '/') {
+            return None;
+        }
+        let guessed = if matches!(port, Some(5223 | 443)) { Tls::Direct } else { Tls::StartTls };
+        let tls = tls.unwrap_or(guessed);
+        Some(Self { host: host.to_owned(), port: port.unwrap_or_else(|| default_port(tls)), tls })
+    }
 }
 
 impl std::fmt::Display for Endpoint {

@@ -16,6 +16,8 @@ pub mod pending;
 pub mod pep;
 pub mod presence;
 pub mod publisher;
+pub mod redirect;
+pub mod resume;
 pub mod roster;
 pub mod sasl;
 pub mod session;

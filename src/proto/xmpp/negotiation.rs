@@ -1,4 +1,5 @@
-//! From the first byte of a stream to a bound resource: STARTTLS, SASL, bind (RFC 6120 sections 4 to 7). Pure.
+//! From the first byte of a stream to a bound resource: STARTTLS, SASL, bind (RFC 6120 sections 4 to 7), or to an
+//! earlier stream that goes on (XEP-0198). Pure.
 //!
 //! Frames go in, bytes to send come out, and a [`Step`] tells the driver what only it can do: encrypt the connection,
 //! or begin a new stream. The driver must begin each new stream with a fresh framer, and must give the connection up if
@@ -17,6 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::backoff::Retry;
 use super::downgrade::{self, Channel, Offer, Policy};
 use super::framing::Frame;
+use super::resume::{self, SmError};
 use super::sasl::{ChannelBinding, Derivation, Exchange, Mechanism, Reply, SaltedPassword, SaslError};
 use super::stream::{self, Features, StreamError, Tls};
 
@@ -41,6 +43,8 @@ pub struct Login {
     pub unknown_bindings: Vec<&'static str>,
     /// Fresh randomness for SASL: printable ASCII without commas, at least 128 bits.
     pub nonce: String,
+    /// The `<resume/>` of an earlier stream, to be taken up again instead of binding a resource.
+    pub resume: Option<Vec<u8>>,
 }
 
 /// What the driver does next.
@@ -56,6 +60,8 @@ pub enum Step {
     Derive(Derivation),
     /// The stream is ready for stanzas.
     Bound(FullJid),
+    /// The earlier stream goes on; the server has taken so many of its stanzas.
+    Resumed(u32),
 }
 
 /// Why there will be no stream.
@@ -95,6 +101,9 @@ pub enum NegotiationError {
     /// No resource could be bound (RFC 6120 section 7.6).
     #[error("the server gave no resource: {0}")]
     Bind(String),
+    /// What the server says of the earlier stream makes no sense.
+    #[error("the server cannot go on with the stream before: {0}")]
+    Resume(SmError),
     /// The server ended the stream with an error.
     #[error("the server closed the stream: {0}")]
     Stream(StreamError),
@@ -119,7 +128,7 @@ impl NegotiationError {
             Self::RefusedUnbound { malformed: false } | Self::Sasl(SaslError::BadCredentials(_)) => Retry::Never,
             Self::RefusedUnbound { malformed: true } => Retry::Later,
             Self::Stream(error) => error.retry(),
-            Self::Closed | Self::Unexpected(_) => Retry::Soon,
+            Self::Closed | Self::Unexpected(_) | Self::Resume(_) => Retry::Soon,
             Self::NotXmpp(_) | Self::NoTls | Self::TlsRefused | Self::Sasl(_) | Self::Bind(_) => Retry::Later,
         }
     }
@@ -148,6 +157,8 @@ enum State {
     Sasl(Exchange),
     /// SASL waits for a key.
     Deriving(Exchange),
+    /// The earlier stream is to be taken up again.
+    Resume,
     /// The bind request was sent.
     Bind,
     /// Nothing more is expected: TLS must begin, or all is done.
@@ -245,6 +256,7 @@ impl Negotiation {
             State::StartTls if element.is("failure", ns::TLS) => Err(NegotiationError::TlsRefused),
             State::Sasl(exchange) => self.sasl(exchange, &element, out),
             State::Deriving(_) => Err(NegotiationError::Unexpected("an element before the answer to the last")),
+            State::Resume => self.resumed(&element, out),
             State::Bind => self.bound(&element),
             State::Header | State::StartTls | State::Idle => Err(NegotiationError::Unexpected("an element too early")),
         }
@@ -274,13 +286,13 @@ impl Negotiation {
                 if !features.bind() {
                     return Err(NegotiationError::Bind("it does not offer any".to_owned()));
                 }
-                let resource = escape(self.login.resource.as_str());
-                let request = format!(
-                    "<iq type='set' id='{BIND_ID}'><bind xmlns='{}'><resource>{resource}</resource></bind></iq>",
-                    ns::BIND
-                );
-                out.extend_from_slice(request.as_bytes());
-                self.state = State::Bind;
+                match self.login.resume.take().filter(|_| features.has("sm", resume::NS)) {
+                    Some(element) => {
+                        out.extend_from_slice(&element);
+                        self.state = State::Resume;
+                    }
+                    None => self.bind(out),
+                }
             }
         }
         self.features = Some(features);
@@ -379,6 +391,28 @@ impl Negotiation {
             }
             _ => Err(NegotiationError::Unexpected("an unknown login message")),
         }
+    }
+
+    /// The server has kept the earlier stream, or has not: then a resource is bound on this one (XEP-0198 section 5).
+    fn resumed(&mut self, element: &Element, out: &mut Vec<u8>) -> Result<Step, NegotiationError> {
+        if element.is("resumed", resume::NS) {
+            return resume::handled(element).map(Step::Resumed).map_err(NegotiationError::Resume);
+        }
+        if !element.is("failed", resume::NS) {
+            return Err(NegotiationError::Unexpected("neither a yes nor a no to going on"));
+        }
+        self.bind(out);
+        Ok(Step::Continue)
+    }
+
+    fn bind(&mut self, out: &mut Vec<u8>) {
+        let resource = escape(self.login.resource.as_str());
+        let request = format!(
+            "<iq type='set' id='{BIND_ID}'><bind xmlns='{}'><resource>{resource}</resource></bind></iq>",
+            ns::BIND
+        );
+        out.extend_from_slice(request.as_bytes());
+        self.state = State::Bind;
     }
 
     fn bound(&mut self, element: &Element) -> Result<Step, NegotiationError> {

@@ -90,6 +90,8 @@ pub struct XmppSession {
     looked_outside: Option<Instant>,
     outside_due: Option<Instant>,
     withdrawn: bool,
+    /// The connection broke then, and the stream may go on.
+    suspended: Option<Instant>,
     out: VecDeque<Element>,
     events: VecDeque<SessionEvent>,
 }
@@ -121,6 +123,7 @@ impl XmppSession {
             looked_outside: None,
             outside_due: None,
             withdrawn: false,
+            suspended: None,
             out: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -159,6 +162,23 @@ impl XmppSession {
             _ => Phase::Offline,
         };
         self.events.push_back(SessionEvent::AllOffline);
+    }
+
+    /// The connection broke, and the stream may be taken up again: until [`Self::resumed`], [`Self::stream_lost`] or
+    /// [`Self::started`] nothing happens, and nobody counts as offline.
+    pub fn suspended(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Starting | Phase::Ready => self.suspended = Some(now),
+            _ => self.stream_lost(),
+        }
+    }
+
+    /// The stream goes on, as if nothing had been: who owes an answer gets the time of the outage in addition.
+    pub fn resumed(&mut self, now: Instant) {
+        if let Some(since) = self.suspended.take() {
+            self.iqs.delay(now.saturating_duration_since(since));
+        }
+        self.pump(now);
     }
 
     /// A stanza came in.
@@ -243,6 +263,7 @@ impl XmppSession {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = match self.phase {
+            _ if self.suspended.is_some() => return None,
             Phase::Offline | Phase::Parted => return None,
             Phase::Parting { deadline, .. } | Phase::Deleting { deadline, .. } => Some(deadline),
             Phase::Starting | Phase::Ready => None,
@@ -253,6 +274,9 @@ impl XmppSession {
 
     /// Time has passed; harmless when called early.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.suspended.is_some() {
+            return;
+        }
         for tag in self.iqs.expire(now) {
             self.answered(now, tag, Err(Failure::TimedOut));
         }
@@ -298,6 +322,7 @@ impl XmppSession {
         self.own_retry = None;
         self.outside_due = None;
         self.looked_outside = None;
+        self.suspended = None;
         self.refuse_early();
     }
 
@@ -312,7 +337,7 @@ impl XmppSession {
 
     /// Lets all parts say what they want to send now.
     fn pump(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Offline | Phase::Parted) {
+        if matches!(self.phase, Phase::Offline | Phase::Parted) || self.suspended.is_some() {
             return;
         }
         while let Some((jid, node)) = self.watch.poll_fetch() {

@@ -236,6 +236,11 @@ impl<T> Iqs<T> {
         over.iter().filter_map(|id| self.open.remove(id)).map(|open| open.tag).collect()
     }
 
+    /// All requests get so much more time.
+    pub fn delay(&mut self, span: Duration) {
+        self.open.values_mut().for_each(|open| open.due += span);
+    }
+
     /// When [`Self::expire`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {

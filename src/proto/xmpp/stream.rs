@@ -37,9 +37,10 @@ pub fn write_header(domain: &str, from: Option<&str>, out: &mut Vec<u8>) {
 /// Ends a stream.
 pub const CLOSE: &[u8] = b"</stream:stream>";
 
-/// Appends a stream error with one of the defined conditions, and the end of the stream.
-pub fn write_error(condition: &str, out: &mut Vec<u8>) {
-    let error = format!("<stream:error><{condition} xmlns='{}'/></stream:error>", ns::XMPP_STREAMS);
+/// Appends a stream error with one of the defined conditions and an element of XML or nothing that says more, and the
+/// end of the stream.
+pub fn write_error(condition: &str, detail: &str, out: &mut Vec<u8>) {
+    let error = format!("<stream:error><{condition} xmlns='{}'/>{detail}</stream:error>", ns::XMPP_STREAMS);
     out.extend_from_slice(error.as_bytes());
     out.extend_from_slice(CLOSE);
 }
@@ -113,6 +114,8 @@ pub struct StreamError {
     pub condition: String,
     /// The server's words, shortened, without control characters.
     pub text: Option<String>,
+    /// With `see-other-host`: where to, as the server wrote it.
+    pub other_host: Option<String>,
 }
 
 impl StreamError {
@@ -120,14 +123,17 @@ impl StreamError {
     pub fn from_element(element: &Element) -> Option<Self> {
         element.is("error", ns::STREAM).then(|| {
             let (condition, text) = condition_and_text(element, ns::XMPP_STREAMS);
-            Self { condition: condition.unwrap_or_else(|| "undefined-condition".to_owned()), text }
+            let other_host = element.get_child("see-other-host", ns::XMPP_STREAMS);
+            let other_host = other_host.map(|host| printable(&host.text())).filter(|host| !host.is_empty());
+            Self { condition: condition.unwrap_or_else(|| "undefined-condition".to_owned()), text, other_host }
         })
     }
 
     /// Whether and when a new connection makes sense.
     ///
     /// `conflict` means that another program uses the same resource: to come back at once would throw that one out, and
-    /// so on for ever. `policy-violation` would repeat as soon as the same things are sent again.
+    /// so on for ever. `policy-violation` would repeat as soon as the same things are sent again. `see-other-host` is a
+    /// failure only if it leads nowhere.
     pub fn retry(&self) -> Retry {
         match self.condition.as_str() {
             "system-shutdown"
@@ -137,6 +143,7 @@ impl StreamError {
             | "remote-connection-failed"
             | "resource-constraint"
             | "undefined-condition" => Retry::Soon,
+            "conflict" | "policy-violation" | "see-other-host" => Retry::Rarely,
             _ => Retry::Later,
         }
     }
@@ -238,10 +245,15 @@ mod tests {
         };
         assert_eq!(read("system-shutdown").to_string(), "system-shutdown (Because)");
         assert_eq!(read("system-shutdown").retry(), Retry::Soon);
-        assert_eq!(read("conflict").retry(), Retry::Later);
-        assert_eq!(read("policy-violation").retry(), Retry::Later);
+        assert_eq!(read("conflict").retry(), Retry::Rarely);
+        assert_eq!(read("policy-violation").retry(), Retry::Rarely);
+        assert_eq!(read("host-gone").retry(), Retry::Later);
         let bare = StreamError::from_element(&element("<stream:error/>")).unwrap();
         assert_eq!(bare.condition, "undefined-condition");
         assert_eq!(StreamError::from_element(&element("<error/>")), None);
+        let namespace = ns::XMPP_STREAMS;
+        let other =
+            format!("<stream:error><see-other-host xmlns='{namespace}'> b.example:9 </see-other-host></stream:error>");
+        assert_eq!(StreamError::from_element(&element(&other)).unwrap().other_host.as_deref(), Some("b.example:9"));
     }
 }

@@ -321,6 +321,154 @@ fn a_live_stream_wakes_sends_times_out_and_closes() {
     server.join();
 }
 
+const MANAGED: &str = "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/>\
+                       </stream:features>";
+const ENABLED: &str = "<enabled xmlns='urn:xmpp:sm:3' id='s1' resume='true' max='60'/>";
+const ENABLE: &str = "<enable xmlns='urn:xmpp:sm:3' resume='true' max='120'/>";
+
+/// Logs the client in and offers what `features` says; the stream is then at its first word.
+fn serve_features(stream: &mut (impl Read + Write), features: &str) {
+    hear(stream, "'alice@localhost'>");
+    say(stream, &format!("{HEADER}{PLAIN}"));
+    hear(stream, "</auth>");
+    say(stream, SUCCESS);
+    hear(stream, "'alice@localhost'>");
+    say(stream, &format!("{HEADER}{features}"));
+}
+
+/// The client on a connection to a server that manages streams and hangs up.
+fn broken(
+    identity: &Identity,
+    script: impl FnOnce(&mut StreamOwned<ServerConnection, TcpStream>) + Send + 'static,
+) -> Broken {
+    let config = Arc::clone(&identity.config);
+    let mut server = Server::start(move |stream| {
+        let mut stream = Identity::accept(config, stream);
+        serve_features(&mut stream, MANAGED);
+        hear(&mut stream, "</iq>");
+        say(&mut stream, BOUND);
+        assert_eq!(hear(&mut stream, ENABLE), ENABLE);
+        say(&mut stream, ENABLED);
+        script(&mut stream);
+    });
+    let mut port = Port::new().unwrap();
+    let mut connection = Connection::open(&options(&server, Tls::Direct, Some(identity)), &mut port).unwrap();
+    assert!(!connection.is_resumed());
+    connection.send(b"<a/>").unwrap();
+    connection.send(b"<b/>").unwrap();
+    while connection.next(now() + Duration::from_secs(9)).is_ok() {}
+    server.join();
+    connection.suspend().expect("the stream can go on")
+}
+
+#[test]
+fn a_broken_stream_goes_on_where_it_was() {
+    let identity = Identity::new(|_| ());
+    let mut kept = Some(broken(&identity, |stream| {
+        assert_eq!(hear(stream, "<r xmlns='urn:xmpp:sm:3'/>"), "<a/><b/><r xmlns='urn:xmpp:sm:3'/>");
+        say(stream, "<presence/><a xmlns='urn:xmpp:sm:3' h='1'/><message/><r xmlns='urn:xmpp:sm:3'/>");
+        assert_eq!(hear(stream, "/>"), "<r xmlns='urn:xmpp:sm:3'/>", "for the second");
+        assert_eq!(hear(stream, "/>"), "<a xmlns='urn:xmpp:sm:3' h='2'/>");
+    }));
+    let config = Arc::clone(&identity.config);
+    let mut server = Server::start(move |stream| {
+        let mut stream = Identity::accept(config, stream);
+        serve_features(&mut stream, MANAGED);
+        assert_eq!(hear(&mut stream, "/>"), "<resume xmlns='urn:xmpp:sm:3' previd='s1' h='2'/>");
+        say(&mut stream, "<resumed xmlns='urn:xmpp:sm:3' previd='s1' h='1'/><message id='missed'/>");
+        assert_eq!(hear(&mut stream, "<r xmlns='urn:xmpp:sm:3'/>"), "<b/><r xmlns='urn:xmpp:sm:3'/>");
+        say(&mut stream, "<a xmlns='urn:xmpp:sm:3' h='2'/>");
+        let end = hear(&mut stream, "</stream:stream>");
+        assert_eq!(end, "<a xmlns='urn:xmpp:sm:3' h='3'/></stream:stream>");
+    });
+    let mut port = Port::new().unwrap();
+    let options = options(&server, Tls::Direct, Some(&identity));
+    let mut connection = Connection::reopen(&options, &mut port, &mut kept).unwrap();
+    assert!(connection.is_resumed() && kept.is_none());
+    assert_eq!(connection.jid().to_string(), "alice@localhost/r1");
+    let Incoming::Stanza(missed) = connection.next(now() + Duration::from_secs(9)).unwrap() else { panic!() };
+    assert_eq!(missed.attr("id"), Some("missed"));
+    assert_eq!(connection.next(now() + Duration::from_millis(50)).unwrap(), Incoming::Timeout);
+    connection.close();
+    server.join();
+}
+
+#[test]
+fn a_stream_that_the_server_has_forgotten_begins_anew() {
+    let identity = Identity::new(|_| ());
+    let mut kept = Some(broken(&identity, |stream| drop(hear(stream, "<r xmlns='urn:xmpp:sm:3'/>"))));
+    let gone = Server { address: "127.0.0.1:1".into(), thread: None };
+    let mut port = Port::new().unwrap();
+    let unreachable = options(&gone, Tls::Direct, Some(&identity));
+    assert!(Connection::reopen(&unreachable, &mut port, &mut kept).is_err());
+    assert!(kept.is_some(), "it may still go on");
+    let config = Arc::clone(&identity.config);
+    let mut server = Server::start(move |stream| {
+        let mut stream = Identity::accept(config, stream);
+        serve_features(&mut stream, MANAGED);
+        hear(&mut stream, "<resume xmlns='urn:xmpp:sm:3' previd='s1' h='0'/>");
+        say(&mut stream, "<failed xmlns='urn:xmpp:sm:3' h='1'><item-not-found xmlns='urn:x'/></failed>");
+        assert!(hear(&mut stream, "</iq>").contains("<resource>r1</resource>"));
+        say(&mut stream, BOUND);
+        assert_eq!(hear(&mut stream, ENABLE), ENABLE, "nothing is sent again");
+        // A count that cannot be, and what the server hears of it.
+        say(&mut stream, &format!("{ENABLED}<a xmlns='urn:xmpp:sm:3' h='7'/>"));
+        let end = hear(&mut stream, "</stream:stream>");
+        assert!(end.contains("<handled-count-too-high xmlns='urn:xmpp:sm:3' h='7' send-count='0'/>"), "{end}");
+    });
+    let options = options(&server, Tls::Direct, Some(&identity));
+    let mut connection = Connection::reopen(&options, &mut port, &mut kept).unwrap();
+    assert!(!connection.is_resumed() && kept.is_none());
+    let error = connection.next(now() + Duration::from_secs(9)).unwrap_err();
+    assert!(matches!(error, ConnectError::Management(_)), "{error}");
+    assert!(connection.suspend().is_none(), "one side has ended it");
+    server.join();
+}
+
+#[test]
+fn a_stream_that_was_ended_is_not_taken_up_again() {
+    let identity = Identity::new(|_| ());
+    for end in ["</stream:stream>", "<stream:error/></stream:stream>", "<message><!-- x --></message>"] {
+        let config = Arc::clone(&identity.config);
+        let mut server = Server::start(move |stream| {
+            let mut stream = Identity::accept(config, stream);
+            serve_features(&mut stream, MANAGED);
+            hear(&mut stream, "</iq>");
+            say(&mut stream, &format!("{BOUND}{ENABLED}{end}"));
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let mut port = Port::new().unwrap();
+        let mut connection = Connection::open(&options(&server, Tls::Direct, Some(&identity)), &mut port).unwrap();
+        while connection.next(now() + Duration::from_secs(9)).is_ok() {}
+        assert!(connection.suspend().is_none(), "{end}");
+        server.join();
+    }
+}
+
+#[test]
+fn a_silent_server_that_manages_the_stream_is_asked_what_it_has_taken() {
+    let identity = Identity::new(|_| ());
+    let config = Arc::clone(&identity.config);
+    let mut server = Server::start(move |stream| {
+        let mut stream = Identity::accept(config, stream);
+        serve_features(&mut stream, MANAGED);
+        hear(&mut stream, "</iq>");
+        say(&mut stream, &format!("{BOUND}{ENABLED}"));
+        hear(&mut stream, ENABLE);
+        assert_eq!(hear(&mut stream, "/>"), "<r xmlns='urn:xmpp:sm:3'/>");
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let mut options = options(&server, Tls::Direct, Some(&identity));
+    options.timing.silence = Duration::from_millis(100);
+    options.timing.answer = Duration::from_millis(100);
+    let mut port = Port::new().unwrap();
+    let mut connection = Connection::open(&options, &mut port).unwrap();
+    let error = connection.next(now() + Duration::from_secs(10)).unwrap_err();
+    assert!(matches!(error, ConnectError::Silent), "{error}");
+    assert!(connection.suspend().is_some());
+    server.join();
+}
+
 #[test]
 fn rules_broken_by_the_server_end_the_stream_with_the_condition() {
     let identity = Identity::new(|_| ());
@@ -363,7 +511,7 @@ fn a_server_that_does_not_read_fills_the_buffer_and_no_more() {
         connection.next(now()).unwrap();
     }
     assert!(refused);
-    assert!(connection.stream.link.pending() <= MAX_PENDING);
+    assert!(connection.pending() <= MAX_PENDING);
     done.send(()).unwrap();
     server.join();
 }

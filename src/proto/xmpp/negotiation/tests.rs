@@ -52,6 +52,7 @@ impl Dialogue {
             seen,
             unknown_bindings,
             nonce: "abcdefgh".into(),
+            resume: None,
         };
         let mut sent = Vec::new();
         let negotiation = Negotiation::begin(login, tls, channel, &mut sent);

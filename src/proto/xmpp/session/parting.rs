@@ -24,6 +24,9 @@ impl XmppSession {
     }
 
     fn part_until(&mut self, now: Instant, deadline: Instant, for_good: bool) {
+        if self.suspended.is_some() {
+            self.stream_lost();
+        }
         match self.phase {
             Phase::Ready | Phase::Starting => {
                 self.phase = Phase::Parting { deadline, for_good };

@@ -538,6 +538,43 @@ fn requests_are_answered_and_unknown_ones_refused() {
 }
 
 #[test]
+fn a_stream_that_goes_on_was_never_away() {
+    let mut server = three();
+    share(&mut server, 0, 0..3);
+    server.run(secs(30));
+    drop(told(&mut server, 1));
+    // bob waits for an answer when his connection breaks.
+    server.silent = true;
+    let now = server.now;
+    let dave = Command::Add { jid: BareJid::new("dave@example.org").unwrap(), name: None, groups: Vec::new() };
+    server.clients[1].session.command(now, 7, dave);
+    server.run(secs(20));
+    server.silent = false;
+    let bob = &mut server.clients[1].session;
+    bob.suspended(server.now);
+    bob.set_shares(server.now, shares(9..10));
+    assert_eq!((bob.poll_timeout(), bob.poll_stanza().is_none(), bob.poll_event().is_none()), (None, true, true));
+    server.now += secs(100);
+    server.clients[1].session.handle_timeout(server.now);
+    server.clients[1].session.resumed(server.now);
+    server.run(secs(39));
+    let bob = told(&mut server, 1);
+    let went = |line: &String| ["offline", "Offline", "Done"].iter().any(|word| line.contains(word));
+    assert!(!bob.iter().any(went), "nobody went, and there is time for the answer: {bob:?}");
+    assert!(server.node(BOB, Node::Shares).join("").contains("share 9"), "and what changed meanwhile is told");
+    server.run(secs(2));
+    assert_eq!(told(&mut server, 1), ["CommandDone { tag: 7, result: Err(Refused(TimedOut)) }"]);
+
+    // A goodbye on a broken stream is none, and a goodbye that breaks off is over.
+    server.clients[1].session.suspended(server.now);
+    server.clients[1].session.part(server.now, false);
+    assert!(server.clients[1].session.is_parted());
+    server.clients[0].session.part(server.now, false);
+    server.clients[0].session.suspended(server.now);
+    assert!(server.clients[0].session.is_parted());
+}
+
+#[test]
 fn after_a_lost_stream_everything_is_right_again() {
     let mut server = three();
     share(&mut server, 0, 0..3);
