@@ -1,7 +1,7 @@
 //! A real ejabberd of one's own for a test: temporary folder, own certificate authority, a free loopback port.
 //!
 //! It runs as one Erlang program that is no node of a cluster, so nothing but its XMPP port is opened. Accounts and
-//! rosters are made by the program itself before the server counts as started. Stopped by its process id when the value
+//! rosters are made by the program itself before the server counts as started, and stay over restarts, as do nodes. Stopped by its process id when the value
 //! is dropped; when the test fails, its log is printed. Needs the package `ejabberd` (23.01).
 
 use std::fs;
@@ -14,10 +14,23 @@ use super::process::Program;
 use super::prosody::{DOMAIN, write_certificates};
 use super::{START_LIMIT, free_port, text, wait_for};
 
+/// What the server should be like.
+#[derive(Clone, Copy, Debug)]
+pub struct EjabberdOptions<'a> {
+    /// Accounts: local part and password.
+    pub users: &'a [(&'a str, &'a str)],
+    /// Pairs of local parts that see each other.
+    pub contacts: &'a [(&'a str, &'a str)],
+    /// As slow as Debian's configuration makes it (3 kB/s).
+    pub limits: bool,
+    /// Broken streams can be taken up again for so many seconds. `None`: not at all.
+    pub resumable: Option<u32>,
+}
+
 /// A running server.
 pub struct Ejabberd {
     // Dropped before its folder.
-    _program: Program,
+    program: Option<Program>,
     folder: TempDir,
     port: u16,
 }
@@ -34,13 +47,29 @@ impl Ejabberd {
     /// # Panics
     /// If it does not come up.
     pub fn start(users: &[(&str, &str)], contacts: &[(&str, &str)]) -> Self {
+        Self::start_with(EjabberdOptions { users, contacts, limits: true, resumable: None })
+    }
+
+    /// Starts a server and waits until it takes connections.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_with(options: EjabberdOptions<'_>) -> Self {
         let folder = tempfile::Builder::new().prefix("bitween-ejabberd").tempdir().unwrap();
         let (root, port) = (folder.path(), free_port());
         write_certificates(root, DOMAIN);
         let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
         fs::write(root.join("server.pem"), read("key.pem") + &read("certificate.pem")).unwrap();
-        fs::write(root.join("ejabberd.yml"), configuration(root, port)).unwrap();
+        fs::write(root.join("ejabberd.yml"), configuration(root, port, &options)).unwrap();
+        let mut server = Self { program: None, folder, port };
+        server.launch(options.users, options.contacts);
+        server
+    }
+
+    fn launch(&mut self, users: &[(&str, &str)], contacts: &[(&str, &str)]) {
+        let root = self.folder.path();
         let ready = root.join("ready");
+        let _ = fs::remove_file(&ready);
         let mut command = Command::new("erl");
         command
             .args(["-noinput", "-noshell", "-pa", text(&programs()), "-mnesia", "dir"])
@@ -56,7 +85,40 @@ impl Ejabberd {
             assert!(program.ended().is_none(), "ejabberd ended at its start");
             ready.exists().then_some(())
         });
-        Self { _program: program, folder, port }
+        self.program = Some(program);
+    }
+
+    /// Ends the server in order: clients are told.
+    pub fn stop(&mut self) {
+        if let Some(mut program) = self.program.take() {
+            program.stop(START_LIMIT);
+        }
+    }
+
+    /// Ends the server without a word to anybody, as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut program) = self.program.take() {
+            program.kill();
+        }
+    }
+
+    /// Makes the server hang (SIGSTOP): connections stay, nothing is answered any more until [`Self::thaw`].
+    pub fn freeze(&self) {
+        self.program.as_ref().unwrap().signal("STOP");
+    }
+
+    /// The end of a [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.program.as_ref().unwrap().signal("CONT");
+    }
+
+    /// Starts a stopped server again: same port, certificates, accounts and stored data.
+    ///
+    /// # Panics
+    /// As [`Ejabberd::start`].
+    pub fn resume(&mut self) {
+        assert!(self.program.is_none(), "ejabberd is already running");
+        self.launch(&[], &[]);
     }
 
     /// Its address, as text for an account's `server` option.
@@ -78,9 +140,13 @@ fn programs() -> PathBuf {
     Path::new(module).parent().unwrap().to_owned()
 }
 
-/// As slow, and with the limits, of Debian's configuration.
-fn configuration(root: &Path, port: u16) -> String {
+/// With the limits of Debian's configuration, and as slow if wanted.
+fn configuration(root: &Path, port: u16, options: &EjabberdOptions<'_>) -> String {
     let certificate = root.join("server.pem");
+    let shaper = if options.limits { "normal" } else { "none" };
+    let resumable = options.resumable.map_or_else(String::new, |seconds| {
+        format!("  mod_stream_mgmt:\n    resend_on_timeout: if_offline\n    resume_timeout: {seconds}\n")
+    });
     format!(
         r#"hosts: ["{DOMAIN}"]
 loglevel: info
@@ -103,7 +169,7 @@ shaper:
     rate: 3000
     burst_size: 20000
 shaper_rules:
-  c2s_shaper: normal
+  c2s_shaper: {shaper}
 modules:
   mod_admin_extra: {{}}
   mod_blocking: {{}}
@@ -126,11 +192,14 @@ modules:
         type: stun
         transport: udp
         restricted: false
-"#,
+{resumable}"#,
         certificate = certificate.display(),
         stun = free_port()
     )
 }
+
+/// Writes the tables, so that they outlive a sudden end.
+const SYNC: &str = "mnesia:sync_log(),[dets:sync(T)||T<-dets:all()],";
 
 /// The Erlang expressions that start the server and make accounts and rosters.
 fn beginning(users: &[(&str, &str)], contacts: &[(&str, &str)], ready: &Path) -> String {
@@ -142,7 +211,7 @@ fn beginning(users: &[(&str, &str)], contacts: &[(&str, &str)], ready: &Path) ->
         format!("ok=mod_admin_extra:add_rosteritem({user},D,{other},D,{other},<<>>,<<\"both\">>),")
     };
     format!(
-        "{{ok,_}}=application:ensure_all_started(ejabberd),D = {},{}{}ok=file:write_file({},<<>>).",
+        "{{ok,_}}=application:ensure_all_started(ejabberd),D = {},{}{}{SYNC}ok=file:write_file({},<<>>).",
         erl(DOMAIN),
         users.iter().map(account).collect::<String>(),
         both_ways.map(contact).collect::<String>(),

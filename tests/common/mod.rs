@@ -22,6 +22,7 @@ pub mod data;
 pub mod ejabberd;
 pub mod fake_peer;
 pub mod libtorrent;
+pub mod line;
 pub mod node;
 pub mod opentracker;
 pub mod process;
@@ -29,6 +30,8 @@ pub mod prosody;
 pub mod relay;
 #[cfg(all(feature = "cli", feature = "xmpp"))]
 pub mod scripted_server;
+#[macro_use]
+pub mod server;
 pub mod small_machine;
 pub mod transmission;
 #[cfg(all(feature = "cli", feature = "xmpp"))]

@@ -159,8 +159,17 @@ impl Prosody {
 
     /// Makes the server hang: connections stay, nothing is answered any more (SIGSTOP). [`Prosody::kill`] still works.
     pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// The end of a [`Prosody::freeze`].
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let id = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-STOP", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
     /// Starts a stopped server again: same ports, certificates, accounts and stored data.

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::bitween::command;
 use super::process::Program;
-use super::prosody::Prosody;
+use super::server::Server;
 use super::{START_LIMIT, text, wait_for};
 
 /// Longest that a command may take which does not wait for a transfer.
@@ -44,7 +44,7 @@ pub struct User {
 
 impl User {
     /// Folders and configuration of somebody with an account on `server`; nothing runs yet.
-    pub fn with_account(server: &Prosody, user: &str, password: &str) -> Self {
+    pub fn with_account(server: &impl Server, user: &str, password: &str) -> Self {
         Self::on_server(&server.server(), &server.ca_file(), user, password)
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::common::ejabberd::{self, Ejabberd};
 use crate::common::free_port;
 use crate::common::prosody::{Prosody, ProsodyOptions, installed};
 use crate::common::relay::Relay;
@@ -36,8 +37,18 @@ fn who_is_blocked_gets_nothing_more() {
     nothing_more_for_the_blocked(|user| daemon(&server, user));
 }
 
+#[test]
+fn who_is_blocked_on_ejabberd_gets_nothing_more() {
+    if !ejabberd::installed() {
+        return;
+    }
+    let users = ["alice", "bob", "carol"].map(|user| (user, PASSWORD));
+    let server = Ejabberd::start(&users, &[("alice", "bob"), ("alice", "carol")]);
+    nothing_more_for_the_blocked(|user| daemon(&server, user));
+}
+
 /// Bob and carol, contacts of alice and not of each other, fetch from her over one line; halfway she blocks bob.
-pub(crate) fn nothing_more_for_the_blocked(user: impl Fn(&str) -> User) {
+fn nothing_more_for_the_blocked(user: impl Fn(&str) -> User) {
     let port = free_port();
     let line = Relay::to(SocketAddr::from(([127, 0, 0, 1], port)));
     // She can be reached through the line alone, and calls nobody.

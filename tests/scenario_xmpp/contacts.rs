@@ -70,16 +70,6 @@ fn a_request_is_refused_and_one_that_waits_survives_a_restart() {
     until("carol is told", SOON, || contact(&carol, ALICE).is_some_and(|contact| contact["asked"] == false));
 }
 
-#[test]
-fn a_contact_is_refused_renamed_put_into_groups_and_described() {
-    if !installed() {
-        return;
-    }
-    let server = server();
-    let [alice, _bob, carol] = online(&server, ["alice", "bob", "carol"]);
-    changes_of_the_list(&alice, &carol);
-}
-
 /// Bob is alice's contact, carol asks her.
 pub(crate) fn changes_of_the_list(alice: &User, carol: &User) {
     carol.ok(&["contacts", "add", ALICE]);

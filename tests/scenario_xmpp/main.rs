@@ -18,14 +18,15 @@ mod common;
 mod blocking;
 mod contacts;
 mod direct;
-mod ejabberd;
 mod failures;
 mod hung;
+mod lasting;
 mod long_list;
 mod original;
 mod outside;
 mod raw;
 mod restart;
+mod servers;
 mod shares;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use common::data::write_file;
 use common::prosody::{Prosody, ProsodyOptions};
+use common::server::Server;
 use common::user::User;
 use common::wait_for;
 
@@ -62,12 +64,12 @@ fn server_with(options: ProsodyOptions<'_>) -> Prosody {
     })
 }
 
-fn daemon(server: &Prosody, user: &str) -> User {
+fn daemon(server: &impl Server, user: &str) -> User {
     User::with_account(server, user, PASSWORD)
 }
 
 /// Running daemons with accounts that are online.
-fn online<const N: usize>(server: &Prosody, users: [&str; N]) -> [User; N] {
+fn online<const N: usize>(server: &impl Server, users: [&str; N]) -> [User; N] {
     let daemons = users.map(|user| daemon(server, user).started());
     daemons.iter().for_each(User::wait_online);
     daemons

@@ -9,7 +9,7 @@ use jid::Jid;
 use minidom::Element;
 
 use crate::PASSWORD;
-use crate::common::prosody::Prosody;
+use crate::common::server::Server;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -23,7 +23,7 @@ pub const ORIGINAL: &str = "https://xmpp.kwoh.de/protocol/shares";
 pub struct Raw(Connection<'static>);
 
 impl Raw {
-    pub fn login(server: &Prosody, user: &str, resource: &str) -> Self {
+    pub fn login(server: &impl Server, user: &str, resource: &str) -> Self {
         let jid = Jid::new(&format!("{user}@localhost/{resource}")).unwrap();
         let mut options = AccountOptions::new(jid, PASSWORD.to_owned().into(), resource.to_owned());
         options.server = Some(server.server());
