@@ -205,7 +205,7 @@ fn the_same_resource_twice_is_a_conflict_that_waits() {
     let _second = Connection::open(&options, &mut port_2).unwrap();
     let error = first.next(soon()).unwrap_err();
     assert!(matches!(&error, ConnectError::Stream(error) if error.condition == "conflict"), "{error}");
-    assert_eq!(error.retry(), Retry::Later);
+    assert_eq!(error.retry(), Retry::Rarely);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod common;
 mod blocking;
 mod contacts;
 mod direct;
+mod ended;
 mod failures;
 mod hung;
 mod lasting;

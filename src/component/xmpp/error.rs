@@ -160,10 +160,6 @@ fn describe_end(error: &StreamError) -> String {
                        bitween has its own"
             .to_owned(),
         "system-shutdown" => "it is shutting down".to_owned(),
-        "see-other-host" => {
-            let host = error.other_host.as_deref().unwrap_or("nowhere");
-            format!("it sends its clients to {host}")
-        }
         _ => error.to_string(),
     }
 }

@@ -2,6 +2,7 @@
 //! the memory, not the connection.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use jid::{BareJid, Jid};
@@ -19,11 +20,18 @@ const UNKNOWN_BINDINGS: &str = "unknown-bindings";
 
 /// Days after which they are tried again: the server may have learned, and whoever was between then may be gone.
 const TRY_AGAIN_AFTER: u64 = 30;
+
+/// Key of the resource that an account has invented after the one before it was in use elsewhere.
+const RESOURCE: &str = "resource";
+
+/// Key of the bytes of one item that an account's server is known to take.
+const PUBLISH_LIMIT: &str = "publish-limit";
+
 /// Key of the people who are blocked by this program alone, one in a line.
 const BLOCKED_HERE: &str = "blocked-here";
 
 /// What was learned of a server, and is forgotten when the user sets the account anew.
-const OF_THE_SERVER: [&str; 2] = [STRONGEST_LOGIN, UNKNOWN_BINDINGS];
+const OF_THE_SERVER: [&str; 3] = [STRONGEST_LOGIN, UNKNOWN_BINDINGS, PUBLISH_LIMIT];
 
 /// The facts about all accounts; opened when first asked.
 #[derive(Debug)]
@@ -80,6 +88,40 @@ impl Facts {
             for key in OF_THE_SERVER {
                 self.with(|facts| facts.forget(&jid, key));
             }
+        }
+    }
+
+    /// The account with the resource invented last, if its user names none.
+    pub(super) fn with_resource(&mut self, account: Arc<Account>) -> Arc<Account> {
+        let known = bare(&account.jid).filter(|jid| *jid == account.jid);
+        let known = known.and_then(|jid| self.with(|facts| facts.get(&jid, RESOURCE)).flatten());
+        known.map_or_else(|| Arc::clone(&account), |resource| renamed(&account, resource))
+    }
+
+    /// The account with a new resource, for good: the one it has is in use elsewhere. `None` if its user has named it.
+    pub(super) fn new_resource(&mut self, account: &Account) -> Option<Arc<Account>> {
+        let jid = bare(&account.jid).filter(|jid| *jid == account.jid)?;
+        let resource = format!("bitween-{:08x}", fastrand::u32(..));
+        self.with(|facts| facts.set(&jid, RESOURCE, &resource));
+        Some(renamed(account, resource))
+    }
+
+    /// Bytes of one item that the server is known to take, if it has refused some.
+    pub(super) fn publish_limit(&mut self, account: &Account) -> Option<usize> {
+        self.get(account, PUBLISH_LIMIT)?.parse().ok()
+    }
+
+    /// The server has refused more than this.
+    pub(super) fn keep_publish_limit(&mut self, account: &Account, limit: usize) {
+        if let Some(jid) = bare(&account.jid) {
+            self.with(|facts| facts.set(&jid, PUBLISH_LIMIT, &limit.to_string()));
+        }
+    }
+
+    /// The user sets the account anew: it may be on another server.
+    pub(super) fn forget_publish_limit(&mut self, account: &Account) {
+        if let Some(jid) = bare(&account.jid) {
+            self.with(|facts| facts.forget(&jid, PUBLISH_LIMIT));
         }
     }
 
@@ -151,6 +193,10 @@ fn bare(jid: &str) -> Option<String> {
     Some(jid.parse::<Jid>().ok()?.to_bare().to_string())
 }
 
+fn renamed(account: &Account, resource: String) -> Arc<Account> {
+    Arc::new(Account { resource, ..account.clone() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,5 +249,36 @@ mod tests {
         facts.logged_in(&alice, SHA_256, &all, false);
         facts.forget_login(&alice);
         assert!(facts.unknown_bindings(&alice, today).is_empty() && facts.strongest_login(&alice).is_none());
+    }
+
+    fn invented(jid: &str) -> Arc<Account> {
+        Arc::new(Account { resource: "bitween-1".into(), ..account(jid) })
+    }
+
+    #[test]
+    fn an_invented_resource_is_invented_anew_for_good_and_a_named_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Facts::new(Some(folder.path().join("accounts.sqlite")));
+        let alice = invented("alice@x");
+        assert_eq!(open().with_resource(Arc::clone(&alice)).resource, "bitween-1");
+        let renamed = open().new_resource(&alice).unwrap().resource.clone();
+        assert!(renamed.starts_with("bitween-") && renamed != "bitween-1");
+        assert_eq!(open().with_resource(alice).resource, renamed);
+        assert_eq!(open().with_resource(invented("bob@x")).resource, "bitween-1");
+        let named = invented("alice@x/pc");
+        assert!(open().new_resource(&named).is_none());
+        assert_eq!(open().with_resource(named).resource, "bitween-1");
+    }
+
+    #[test]
+    fn what_the_server_takes_is_known_until_the_account_is_set_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Facts::new(Some(folder.path().join("accounts.sqlite")));
+        let alice = invented("alice@x");
+        assert_eq!(open().publish_limit(&alice), None);
+        open().keep_publish_limit(&alice, 30_720);
+        assert_eq!(open().publish_limit(&alice), Some(30_720));
+        open().forget_publish_limit(&alice);
+        assert_eq!(open().publish_limit(&alice), None);
     }
 }

@@ -133,6 +133,8 @@ impl Worker {
             reply.send(Err(ControlError::Refused("another account is being left; try again in a moment".to_owned())));
             return;
         }
+        self.facts.forget_publish_limit(&account);
+        let account = self.facts.with_resource(account);
         // A new account that could not log in yet is forgotten; the one before it is still the one to go back to.
         let old = match self.requests.login.take() {
             Some(earlier) => {

@@ -49,7 +49,7 @@ pub(super) struct Worker {
     own_shares: Arc<[Share]>,
     own_catalog: Option<Published<OwnCatalog>>,
     /// It was told that the server has confirmed the own shares as they are.
-    confirmed: bool,
+    pub(super) confirmed: bool,
     pub(super) account: Option<Arc<Account>>,
     /// How it is doing, as was told last.
     pub(super) status: Option<AccountStatus>,
@@ -156,6 +156,7 @@ impl Worker {
 
     /// Begins with this account; the next turn of the loop connects.
     pub(super) fn use_account(&mut self, account: Arc<Account>) {
+        let account = self.facts.with_resource(account);
         self.give_up_broken("the account was set anew");
         let session = match self.new_session(&account) {
             Ok(session) => session,
@@ -181,6 +182,9 @@ impl Worker {
         session.set_accept_from(account.accept_from.iter().filter_map(|rule| rule.parse().ok()).collect());
         session.set_blocked_here(self.facts.blocked_here(account).into_iter());
         session.set_address_rules(self.rules);
+        if let Some(limit) = self.facts.publish_limit(account) {
+            session.set_publish_limit(now(), limit);
+        }
         session.set_endpoint(now(), Endpoint::clone(&self.endpoint));
         session.set_catalogs(now(), self.catalogs());
         session.set_shares(now(), self.own_shares.to_vec());
@@ -402,6 +406,7 @@ impl Worker {
             }
         }
         self.teller.tell_roster(now(), &session, !done.is_empty());
+        self.keep_limit(&session);
         let is_announced = self.live && session.is_announced() && self.is_up_to_date(&session);
         if is_announced && !std::mem::replace(&mut self.confirmed, true) {
             self.teller.tell(Told::Confirmed(Arc::clone(&self.own_shares)));

@@ -93,8 +93,8 @@ pub struct Announcer {
     lanes: [Lane; 3],
     others: Others,
     keeps_one: BTreeSet<Node>,
-    original_limit: usize,
-    part_limit: usize,
+    /// Bytes of one item that the server is known to take, as far as it has refused some.
+    limit: usize,
     ending: Ending,
     /// Shares left out per node, as the user was told last.
     told_cut: BTreeMap<Node, usize>,
@@ -114,8 +114,7 @@ impl Announcer {
             lanes: [lane(Node::Endpoint, 0), lane(Node::Shares, 1), lane(Node::Original, 2)],
             others: Others::default(),
             keeps_one: BTreeSet::new(),
-            original_limit: ORIGINAL_LIMIT,
-            part_limit: PART_LIMIT,
+            limit: ORIGINAL_LIMIT,
             ending: Ending::No,
             told_cut: BTreeMap::new(),
             warnings: Vec::new(),
@@ -280,11 +279,26 @@ impl Announcer {
         }
     }
 
-    /// The server found a stanza too big: halves all limits and cuts the lists to them.
+    /// The server found a stanza too big: halves the limit and cuts the lists to it.
     pub fn shrink(&mut self, now: Instant) {
-        self.original_limit = (self.original_limit / 2).max(SMALLEST_LIMIT);
-        self.part_limit = (self.part_limit / 2).max(SMALLEST_LIMIT);
+        self.limit_to(now, self.limit / 2);
+    }
+
+    /// Bytes of one item that the server is known to take; what it refuses lowers it.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The server does not take longer items than this, as was learned before.
+    pub fn limit_to(&mut self, now: Instant, limit: usize) {
+        self.limit = limit.clamp(SMALLEST_LIMIT, ORIGINAL_LIMIT);
         self.refresh(now);
+    }
+
+    /// Parts shrink in the same measure: which item was too big is not known.
+    fn part_limit(&self) -> usize {
+        (PART_LIMIT * self.limit / ORIGINAL_LIMIT).max(SMALLEST_LIMIT)
     }
 
     /// When [`Self::poll_request`] may have something next.
@@ -333,7 +347,7 @@ impl Announcer {
 
     /// Bytes that the own list may take in an item.
     fn list_limit(&self) -> usize {
-        if self.keeps_one.contains(&Node::Shares) { self.original_limit } else { self.part_limit }
+        if self.keeps_one.contains(&Node::Shares) { self.limit } else { self.part_limit() }
     }
 
     /// What should stand on a node now; `None`: it will be known later.
@@ -350,7 +364,7 @@ impl Announcer {
             (_, Ending::Removing) => Vec::new(),
             (Node::Shares, Ending::Parting) => vec![(self.resource.clone(), build_gone(&self.resource))],
             (Node::Shares, Ending::Emptying) => {
-                vec![(self.resource.clone(), build_list(&self.resource, &[], self.part_limit).0)]
+                vec![(self.resource.clone(), build_list(&self.resource, &[], self.part_limit()).0)]
             }
             (_, Ending::Parting | Ending::Emptying) => {
                 vec![(self.resource.clone(), build_endpoint_gone(&self.resource, self.endpoint.seen))]
@@ -382,7 +396,7 @@ impl Announcer {
         let mut own_entry = own.clone();
         if self.publish_original && self.ending == Ending::No {
             let addresses = self.endpoint.addresses.iter().map(|address| address.socket).collect();
-            let (shares, limit) = self.list.for_original(self.original_limit);
+            let (shares, limit) = self.list.for_original(self.limit);
             let others = original::merge(self.others.entries(), &own);
             let room = ITEM_LIMIT.saturating_sub(original::written_len(&original::build(&others)));
             let whole = ResourceEntry { shares, addresses, ..own };

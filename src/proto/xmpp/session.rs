@@ -237,6 +237,17 @@ impl XmppSession {
         self.announcer.shrink(now);
     }
 
+    /// Bytes of one item that the server is known to take, to be remembered for the next session.
+    #[must_use]
+    pub const fn publish_limit(&self) -> usize {
+        self.announcer.limit()
+    }
+
+    /// What [`Self::publish_limit`] was in an earlier session.
+    pub fn set_publish_limit(&mut self, now: Instant, limit: usize) {
+        self.announcer.limit_to(now, limit);
+    }
+
     /// The stream was closed because a stanza of the server was too long to read. A contact whose nodes hold that much
     /// must not break the stream at every login, so only the newest items are fetched in future.
     pub fn answer_was_too_long(&mut self) {

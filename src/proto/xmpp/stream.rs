@@ -152,7 +152,7 @@ impl StreamError {
 impl std::fmt::Display for StreamError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.condition)?;
-        self.text.as_ref().map_or(Ok(()), |text| write!(f, " ({text})"))
+        self.other_host.as_ref().or(self.text.as_ref()).map_or(Ok(()), |text| write!(f, " ({text})"))
     }
 }
 
