@@ -25,6 +25,8 @@ pub mod libtorrent;
 pub mod line;
 pub mod node;
 pub mod opentracker;
+#[cfg(feature = "xmpp")]
+pub mod original;
 pub mod process;
 pub mod prosody;
 pub mod relay;

@@ -2,9 +2,13 @@
 
 use minidom::Element;
 
+use std::time::Duration;
+
+use crate::common::original::Original;
 use crate::common::prosody::installed;
+use crate::common::server::{AnyServer, Kind};
 use crate::raw::{ORIGINAL, Raw};
-use crate::{ALICE, SOON, daemon, file, online, server, until};
+use crate::{ALICE, BOB, PASSWORD, SOON, daemon, file, on_every_server, online, server, servers, until};
 
 const HASH: &str = "a29496dc690e1d40154aba29f3f0275e752bfd80";
 
@@ -104,4 +108,57 @@ fn our_announcement_stands_beside_that_of_an_original_and_looks_like_it() {
     alice.share(&file(&alice, "quiet.ogg", 10));
     assert_eq!(published(), theirs);
     drop(original);
+}
+
+fn start(kind: Kind) -> Option<AnyServer> {
+    servers::start(kind)
+}
+
+/// Enough for what is set right at leisure, so as not to fight with another program.
+const LEISURE: Duration = Duration::from_secs(60);
+
+on_every_server! {
+    fn the_original_on_a_second_machine_of_the_same_person(server: &mut AnyServer) {
+        let [alice, bob] = online(server, ["alice", "bob"]);
+        let film = alice.share(&file(&alice, "film.mkv", 10_000));
+        until("bob sees alice's", server.soon(), || bob.can_get(&film));
+        // It may wipe the list of the whole account at its start.
+        let other = Original::start(server, "alice", PASSWORD, "res1", false);
+        other.share(HASH, "Film <1>");
+        until("bob sees both", LEISURE, || bob.can_get(HASH) && bob.can_get(&film));
+        let mut onlooker = Raw::login(server, "bob", "onlooker");
+        let mut both_stand = |both: bool| {
+            let items = onlooker.items(ALICE, ORIGINAL).unwrap_or_default();
+            let text = items.iter().map(|(_, item)| String::from(item)).collect::<String>();
+            text.contains(&film) && text.contains(HASH) == both
+        };
+        until("and so do those that know no other language", LEISURE, || both_stand(true));
+        other.exit();
+        until("what has gone is gone, and nothing else", LEISURE, || both_stand(false));
+        until("bob sees so", server.soon(), || bob.sees(HASH).is_none() && bob.can_get(&film));
+    }
+
+    fn an_original_that_dies_and_comes_back_loses_nothing_of_others(server: &mut AnyServer) {
+        let [alice, bob] = online(server, ["alice", "bob"]);
+        let film = alice.share(&file(&alice, "film.mkv", 10_000));
+        until("bob sees alice's", server.soon(), || bob.can_get(&film));
+        let died = Original::start(server, "alice", PASSWORD, "res1", true);
+        died.share(HASH, "Film <1>");
+        until("bob sees both", LEISURE, || bob.can_get(HASH) && bob.can_get(&film));
+        died.kill();
+        until("who died has nothing to give", LEISURE, || bob.sees(HASH).is_none_or(|share| share["available"] == false));
+        let back = Original::start(server, "alice", PASSWORD, "res1", true);
+        back.share(HASH, "Film <1>");
+        until("it is back", LEISURE, || bob.can_get(HASH) && bob.can_get(&film));
+        // And an original of bob's hears all of it, and is heard.
+        let bobs = Original::start(server, "bob", PASSWORD, "res2", true);
+        let song = "b".repeat(40);
+        bobs.share(&song, "song");
+        until("alice sees bob's other machine", LEISURE, || alice.can_get(&song));
+        alice.share(&file(&alice, "second.mkv", 20_000));
+        until("it hears of every machine of alice's", LEISURE, || bobs.sees(ALICE).len() == 3);
+        until("and keeps what its own account says", LEISURE, || bobs.sees(BOB) == [song.clone()]);
+        bobs.exit();
+        back.exit();
+    }
 }

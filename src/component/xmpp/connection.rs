@@ -24,10 +24,10 @@ use zeroize::Zeroizing;
 use super::error::ConnectError;
 use super::establish::{Established, establish, say_and_fail};
 use super::link::Received;
-use super::port::{Port, SendError, now};
+use super::port::{Port, SendError, clocks, now};
 use crate::proto::xmpp::dns::Endpoint;
 use crate::proto::xmpp::framing::Frame;
-use crate::proto::xmpp::keepalive::{Due, Keepalive};
+use crate::proto::xmpp::keepalive::{Due, Keepalive, Sleep};
 use crate::proto::xmpp::resume::{self, StreamManagement};
 use crate::proto::xmpp::sasl::Mechanism;
 use crate::proto::xmpp::stream::{self, Features, StreamError, Tls};
@@ -37,6 +37,9 @@ const READ_LEN: usize = 16 * 1024;
 
 /// Bytes that may wait to be sent; more are refused. A few of the longest stanzas servers take.
 const MAX_PENDING: usize = 1024 * 1024;
+
+/// How often to look whether the machine has slept: time-outs stand still meanwhile.
+const LOOK_FOR_SLEEP: Duration = Duration::from_secs(15);
 
 /// How long an orderly close may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -177,6 +180,7 @@ pub struct Connection<'p> {
     /// Stanzas for which it is not yet time, so that what is urgent can pass them.
     waiting: Waiting,
     keepalive: Keepalive,
+    sleep: Sleep,
     pings: u64,
     /// One side has ended the stream, so there is nothing to take up again.
     ended: bool,
@@ -240,7 +244,8 @@ impl<'p> Connection<'p> {
         port.set_open(true);
         let keepalive = Keepalive::new(now(), options.timing.silence, options.timing.answer);
         let buffer = vec![0; READ_LEN].into_boxed_slice();
-        Ok(Self { port, stream, management, waiting, keepalive, pings: 0, ended: false, buffer })
+        let sleep = Sleep::default();
+        Ok(Self { port, stream, management, waiting, keepalive, sleep, pings: 0, ended: false, buffer })
     }
 
     /// Whether this is the stream of before: nothing of it was lost, and contacts have noticed nothing.
@@ -337,10 +342,22 @@ impl<'p> Connection<'p> {
                 Some(Due::Ping) => self.ping(),
                 Some(Due::Dead) => return Err(ConnectError::Silent),
                 None if now() >= until => return Ok(Incoming::Timeout),
-                None if received == Received::Nothing => self.port.poll_until(until.min(self.keepalive.deadline()))?,
+                None if received == Received::Nothing => self.wait(until)?,
                 None => {}
             }
         }
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<(), ConnectError> {
+        let look = now() + LOOK_FOR_SLEEP;
+        self.port.poll_until(until.min(self.keepalive.deadline()).min(look))?;
+        let (awake, all) = clocks();
+        if self.sleep.has_slept(awake, all) {
+            log::info!(target: "bitween::xmpp", "the machine has slept; asking whether the server is still there");
+            self.keepalive.slept(now());
+            self.ping();
+        }
+        Ok(())
     }
 
     /// Sends what waits, ends the stream and waits a moment for the server to do the same: what was sent last would be

@@ -214,6 +214,20 @@ pub(super) fn now() -> Instant {
     Instant::now()
 }
 
+/// The time since the machine was started: without its sleep, and with it.
+#[cfg(target_os = "linux")]
+pub(super) fn clocks() -> (Duration, Duration) {
+    use rustix::time::{ClockId, clock_gettime};
+    let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+    (read(ClockId::Monotonic), read(ClockId::Boottime))
+}
+
+/// No other system tells both: a sleep is noticed by the server's silence.
+#[cfg(not(target_os = "linux"))]
+pub(super) const fn clocks() -> (Duration, Duration) {
+    (Duration::ZERO, Duration::ZERO)
+}
+
 #[cfg(test)]
 mod tests {
     use std::thread;
