@@ -8,18 +8,20 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bitween::component::xmpp::connection::{AccountOptions, Connection, Incoming};
 use bitween::component::xmpp::port::Port;
 use jid::Jid;
 use minidom::Element;
+use sha1::{Digest as _, Sha1};
 
 use super::server::Server;
 
 /// Its node, which is its namespace too.
 pub const NODE: &str = "https://xmpp.kwoh.de/protocol/shares";
 
-/// The hash that fits what it answers, and the one that it announces.
-const RIGHT_CAPS: &str = "LW7IWv5F7DyrrRWVP4w5cja4Wbw=";
+/// The hash that it announces, which does not fit what it answers.
 const WRONG_CAPS: &str = "dECGdH93ylIAdn6MqE4jnsWa9+0=";
 
 /// What it answers when it is asked what it can do.
@@ -70,7 +72,7 @@ impl Original {
             own: format!("{user}@localhost"),
             resource: resource.to_owned(),
             shares: Vec::new(),
-            caps: if honest { RIGHT_CAPS } else { WRONG_CAPS },
+            caps: if honest { right_caps() } else { WRONG_CAPS.to_owned() },
             heard: Arc::clone(&heard),
             ids: 0,
         };
@@ -105,11 +107,17 @@ impl Original {
     }
 }
 
+/// The hash that fits what it answers (XEP-0115 section 5.1).
+fn right_caps() -> String {
+    let features: String = FEATURES.iter().map(|var| format!("{var}<")).collect();
+    BASE64.encode(Sha1::digest(format!("client/bot//<{features}")))
+}
+
 struct Program {
     own: String,
     resource: String,
     shares: Vec<Listed>,
-    caps: &'static str,
+    caps: String,
     heard: Arc<Mutex<BTreeMap<String, Account>>>,
     ids: u32,
 }
