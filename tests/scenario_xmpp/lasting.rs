@@ -19,7 +19,7 @@ fn start(kind: Kind) -> Option<AnyServer> {
 }
 
 /// A running daemon on a line that can be cut.
-fn on_a_line(server: &AnyServer, user: &str) -> (User, Line) {
+pub fn on_a_line(server: &AnyServer, user: &str) -> (User, Line) {
     let line = Line::to(server.server().parse().unwrap());
     let mut person = daemon(server, user);
     person.edit_config(&server.server(), &line.address.to_string());

@@ -11,7 +11,8 @@ use minidom::Element;
 use crate::PASSWORD;
 use crate::common::server::Server;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A server that reads 3 kB a second answers late.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The names of all nodes bitween uses.
 pub const NODES: [&str; 3] = [Node::ALL[0].name(), Node::ALL[1].name(), Node::ALL[2].name()];

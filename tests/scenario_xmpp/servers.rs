@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use crate::common::server::{AnyServer, Kind};
-use crate::common::wait_for;
+use crate::common::server::{AnyServer, Kind, Server as _};
+use crate::common::text;
+use crate::common::user::User;
 use crate::contacts::changes_of_the_list;
 use crate::raw::{NODES, Raw};
-use crate::{ALICE, BOB, CAROL, PASSWORD, PATIENCE, assert_arrived, file, on_every_server, online};
+use crate::{ALICE, BOB, CAROL, PASSWORD, PATIENCE, assert_arrived, daemon, file, on_every_server, online, until};
+
+/// Enough for some tens of kilobytes on the slowest server.
+const SLOW: Duration = Duration::from_secs(90);
 
 /// Alice and bob are contacts of each other, carol is nobody's.
 pub fn start(kind: Kind) -> Option<AnyServer> {
     let users = ["alice", "bob", "carol"].map(|user| (user, PASSWORD));
     AnyServer::start(kind, &users, &[("alice", "bob")])
-}
-
-fn until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
-    wait_for(what, limit, || condition().then_some(()));
 }
 
 on_every_server! {
@@ -80,5 +80,66 @@ on_every_server! {
         until("carol sees it", PATIENCE, || carol.can_get(&hash));
         alice.ok(&["contacts", "remove", CAROL]);
         until("carol sees nothing", PATIENCE, || carol.sees(&hash).is_none());
+    }
+
+    fn what_is_taken_back_is_gone(server: &mut AnyServer) {
+        let [bob] = online(server, ["bob"]);
+        // An account set by command, as most people do.
+        let alice = User::new("alice", "").started();
+        assert!(alice.ok(&["account", "show"]).contains("no account"));
+        let shared = file(&alice, "film.mkv", 300_000);
+        let hash = alice.ok(&["share", text(&shared)]);
+        std::fs::write(alice.home().join("secret"), PASSWORD).unwrap();
+        let server_address = server.server();
+        let ca_file = server.ca_file();
+        let set = ["account", "set", ALICE, "--password-file", "secret", "--server", &server_address, "--ca-file"];
+        let out = alice.ok(&[&set[..], &[text(&ca_file)]].concat());
+        assert!(out.contains(ALICE) && out.contains("online"), "{out}");
+        let hash = hash.trim();
+        until("bob sees it", server.soon(), || bob.can_get(hash));
+        let other = file(&alice, "other.mkv", 1000);
+        let other_hash = alice.share(&other);
+        until("bob sees the other", server.soon(), || bob.can_get(&other_hash));
+
+        alice.ok(&["unshare", hash]);
+        until("it is gone at bob's", server.soon(), || bob.sees(hash).is_none());
+        assert!(bob.can_get(&other_hash) && shared.exists());
+        assert!(bob.fails(1, &["get", hash]).contains(hash));
+
+        let mut raw = Raw::login(server, "bob", "onlooker");
+        let items = |raw: &mut Raw| NODES.map(|node| raw.items(ALICE, node).unwrap_or_default().len());
+        until("every node has its item", server.soon(), || items(&mut raw) == [1, 1, 1]);
+        alice.ok(&["account", "remove"]);
+        until("nothing is left at bob's", server.soon(), || bob.sees(&other_hash).is_none());
+        assert_eq!(items(&mut raw), [0, 0, 0], "nothing is left on the server");
+        assert!(alice.ok(&["account", "show"]).contains("no account"));
+        assert!(alice.fails(1, &["contacts", "add", BOB]).contains("bitween account set"));
+        // Nor does it come back.
+        let mut alice = alice;
+        alice.stop();
+        alice.start();
+        assert!(alice.ok(&["status"]).contains("no XMPP account"));
+    }
+
+    fn a_long_list_holds_up_no_pings(server: &mut AnyServer) {
+        let [bob] = online(server, ["bob"]);
+        let alice = daemon(server, "alice");
+        alice.edit_config("jid = \"alice@localhost\"", "jid = \"alice@localhost/pc\"");
+        let alice = alice.started();
+        alice.wait_online();
+        let files: Vec<_> = (0..150).map(|n| file(&alice, &format!("{n:0>80}"), 1000 + n)).collect();
+        let mut arguments = vec!["share"];
+        arguments.extend(files.iter().map(|path| text(path)));
+        let mut onlooker = Raw::login(server, "bob", "onlooker");
+        std::thread::scope(|scope| {
+            scope.spawn(|| alice.run_within(SLOW, &arguments));
+            for _ in 0..20 {
+                let pong = onlooker.ask("get", "to='alice@localhost/pc'", "<ping xmlns='urn:xmpp:ping'/>");
+                assert_eq!(pong.attr("type"), Some("result"), "{pong:?}");
+            }
+        });
+        until("bob sees all", SLOW, || bob.json(&["shares"]).as_array().unwrap().len() == files.len());
+        assert_eq!(alice.account(), ("online".to_owned(), String::new()));
+        assert!(!alice.log().contains("trying again"), "{}", alice.log());
     }
 }

@@ -1,4 +1,4 @@
-//! Sharing, listing, searching, fetching, from one and from several; going offline; taking back.
+//! Sharing, listing, searching, fetching, from one and from several; going offline.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,10 +7,8 @@ use serde_json::Value;
 
 use crate::common::data::{assert_same, write_file};
 use crate::common::prosody::installed;
-use crate::common::text;
 use crate::common::user::User;
-use crate::raw::{NODES, Raw};
-use crate::{ALICE, BOB, PASSWORD, PATIENCE, SOON, assert_arrived, daemon, file, online, server, until};
+use crate::{ALICE, BOB, PATIENCE, SOON, assert_arrived, daemon, file, online, server, until};
 
 const LARGE_TRANSFER: Duration = Duration::from_secs(180);
 
@@ -126,48 +124,4 @@ fn what_was_fetched_is_served_on_and_survives_its_owner() {
     until("its shares are offline", PATIENCE, || !bob.can_get(&book_hash));
     assert_eq!(owners(&bob.sees(&book_hash).unwrap()), [(ALICE.to_owned(), false)]);
     assert!(bob.can_get(&song_hash));
-}
-
-#[test]
-fn what_is_taken_back_is_gone() {
-    if !installed() {
-        return;
-    }
-    let server = server();
-    let [bob] = online(&server, ["bob"]);
-    // An account set by command, as most people do.
-    let alice = User::new("alice", "").started();
-    assert!(alice.ok(&["account", "show"]).contains("no account"));
-    let shared = file(&alice, "film.mkv", 300_000);
-    let hash = alice.ok(&["share", text(&shared)]);
-    std::fs::write(alice.home().join("secret"), PASSWORD).unwrap();
-    let server_address = server.server();
-    let ca_file = server.ca_file();
-    let set = ["account", "set", ALICE, "--password-file", "secret", "--server", &server_address, "--ca-file"];
-    let out = alice.ok(&[&set[..], &[text(&ca_file)]].concat());
-    assert!(out.contains(ALICE) && out.contains("online"), "{out}");
-    let hash = hash.trim();
-    until("bob sees it", SOON, || bob.can_get(hash));
-    let other = file(&alice, "other.mkv", 1000);
-    let other_hash = alice.share(&other);
-    until("bob sees the other", SOON, || bob.can_get(&other_hash));
-
-    alice.ok(&["unshare", hash]);
-    until("it is gone at bob's", SOON, || bob.sees(hash).is_none());
-    assert!(bob.can_get(&other_hash) && shared.exists());
-    assert!(bob.fails(1, &["get", hash]).contains(hash));
-
-    let mut raw = Raw::login(&server, "bob", "onlooker");
-    let items = |raw: &mut Raw| NODES.map(|node| raw.items(ALICE, node).unwrap_or_default().len());
-    until("every node has its item", SOON, || items(&mut raw) == [1, 1, 1]);
-    alice.ok(&["account", "remove"]);
-    until("nothing is left at bob's", SOON, || bob.sees(&other_hash).is_none());
-    assert_eq!(items(&mut raw), [0, 0, 0], "nothing is left on the server");
-    assert!(alice.ok(&["account", "show"]).contains("no account"));
-    assert!(alice.fails(1, &["contacts", "add", BOB]).contains("bitween account set"));
-    // Nor does it come back.
-    let mut alice = alice;
-    alice.stop();
-    alice.start();
-    assert!(alice.ok(&["status"]).contains("no XMPP account"));
 }

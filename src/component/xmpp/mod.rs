@@ -10,6 +10,7 @@
 //! `connection.rs` (open, next, send, close), that on `establish.rs` (look-up to bind), `link.rs` (socket and TLS),
 //! `port.rs` (how other threads reach this one), `resolve.rs` and `tls_config.rs`.
 
+mod account;
 pub mod connection;
 pub mod error;
 mod establish;

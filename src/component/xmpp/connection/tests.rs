@@ -7,15 +7,18 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use jid::Jid;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
+use zeroize::Zeroizing;
 
 use super::*;
 use crate::proto::xmpp::backoff::Retry;
 use crate::proto::xmpp::framing::FramingError;
 use crate::proto::xmpp::negotiation::NegotiationError;
+use crate::proto::xmpp::stream::Tls;
 
 const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
                       xmlns:stream='http://etherx.jabber.org/streams' from='localhost' id='1' version='1.0'>";
