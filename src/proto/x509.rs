@@ -1,8 +1,12 @@
-//! The one question that is asked of a certificate here: by which hash it is known as the end of a TLS channel.
+//! The one question that is asked of a certificate here: by which hash it is known as the end of a TLS channel. The one
+//! that is written here is in `self_signed.rs`.
 //!
 //! RFC 5929 section 4.1: the hash of the whole certificate, by the hash of the algorithm it is signed with. So its
 //! outermost DER (X.690) is walked, `Certificate ::= SEQUENCE { tbs, algorithm, signature }` (RFC 5280 section 4.1), and
 //! no more; whether the certificate is any good is the business of TLS.
+
+#[cfg(feature = "local")]
+pub mod self_signed;
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 

@@ -10,6 +10,8 @@ mod addresses;
 pub mod catalog;
 mod contacts;
 mod fold;
+#[cfg(feature = "local")]
+mod neighbors;
 mod own;
 mod refused;
 mod search;
@@ -19,6 +21,8 @@ mod witnesses;
 
 pub use addresses::{AddressOptions, Addresses, ExtraAddress};
 pub use contacts::{Available, Change, Contact, ContactLimits, ContactShares, MissingList, Resource, Sources};
+#[cfg(feature = "local")]
+pub use neighbors::{Accepted, Fingerprint, Neighbors, Verdict};
 pub use own::OwnShares;
 pub use refused::Refused;
 pub use search::{Found, Hit, Owner, Page};

@@ -30,6 +30,8 @@ mod job;
 mod layout;
 mod machine;
 mod mapping;
+#[cfg(feature = "local")]
+mod neighbors;
 mod ownership;
 mod piece_buffer;
 mod queues;
@@ -63,6 +65,8 @@ pub use machine::{default_file_windows, default_memory_limit, default_piece_buff
 #[cfg(test)]
 pub(crate) use mapping::test_window;
 pub use mapping::{ReadWindow, WriteWindow};
+#[cfg(feature = "local")]
+pub use neighbors::{NeighborList, NeighborRow};
 pub use piece_buffer::PieceBuffer;
 #[cfg(feature = "resume")]
 pub use torrent_list::{ListedTorrent, TorrentList};

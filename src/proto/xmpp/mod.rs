@@ -9,6 +9,8 @@ pub mod downgrade;
 pub mod framing;
 pub mod keepalive;
 pub mod lists;
+#[cfg(feature = "local")]
+pub mod local;
 pub mod negotiation;
 mod node_setup;
 pub mod outside;
