@@ -121,6 +121,7 @@ daemon() {
     cat >"$home/config.toml" <<CONFIG
 download_dir = "downloads"
 data_dir = "data"
+local = "off"
 [xmpp]
 jid = "$1@localhost"
 password_file = "password"

@@ -16,9 +16,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path: PathBuf = std::env::args_os().nth(1).ok_or("which file is to be shared?")?.into();
     let path = path.canonicalize()?;
     let folder = std::env::temp_dir().join(format!("bitween-embedded-{}", std::process::id()));
-    // An empty configuration is a good one: everything has a default.
+    // An empty configuration is a good one: everything has a default. This one keeps away from neighbours.
     let overrides = Overrides { data_dir: Some(folder.clone()), port: Some(0), ..Overrides::default() };
-    let daemon = Daemon::start(Config::from_text("", None, &overrides)?)?;
+    let daemon = Daemon::start(Config::from_text("local = 'off'", None, &overrides)?)?;
     let mut out = std::io::stdout();
     writeln!(out, "the interface is {}, peers connect to port {}", daemon.api_url(), daemon.port())?;
     let hash = ask(daemon.bus(), "the library", Duration::from_secs(600), |reply| Event::GenerateTorrent {

@@ -180,7 +180,7 @@ fn a_wrong_configuration_is_wrong_use() {
     home.configure("[bittorrent]\nprot = 1\n");
     let (code, said) = home.refused_at("0");
     assert_eq!(code, 2);
-    assert!(said.contains("line 2") && said.contains("bittorrent.prot") && said.contains("bittorrent.port"), "{said}");
+    assert!(said.contains("line 3") && said.contains("bittorrent.prot") && said.contains("bittorrent.port"), "{said}");
     home.configure("[xmpp]\njid = 'alice@example.org'\npassword_file = 'missing'\n");
     let (code, said) = home.refused_at("0");
     assert!(code == 1 && said.contains("missing"), "{said}");

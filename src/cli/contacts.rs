@@ -134,7 +134,26 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         }
     };
     client.call::<Value>(method, params)?;
-    line(&done)
+    line(&done)?;
+    match action {
+        Action::Accept(person) => say_fingerprint(&client, person.jid.bare()),
+        _ => Ok(()),
+    }
+}
+
+/// Nobody vouches for a neighbour: who wants to be sure compares what both machines show.
+fn say_fingerprint(client: &Client, jid: &str) -> Result<(), CliError> {
+    let contacts: Contacts = client.call("xmpp.contacts", json!({}))?;
+    let is = |contact: &Contact| {
+        let short = contact.jid.strip_suffix(".local").unwrap_or(&contact.jid);
+        contact.jid.eq_ignore_ascii_case(jid) || short.eq_ignore_ascii_case(jid)
+    };
+    let neighbor = contacts.contacts.into_iter().find(|contact| contact.neighbor && is(contact));
+    if let Some(fingerprint) = neighbor.and_then(|neighbor| neighbor.fingerprint) {
+        note(&format!("its certificate is remembered: {}", clean(&fingerprint)));
+        note("`bitween status` shows yours");
+    }
+    Ok(())
 }
 
 impl Person {
@@ -176,13 +195,18 @@ fn list(client: &Client, as_json: bool) -> Result<(), CliError> {
         ("CONTACT", Align::Left),
         ("ADDRESSES", Align::Left),
     ]);
+    let mut problems = Vec::new();
     for contact in &contacts.contacts {
+        problems.extend(contact.problem.as_deref().map(clean));
         let (state, shares) = (state(contact).to_owned(), contact.shares.to_string());
         let software = if contact.software.is_empty() { "-".to_owned() } else { contact.software.join(", ") };
         let (versions, addresses) = (versions(contact).to_owned(), addresses(contact));
-        table.row([state, shares, software, versions, described(contact, several), addresses]);
+        let described = described(contact, several && !contact.neighbor);
+        table.row([state, shares, software, versions, described, addresses]);
     }
-    print(&table.render())
+    print(&table.render())?;
+    problems.iter().for_each(|problem| note(problem));
+    Ok(())
 }
 
 /// JID, name and groups; and which account knows them, if it is to be told.
@@ -225,6 +249,8 @@ fn state(contact: &Contact) -> &'static str {
         (false, _) if contact.online => "online",
         (false, _) if contact.asked => "asked",
         (false, "both" | "to") => "offline",
+        // It is in the same network, and that is all.
+        (false, "none") if contact.neighbor => "neighbour",
         _ => "no consent",
     }
 }

@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if added.existing {
         note(&existing(&client, &added.hash)?);
     }
-    if args.wait { wait(&client, &added.hash) } else { Ok(()) }
+    if args.wait { wait(&client, &added.hash, &Interrupt::listen()?) } else { Ok(()) }
 }
 
 /// It stays where it was put the first time, whatever folder was asked for now.
@@ -91,8 +91,8 @@ fn source(what: &str) -> Result<Value, CliError> {
     Ok(json!({"torrent": base64::engine::general_purpose::STANDARD.encode(bytes)}))
 }
 
-fn wait(client: &Client, hash: &str) -> Result<(), CliError> {
-    let interrupt = Interrupt::listen()?;
+/// Waits until every byte is there, and shows how far it is meanwhile.
+pub(super) fn wait(client: &Client, hash: &str, interrupt: &Interrupt) -> Result<(), CliError> {
     let progress = Progress::new();
     loop {
         let statuses: TorrentStatuses = client.call("bt.status", json!({"hash": hash}))?;

@@ -12,6 +12,8 @@ pub mod contacts;
 pub mod create;
 #[cfg(feature = "web")]
 pub mod daemon;
+#[cfg(feature = "local")]
+pub mod demo;
 pub mod download;
 pub mod error;
 #[cfg(feature = "web")]
@@ -54,12 +56,17 @@ use crate::logging::{self, Filter, LOG_VARIABLE};
 use error::CliError;
 
 /// Examples of the commands that are built in: cargo feature and lines.
-const EXAMPLES: [(bool, &str); 3] = [
+const EXAMPLES: [(bool, &str); 4] = [
     (
         true,
         "\
   bitween download film.torrent --dir ~/Films      fetch a torrent, without a daemon
   bitween verify film.torrent --dir ~/Films        compare files with a torrent",
+    ),
+    (
+        cfg!(feature = "local"),
+        "\
+  bitween demo                                     see it work: two nodes on this machine",
     ),
     (
         cfg!(feature = "web"),
@@ -129,6 +136,8 @@ enum Command {
     Remove(remove::Args),
     #[cfg(feature = "web")]
     Stop(stop::Args),
+    #[cfg(feature = "local")]
+    Demo(demo::Args),
 }
 
 /// What stands below the list of commands.
@@ -137,6 +146,7 @@ fn after_help() -> String {
     let parts = [
         ("web", cfg!(feature = "web")),
         ("xmpp", cfg!(feature = "xmpp")),
+        ("local", cfg!(feature = "local")),
         ("https", cfg!(feature = "https")),
         ("resume", cfg!(feature = "resume")),
     ];
@@ -212,6 +222,8 @@ impl Cli {
             Command::Remove(args) => remove::run(&args),
             #[cfg(feature = "web")]
             Command::Stop(args) => stop::run(&args),
+            #[cfg(feature = "local")]
+            Command::Demo(args) => demo::run(&args),
             #[cfg(feature = "web")]
             Command::Daemon(_) => Ok(()),
         }

@@ -129,7 +129,9 @@ pub(super) fn say_why(client: &Client) -> Result<(), CliError> {
     let account: Account = client.call("xmpp.account", json!({}))?;
     match account.state {
         AccountState::Online => {}
-        AccountState::None => note("there is no XMPP account; set one with `bitween account set JID`"),
+        AccountState::None => note(
+            "there is no XMPP account; set one with `bitween account set JID`, or accept a neighbour: `bitween contacts`",
+        ),
         _ => note("the XMPP account is not online; see `bitween account show`"),
     }
     Ok(())

@@ -120,6 +120,10 @@ fn describe(daemon: &DaemonStatus) -> String {
         rate(daemon.download_rate),
         rate(daemon.upload_rate)
     );
+    if let Some(local) = &daemon.local {
+        let (name, certificate) = (clean(&local.name), clean(&local.fingerprint));
+        text += &format!("in this network: {name}, port {}, certificate {certificate}\n", local.port);
+    }
     for other in daemon.accounts.iter().skip(1) {
         let error = other.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         let jid = other.jid.as_deref().unwrap_or_default();

@@ -94,6 +94,10 @@ pub enum Topic {
     Observed,
     /// The thread that knows all contacts is to end.
     StopPeople,
+    /// Neighbours in the local network.
+    Neighbors,
+    /// The thread of the local network is to end.
+    StopLocal,
 }
 
 impl bus::Topic for Topic {
@@ -235,6 +239,8 @@ pub enum Event {
         /// What to do.
         command: ContactCommand,
     },
+    /// Something to do with a neighbour.
+    Neighbor(NeighborCommand),
     /// Make a place for one more account.
     PlaceAccount {
         /// The place, in which there is no account.
@@ -276,6 +282,7 @@ impl bus::Event for Event {
             Self::Stop(Part::Xmpp(account)) => Topic::StopXmpp(*account),
             Self::Stop(Part::People) => Topic::StopPeople,
             Self::Stop(Part::Catalogs) => Topic::StopCatalogs,
+            Self::Stop(Part::Local) => Topic::StopLocal,
             Self::AddHash { .. } => Topic::AddHash,
             Self::GenerateTorrent { .. } => Topic::GenerateTorrent,
             Self::DelTorrent { .. } => Topic::DelTorrent,
@@ -290,6 +297,7 @@ impl bus::Event for Event {
             Self::PublishCatalog => Topic::PublishCatalog,
             Self::SyncLibrary { .. } => Topic::SyncLibrary,
             Self::Contacts { account, .. } => Topic::Contacts(*account),
+            Self::Neighbor(_) => Topic::Neighbors,
             Self::PlaceAccount { .. } => Topic::Accounts,
             #[cfg(feature = "xmpp")]
             Self::Told { .. } => Topic::People,
@@ -314,6 +322,8 @@ pub enum Part {
     People,
     /// The thread that makes and fetches catalogs.
     Catalogs,
+    /// The thread of the local network.
+    Local,
 }
 
 /// A torrent to be downloaded or seeded.
@@ -522,6 +532,26 @@ pub enum ContactCommand {
     RemoveAccount {
         /// Done, or why not. [`ControlError::Offline`]: the account is not used any more, but what it announced still
         /// stands on its server; it is taken off as soon as that can be reached.
+        reply: Reply<Result<(), ControlError>>,
+    },
+}
+
+/// Things to do with neighbours in the local network. Every one is answered.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum NeighborCommand {
+    /// Let it see our shares, and see its shares if it does the same; its certificate is remembered.
+    Accept {
+        /// Whom: `user@machine.local`.
+        jid: String,
+        /// Done, or why not.
+        reply: Reply<Result<(), ControlError>>,
+    },
+    /// End the relation, or refuse it; its certificate is forgotten.
+    Remove {
+        /// Whom: `user@machine.local`.
+        jid: String,
+        /// Done, or why not.
         reply: Reply<Result<(), ControlError>>,
     },
 }

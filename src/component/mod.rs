@@ -7,12 +7,16 @@ pub mod catalogs;
 pub mod event;
 #[cfg(feature = "resume")]
 pub mod library;
+#[cfg(feature = "local")]
+pub mod local;
 #[cfg(feature = "xmpp")]
 pub mod people;
 #[cfg(feature = "web")]
 pub mod rpc;
 mod running;
 pub mod snapshot;
+#[cfg(feature = "xmpp")]
+mod teller;
 pub mod tracker;
 #[cfg(feature = "xmpp")]
 pub mod xmpp;

@@ -253,6 +253,8 @@ pub struct Contacts {
     pub remains: Vec<String>,
     /// The last warnings for the user, newest last; bounded.
     pub warnings: Vec<String>,
+    /// How things stand in the local network; `None` if that is switched off.
+    pub local: Option<Arc<LocalStatus>>,
 }
 
 impl Contacts {
@@ -272,6 +274,36 @@ impl Contacts {
     pub fn own_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.endpoint.addresses.iter().map(|address| address.socket)
     }
+}
+
+/// This node in the local network, and its neighbours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalStatus {
+    /// What this node is called: `user@machine.local`.
+    pub name: String,
+    /// TCP port for neighbours' streams.
+    pub port: u16,
+    /// SHA-256 of this node's certificate.
+    pub fingerprint: String,
+    /// By name.
+    pub neighbors: Vec<NeighborStatus>,
+}
+
+/// A neighbour: found, met, or accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NeighborStatus {
+    /// `user@machine.local`.
+    pub jid: String,
+    /// The user has accepted it.
+    pub accepted: bool,
+    /// Its user has accepted this node, as far as it said.
+    pub accepts_us: bool,
+    /// The other end of the stream with it, while there is one.
+    pub address: Option<SocketAddr>,
+    /// SHA-256 of the certificate that was accepted, or that it has shown last.
+    pub fingerprint: Option<String>,
+    /// What is wrong, in one line.
+    pub problem: Option<String>,
 }
 
 /// How an account's connection is doing.

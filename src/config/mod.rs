@@ -29,7 +29,9 @@ pub use data_dir::{DAEMON_FILE, DaemonFile, DataDirLock, LOCK_FILE};
 pub use error::ConfigError;
 pub use original::Imported;
 pub use secret::{PASSWORD_VARIABLE, Secret, create_private_dir, write_private};
-pub use sections::{ApiConfig, BittorrentConfig, LogConfig, StorageChoice, TlsMode, XmppConfig};
+pub use sections::{
+    ApiConfig, BittorrentConfig, LocalConfig, LocalMode, LogConfig, StorageChoice, TlsMode, XmppConfig,
+};
 pub use values::{ByteSize, ExtraAddress, HostPort, JidRule, JidText, parse_bind};
 
 /// Name of the configuration file in the configuration folder.
@@ -45,6 +47,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where fetched torrents go unless the call says otherwise.
     pub download_dir: PathBuf,
+    /// Neighbours in the local network.
+    pub local: LocalConfig,
     /// Logging.
     pub log: LogConfig,
     /// `[xmpp]`, or the first `[[xmpp]]`: an account and how to reach it, and what counts for all accounts.
@@ -78,6 +82,10 @@ pub struct Overrides {
 struct ConfigFile {
     download_dir: Option<PathBuf>,
     data_dir: Option<PathBuf>,
+    local: LocalMode,
+    local_name: Option<String>,
+    local_port: u16,
+    local_neighbors: Vec<HostPort>,
     log: LogConfig,
     xmpp: several::Sections,
     bittorrent: BittorrentConfig,
@@ -146,6 +154,13 @@ impl Config {
             file: file.map(Path::to_owned),
             data_dir,
             download_dir,
+            local: LocalConfig {
+                mode: parsed.local,
+                name: parsed.local_name,
+                port: parsed.local_port,
+                neighbors: parsed.local_neighbors,
+                loopback_only: false,
+            },
             log: parsed.log,
             xmpp: sections.pop().unwrap_or_default(),
             more_xmpp,

@@ -26,6 +26,35 @@ pub struct LogConfig {
     pub json: bool,
 }
 
+/// What is done with neighbours in the local network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LocalMode {
+    /// They are shown; contacts are those whom the user has accepted.
+    #[default]
+    Known,
+    /// Everybody in the network is a contact.
+    Open,
+    /// Nobody is looked for and nobody can find this node.
+    Off,
+}
+
+/// The local network: the keys at the top of the file that begin with `local`.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LocalConfig {
+    /// `local`.
+    pub mode: LocalMode,
+    /// `local_name`: what this node is called, `user` or `user@machine`; `None` = what the system says.
+    pub name: Option<String>,
+    /// `local_port`: TCP port for neighbours' streams; 0 = any, kept over restarts when free.
+    pub port: u16,
+    /// `local_neighbors`: neighbours that mDNS does not find.
+    pub neighbors: Vec<HostPort>,
+    /// Keep to this machine: no mDNS, and nobody else can call. Not in the file; for whoever embeds several nodes.
+    pub loopback_only: bool,
+}
+
 /// How the XMPP stream gets its TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -229,6 +229,13 @@ pub(super) fn contacts(contacts: &Contacts) -> types::Contacts {
         contact.blocked = true;
         add_account(contact, account(*via));
     }
+    for neighbor in contacts.local.iter().flat_map(|local| &local.neighbors) {
+        let Some(contact) = list.get_mut(neighbor.jid.as_str()) else { continue };
+        contact.neighbor = true;
+        contact.fingerprint.clone_from(&neighbor.fingerprint);
+        contact.address = neighbor.address.map(|address| address.to_string());
+        contact.problem.clone_from(&neighbor.problem);
+    }
     for (jid, _, resource) in contacts.shares.resources() {
         if let Some(contact) = list.get_mut(jid) {
             contact.shares += count(resource.share_count());
@@ -261,6 +268,12 @@ fn describe(contact: &mut types::Contact, resource: &crate::share::Resource) {
         contact.ipv6 |= socket.is_ipv6();
         contact.addresses.extend(Some(socket.to_string()).filter(|text| !known(&contact.addresses, text)));
     }
+}
+
+/// This node in the local network.
+pub(super) fn local(contacts: &Contacts) -> Option<types::Local> {
+    let local = contacts.local.as_ref()?;
+    Some(types::Local { name: local.name.clone(), port: local.port, fingerprint: local.fingerprint.clone() })
 }
 
 /// Who sees whom if two accounts say so.

@@ -156,6 +156,8 @@ impl Job {
         let patience = match () {
             () if any(AccountState::Online) => ANNOUNCE_PATIENCE,
             () if any(AccountState::Connecting) => LOGIN_PATIENCE,
+            // Neighbours are told in a moment.
+            () if contacts.accounts.is_empty() && contacts.local.is_some() => ANNOUNCE_PATIENCE,
             () => Duration::ZERO,
         };
         if announced || now.saturating_duration_since(since) >= patience {

@@ -10,6 +10,8 @@ pub(crate) mod core_dumps;
 mod error;
 mod faults;
 mod jobs;
+#[cfg(feature = "local")]
+mod local;
 mod options;
 mod parts;
 mod remembered;
@@ -123,8 +125,9 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     };
     let _signals = Signals::listen(exit).map_err(DaemonError::system("listening to signals"))?;
     let line = format!("bitween is ready: API {}, BitTorrent port {}", daemon.api_url(), daemon.port());
+    let hint = daemon.parts.hint();
     // Whoever started it may have closed the other end.
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(std::io::stdout(), "{line}{hint}");
     daemon.wait()
 }
 

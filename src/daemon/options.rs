@@ -13,6 +13,9 @@ use super::remembered;
 
 /// SQLite file with what is known of the torrents' pieces.
 const RESUME_FILE: &str = "resume.sqlite";
+/// SQLite file with those neighbours whom the user has accepted.
+#[cfg(feature = "local")]
+const NEIGHBORS_FILE: &str = "neighbors.sqlite";
 /// SQLite file with the list of torrents.
 pub(super) const LIST_FILE: &str = "torrents.sqlite";
 
@@ -111,6 +114,26 @@ pub(super) fn xmpp(config: &Config) -> crate::component::xmpp::XmppThreadOptions
 #[cfg(feature = "xmpp")]
 pub(super) fn catalogs(config: &Config) -> crate::component::catalogs::CatalogOptions {
     crate::component::catalogs::CatalogOptions::new(config.data_dir.join("catalog"))
+}
+
+/// For the thread of the local network; `None` if that is switched off.
+#[cfg(feature = "local")]
+pub(super) fn local(config: &Config) -> Result<Option<crate::component::local::LocalOptions>, String> {
+    use crate::config::LocalMode;
+    let section = &config.local;
+    if section.mode == LocalMode::Off {
+        return Ok(None);
+    }
+    Ok(Some(crate::component::local::LocalOptions {
+        open: section.mode == LocalMode::Open,
+        name: section.name.clone(),
+        port: section.port,
+        last_port: remembered::last_local_port(&config.data_dir),
+        neighbors: section.neighbors.iter().map(ToString::to_string).collect(),
+        loopback_only: section.loopback_only,
+        seed: remembered::local_seed(&config.data_dir)?,
+        accepted: config.data_dir.join(NEIGHBORS_FILE),
+    }))
 }
 
 /// For the thread that knows all contacts.

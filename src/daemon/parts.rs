@@ -117,6 +117,19 @@ impl Parts {
         self.engine.as_ref().map_or(0, Engine::port)
     }
 
+    /// What whoever has no account may want to know: a line, beginning with a line break, or nothing.
+    pub(super) fn hint(&self) -> String {
+        let contacts = self.contacts.read();
+        match &contacts.local {
+            Some(local) if contacts.accounts.is_empty() => format!(
+                "\nneighbours in this network see it as {}, on port {}: `bitween contacts` lists them; \
+                 `bitween account set you@example.org` adds an XMPP account",
+                local.name, local.port
+            ),
+            _ => String::new(),
+        }
+    }
+
     fn start_engine(&mut self) -> Result<(), DaemonError> {
         let (bus, contacts, torrents) = (self.bus.clone(), self.contacts.clone(), self.torrents.clone());
         let engine = Engine::start_on(options::bittorrent(&self.config), bus, contacts, torrents)?;

@@ -14,8 +14,10 @@ fn config(dir: &Path) -> Config {
 
 fn config_with(dir: &Path, more: &str) -> Config {
     let overrides = Overrides { data_dir: Some(dir.join("data")), port: Some(0), ..Overrides::default() };
-    let text =
-        format!("download_dir = '{}'\n[bittorrent]\nbind = ['127.0.0.1']\n{more}", dir.join("downloads").display());
+    let text = format!(
+        "download_dir = '{}'\nlocal = 'off'\n[bittorrent]\nbind = ['127.0.0.1']\n{more}",
+        dir.join("downloads").display()
+    );
     Config::from_text(&text, None, &overrides).unwrap()
 }
 

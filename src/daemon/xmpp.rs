@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, PASSWORD_VARIABLE};
 pub(super) fn accounts(config: &Config) -> Result<Vec<Arc<Account>>, ConfigError> {
     let configured = config.accounts()?;
     if configured.is_empty() {
-        log::info!("no XMPP account: running as a plain BitTorrent daemon; set one with `bitween account set JID`");
+        log::info!("no XMPP account: running without; set one with `bitween account set JID`");
     }
     let mut accounts = Vec::new();
     for configured in configured {
@@ -66,6 +66,8 @@ mod with_xmpp {
     /// an account can be set without starting one.
     pub(in crate::daemon) struct Contacting {
         people: PeopleThread,
+        #[cfg(feature = "local")]
+        local: super::super::local::Neighborhood,
         catalogs: CatalogsThread,
         catalog_options: CatalogOptions,
         own_catalog: Published<OwnCatalog>,
@@ -88,9 +90,12 @@ mod with_xmpp {
         ) -> Result<Self, DaemonError> {
             let failed = DaemonError::system("the contacts' thread");
             let people = PeopleThread::start(&options::people(config), bus.clone(), contacts.clone(), torrents);
+            let people = people.map_err(failed)?;
             let (catalog_options, own_catalog) = (options::catalogs(config), Published::default());
             let mut this = Self {
-                people: people.map_err(failed)?,
+                #[cfg(feature = "local")]
+                local: super::super::local::Neighborhood::start(config, bus, contacts, torrents),
+                people,
                 catalogs: start_catalogs(&catalog_options, &own_catalog, bus, contacts, torrents)?,
                 catalog_options,
                 accounts: BTreeMap::new(),
@@ -123,6 +128,10 @@ mod with_xmpp {
 
         /// Every thread runs.
         pub(in crate::daemon) fn is_running(&self) -> bool {
+            #[cfg(feature = "local")]
+            if !self.local.is_running() {
+                return false;
+            }
             self.people.is_running() && self.catalogs.is_running() && self.accounts.values().all(XmppThread::is_running)
         }
 
@@ -132,6 +141,10 @@ mod with_xmpp {
             accounts: impl FnOnce() -> Result<Vec<Arc<Account>>, ConfigError>,
         ) -> Result<bool, DaemonError> {
             if !self.people.is_running() {
+                return Ok(false);
+            }
+            #[cfg(feature = "local")]
+            if !self.local.is_running() {
                 return Ok(false);
             }
             if !self.catalogs.is_running() {
@@ -178,6 +191,8 @@ mod with_xmpp {
                     // One that cannot be stopped at the same time is stopped below.
                     let _ = stopper.spawn_scoped(scope, || thread.stop());
                 }
+                #[cfg(feature = "local")]
+                self.local.stop();
             });
             self.accounts.clear();
             self.catalogs.stop();

@@ -98,9 +98,11 @@ impl AddressFilter {
             port if port < FIRST_USER_PORT && !self.allow_low_ports => return Err(Refusal::LowPort),
             _ => {}
         }
-        match socket.ip() {
-            IpAddr::V4(ip) => self.check_v4(ip),
-            IpAddr::V6(ip) => self.check_v6(ip),
+        match socket {
+            SocketAddr::V4(v4) => self.check_v4(*v4.ip()),
+            // With an interface it says something; no announcement names one, only a stream in the local network has it.
+            SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() != 0 => Ok(()),
+            SocketAddr::V6(v6) => self.check_v6(*v6.ip()),
         }
     }
 
@@ -110,7 +112,10 @@ impl AddressFilter {
     pub fn usable(&self, announced: &[Address]) -> Vec<SocketAddr> {
         let mut usable: Vec<SocketAddr> = Vec::new();
         for address in announced.iter().take(MAX_ADDRESSES_PER_RESOURCE) {
-            let socket = SocketAddr::new(address.socket.ip().to_canonical(), address.socket.port());
+            let socket = match address.socket {
+                SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => address.socket,
+                other => SocketAddr::new(other.ip().to_canonical(), other.port()),
+            };
             if self.check(socket).is_ok() && !usable.contains(&socket) {
                 usable.push(socket);
             }
@@ -191,6 +196,7 @@ mod tests {
             ("[::]:6881", Err(NotUnicast)),
             ("[ff02::fb]:5353", Err(NotUnicast)),
             ("[fe80::1]:6881", Err(LinkLocal)),
+            ("[fe80::1%3]:6881", Ok(())),
             ("192.168.7.200:6881", Ok(())),
             ("192.168.7.255:6881", Err(NotUnicast)),
             ("192.168.8.1:6881", Err(ForeignPrivate)),

@@ -78,7 +78,7 @@ impl User {
     pub fn new(name: &str, xmpp: &str) -> Self {
         let home = tempfile::Builder::new().prefix(&format!("bitween-{name}")).tempdir().unwrap();
         let config = format!(
-            "download_dir = \"downloads\"\n\n[log]\nlevel = \"info,bitween::component::xmpp=debug\"\n\n\
+            "download_dir = \"downloads\"\nlocal = \"off\"\n[log]\nlevel = \"info,bitween::component::xmpp=debug\"\n\n\
              [xmpp]\nallow_loopback_peers = true\n{xmpp}\n[bittorrent]\nbind = [\"127.0.0.1\"]\n\n[api]\nport = 0\n"
         );
         fs::create_dir(home.path().join("downloads")).unwrap();

@@ -107,7 +107,7 @@ impl Bitween {
             Storage::Daemon(storage) => (storage, "info"),
         };
         let text = format!(
-            "[log]\nlevel = '{level}'\n[bittorrent]\nbind = ['127.0.0.1']\nport = {port}\nstorage = '{storage}'\n{more}"
+            "local = 'off'\n[log]\nlevel = '{level}'\n[bittorrent]\nbind = ['127.0.0.1']\nport = {port}\nstorage = '{storage}'\n{more}"
         );
         Ok(std::fs::write(home.join(CONFIG), text)?)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ControlError;
 use crate::bus::Reply;
-use crate::component::snapshot::{AccountStatus, RosterEntry};
+use crate::component::snapshot::{AccountStatus, LocalStatus, RosterEntry};
 use crate::proto::xmpp::SessionEvent;
 use crate::share::ShareTable;
 use crate::types::{InfoHash, Share};
@@ -46,6 +46,8 @@ pub enum Told {
     },
     /// One line for the user about somebody's catalog.
     Warning(String),
+    /// How things stand in the local network.
+    Local(Arc<LocalStatus>),
     /// The outcome of a command, to be passed on when everything told before can be read in the snapshot.
     Answer {
         /// Who asked.

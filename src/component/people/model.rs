@@ -156,7 +156,7 @@ impl Model {
             ipv4,
             ipv6,
             software: concat!("bitween/", env!("CARGO_PKG_VERSION")).to_owned(),
-            certificate: None,
+            certificate: self.contacts.local.as_ref().map(|local| local.fingerprint.replace(' ', "")),
             seen: Some(self.today),
         });
         self.contacts.endpoint = Arc::clone(&endpoint);
@@ -180,6 +180,9 @@ impl Model {
             }
             Told::Left => {
                 let change = self.contacts.shares.forget_all(via);
+                if via == Via::Local {
+                    self.contacts.local = None;
+                }
                 self.roads.leave(via);
                 self.blocked.forget(via);
                 self.note(change);
@@ -210,6 +213,14 @@ impl Model {
             Told::Warning(text) => {
                 self.roads.warn(via, text);
                 self.changed = true;
+            }
+            Told::Local(status) => {
+                let is_new = self.contacts.local.as_ref().is_none_or(|old| old.fingerprint != status.fingerprint);
+                self.contacts.local = Some(status);
+                self.changed = true;
+                if is_new {
+                    self.tell_endpoint(now);
+                }
             }
             Told::Answer { reply, outcome } => {
                 self.publish_at_once(now);

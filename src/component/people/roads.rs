@@ -128,7 +128,12 @@ impl Roads {
     pub(super) fn announced(&self, own: &[Share]) -> HashSet<InfoHash> {
         let is_online = |road: &&Road| road.status.as_ref().is_some_and(|status| status.state == AccountState::Online);
         let someone_is_online = self.0.values().any(|road| is_online(&road));
-        let counted = self.0.values().filter(|road| !someone_is_online || is_online(road));
+        // Neighbours are told whatever happens: that counts only if there is nobody else to tell.
+        let accounts = self.0.values().any(|road| road.status.is_some());
+        let counts = |via: Via, road: &Road| {
+            if someone_is_online { is_online(&road) } else { !accounts || via != Via::Local }
+        };
+        let counted = self.0.iter().filter(|(via, road)| counts(**via, road)).map(|(_, road)| road);
         let hashes = |shares: &Arc<[Share]>| shares.iter().map(|share| share.info_hash).collect();
         let confirmed: Vec<HashSet<InfoHash>> =
             counted.filter_map(|road| road.confirmed.as_ref()).map(hashes).collect();
@@ -183,6 +188,18 @@ mod tests {
         assert_eq!(announced(&roads, &[1, 2]), [1], "it still stands on both servers");
         roads.leave(WORK);
         assert_eq!(announced(&roads, &[2, 4]), [2], "what is not shared any more does not count");
+    }
+
+    #[test]
+    fn neighbours_count_only_if_there_is_no_account() {
+        let mut roads = Roads::default();
+        roads.set_confirmed(Via::Local, shares(&[1]));
+        assert_eq!(announced(&roads, &[1]), [1]);
+        roads.set_account(HOME, status(HOME, "a@x/r", AccountState::Connecting));
+        assert!(announced(&roads, &[1]).is_empty());
+        roads.set_account(HOME, status(HOME, "a@x/r", AccountState::Online));
+        roads.set_confirmed(HOME, shares(&[1]));
+        assert_eq!(announced(&roads, &[1]), [1]);
     }
 
     #[test]

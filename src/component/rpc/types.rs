@@ -432,6 +432,14 @@ pub struct Contact {
     pub ipv6: bool,
     /// Are they blocked? Then nothing else of them is known.
     pub blocked: bool,
+    /// Known from the local network: the JID is `user@machine.local`, and nobody vouches for it but its certificate.
+    pub neighbor: bool,
+    /// SHA-256 of a neighbour's certificate.
+    pub fingerprint: Option<String>,
+    /// Where a neighbour is, while there is a stream with it: "ip:port".
+    pub address: Option<String>,
+    /// What is wrong with a neighbour, in one sentence.
+    pub problem: Option<String>,
 }
 
 /// State of the XMPP connection.
@@ -484,6 +492,18 @@ pub struct Accounts {
     pub accounts: Vec<Account>,
 }
 
+/// This node in the local network.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Local {
+    /// What neighbours see it as: `user@machine.local`.
+    pub name: String,
+    /// TCP port for their streams.
+    pub port: u16,
+    /// SHA-256 of its certificate.
+    pub fingerprint: String,
+}
+
 /// `Api.status`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -506,6 +526,8 @@ pub struct DaemonStatus {
     pub account: Account,
     /// All accounts.
     pub accounts: Vec<Account>,
+    /// This node in the local network; null if that is switched off.
+    pub local: Option<Local>,
     /// Number of torrents.
     pub torrents: u64,
     /// Connected peers of all torrents.

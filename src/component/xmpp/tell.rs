@@ -1,12 +1,11 @@
-//! What this account's thread tells the one that knows all contacts: in order, and nothing is lost while that is busy.
+//! What this account's thread tells the one that knows all contacts, and when it tells the roster.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::requests::Answer;
-use crate::bus::PublishError;
-use crate::component::event::{Bus, ControlError, Event, Told};
+use crate::component::event::{Bus, ControlError, Told};
 use crate::component::snapshot::RosterEntry;
+use crate::component::teller;
 use crate::proto::xmpp::XmppSession;
 use crate::proto::xmpp::roster::{Contact, Subscription};
 use crate::types::Via;
@@ -15,10 +14,7 @@ use crate::types::Via;
 const ROSTER_EVERY: Duration = Duration::from_millis(10);
 
 pub(super) struct Teller {
-    bus: Bus,
-    via: Via,
-    /// What the reader had no room for.
-    unsaid: VecDeque<Told>,
+    teller: teller::Teller,
     /// The roster is to be told, not before this time.
     roster_due: Option<Instant>,
     roster_told: Option<Instant>,
@@ -26,37 +22,21 @@ pub(super) struct Teller {
 
 impl Teller {
     pub(super) fn new(bus: Bus, via: Via) -> Self {
-        Self { bus, via, unsaid: VecDeque::new(), roster_due: None, roster_told: None }
+        Self { teller: teller::Teller::new(bus, via), roster_due: None, roster_told: None }
     }
 
     pub(super) fn tell(&mut self, told: Told) {
-        self.unsaid.push_back(told);
-        self.flush();
+        self.teller.tell(told);
     }
 
     /// Passes on the outcome of a command. Whoever asked hears it when all that was told before can be read.
     pub(super) fn answer(&mut self, reply: Answer, outcome: Result<(), ControlError>) {
-        self.tell(Told::Answer { reply, outcome });
+        self.teller.answer(reply, outcome);
     }
 
     /// Tells what could not be told yet. False while the reader has no room: until then there should be no more to tell.
     pub(super) fn flush(&mut self) -> bool {
-        while let Some(told) = self.unsaid.pop_front() {
-            match self.bus.publish(Event::Told { via: self.via, told }) {
-                Ok(()) => {}
-                Err(PublishError::Full { event: Event::Told { told, .. }, .. }) => {
-                    self.unsaid.push_front(told);
-                    return false;
-                }
-                // Nobody keeps a snapshot: while the program ends, or in a test.
-                Err(error) => {
-                    if let Event::Told { told: Told::Answer { reply, outcome }, .. } = error.into_event() {
-                        reply.send(outcome);
-                    }
-                }
-            }
-        }
-        true
+        self.teller.flush()
     }
 
     /// The roster has changed.
@@ -78,7 +58,7 @@ impl Teller {
         self.roster_told = Some(now);
         let roster = session.roster();
         let entry = |contact: &Contact| RosterEntry {
-            via: self.via,
+            via: self.teller.via(),
             jid: contact.jid.to_string(),
             name: contact.name.clone(),
             groups: contact.groups.clone(),
@@ -98,43 +78,5 @@ const fn word(subscription: Subscription) -> &'static str {
         Subscription::To => "to",
         Subscription::From => "from",
         Subscription::Both => "both",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bus::Reply;
-    use crate::component::event::Topic;
-
-    fn remains(told: &Event) -> String {
-        match told {
-            Event::Told { told: Told::Remains(lines), .. } => lines.concat(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_finds_no_room_is_told_later_in_order() {
-        let bus = Bus::new();
-        let reader = bus.subscribe("test", &[Topic::People], 2);
-        let mut teller = Teller::new(bus, Via::FIRST);
-        ["a", "b", "c", "d"].iter().for_each(|line| teller.tell(Told::Remains(vec![(*line).to_owned()])));
-        assert!(!teller.flush(), "two wait");
-        let mut heard = Vec::new();
-        while let Some(event) = reader.try_recv() {
-            heard.push(remains(&event));
-            teller.flush();
-        }
-        assert!(teller.flush());
-        assert_eq!(heard, ["a", "b", "c", "d"]);
-    }
-
-    #[test]
-    fn without_a_reader_answers_still_arrive() {
-        let mut teller = Teller::new(Bus::new(), Via::FIRST);
-        let (reply, answer) = Reply::channel();
-        teller.answer(reply, Ok(()));
-        assert!(matches!(answer.try_take(), Ok(Some(Ok(())))));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use crate::bus::Reply;
-use crate::component::event::{self, ContactCommand, Event};
+use crate::component::event::{self, ContactCommand, Event, NeighborCommand};
 use crate::component::rpc::types::ShareEntry;
 use crate::component::rpc::{ContactChange, ControlError, ErrorCode, HashScope, List, NewContact, Paged};
 use crate::config::JidText;
@@ -14,6 +14,9 @@ use crate::types::{AccountKey, InfoHash, Via, gather};
 
 use super::super::convert;
 use super::DaemonControl;
+
+/// Who answers commands about neighbours.
+const LOCAL: &str = "the thread of the local network";
 
 /// Who answers commands about contacts.
 pub(super) const XMPP: &str = "the XMPP thread";
@@ -63,6 +66,9 @@ impl DaemonControl {
 
     pub(super) fn accept(&self, jid: &str, account: Option<&str>) -> Result<(), ControlError> {
         let (jid, account) = (bare(jid)?, self.account_named(account)?);
+        if let Some(jid) = self.neighbor(&jid).filter(|_| account.is_none()) {
+            return self.ask(LOCAL, |reply| Event::Neighbor(NeighborCommand::Accept { jid, reply }));
+        }
         let asked =
             || self.contacts.read().requests.iter().find(|request| is_same_account(&request.jid, &jid)).map(|r| r.via);
         let account = account.or_else(|| asked().and_then(of_account)).or_else(|| self.who_knows(&jid));
@@ -78,6 +84,9 @@ impl DaemonControl {
         account: Option<&str>,
     ) -> Result<(), ControlError> {
         let (jid, account) = (bare(jid)?, self.account_named(account)?);
+        if let Some(jid) = self.neighbor(&jid).filter(|_| account.is_none()) {
+            return self.change_neighbor(jid, change);
+        }
         let anybody = matches!(change, ContactChange::Block);
         if !anybody && self.contacts.read().account().is_some() {
             self.check_known(&jid)?;
@@ -110,6 +119,24 @@ impl DaemonControl {
         let Some(jid) = jid.map(bare).transpose()? else { return Ok(None) };
         let unknown = || ControlError::new(ErrorCode::BadArgument, format!("{jid} is not an account in use here"));
         self.contacts.read().account_of(&jid).map(|account| Some(account.key)).ok_or_else(unknown)
+    }
+
+    /// The neighbour in the local network who is called this, with or without `.local`.
+    fn neighbor(&self, jid: &str) -> Option<String> {
+        let contacts = self.contacts.read();
+        let mut neighbors = contacts.local.iter().flat_map(|local| &local.neighbors);
+        let is_short = |name: &str| name.strip_suffix(".local").is_some_and(|short| is_same_account(short, jid));
+        let called = |name: &str| is_same_account(name, jid) || is_short(name);
+        neighbors.find(|neighbor| called(&neighbor.jid)).map(|neighbor| neighbor.jid.clone())
+    }
+
+    /// Neighbours are let in, or not: there is no roster in which anything else of them could be kept.
+    fn change_neighbor(&self, jid: String, change: &ContactChange) -> Result<(), ControlError> {
+        if !matches!(change, ContactChange::Refuse | ContactChange::Remove) {
+            let text = format!("{jid} is a neighbour in the local network, who can be accepted and removed, no more");
+            return Err(ControlError::new(ErrorCode::BadArgument, text));
+        }
+        self.ask(LOCAL, |reply| Event::Neighbor(NeighborCommand::Remove { jid, reply }))
     }
 
     /// The accounts that know somebody in the way that this change is about.

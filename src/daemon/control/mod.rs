@@ -140,6 +140,7 @@ impl Control for DaemonControl {
             addresses: contacts.own_addresses().map(|address| address.to_string()).collect(),
             account: self.account_status(),
             accounts: self.account_statuses().accounts,
+            local: convert::local(&self.contacts.read()),
             torrents: convert::count(torrents.list.len()),
             peers: sum(|status| convert::count(status.traffic.peers)),
             download_rate: sum(|status| status.traffic.download_rate.0),

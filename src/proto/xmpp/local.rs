@@ -232,6 +232,18 @@ impl LocalSession {
         self.announce_all();
     }
 
+    /// This side's user accepts the other side no more, or refuses its wish: tells it in both cases.
+    pub fn refuse(&mut self) {
+        self.accepts = true;
+        self.accept(false);
+    }
+
+    /// The other side's user has accepted this one.
+    #[must_use]
+    pub const fn is_accepted(&self) -> bool {
+        self.is_accepted
+    }
+
     /// Both sides have accepted each other.
     #[must_use]
     pub fn is_mutual(&self) -> bool {

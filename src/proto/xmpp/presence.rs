@@ -16,7 +16,7 @@ use super::xml::{Build, element, ns};
 /// Negative, so that chats never land at this resource.
 const PRIORITY: i8 = -1;
 /// Names this program in capabilities; together with the hash it is the node others may ask for.
-const CAPS_NODE: &str = "urn:bitween";
+pub const CAPS_NODE: &str = "urn:bitween";
 /// category/type/lang/name of the one identity.
 const IDENTITY: (&str, &str, &str, &str) = ("client", "bot", "", "bitween");
 
