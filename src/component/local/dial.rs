@@ -46,6 +46,11 @@ impl Dial {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
+    /// Not before this time.
+    pub(super) fn put_off(&mut self, until: Instant) {
+        self.due = Some(until);
+    }
+
     /// There is nothing to be called for.
     pub(super) fn rest(&mut self) {
         self.due = None;

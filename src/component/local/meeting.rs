@@ -22,6 +22,10 @@ use crate::types::{Address, AddressKind, Announcement, Endpoint};
 /// Neighbours that are known at the same time, at most; anybody can announce any number.
 const MAX_NEIGHBORS: usize = 256;
 
+/// Neighbours that were found are called so many at a time; others wait so long.
+const MAX_CALLS: usize = 16;
+const WAIT: Duration = Duration::from_millis(200);
+
 /// Whoever is to be called by a neighbour waits so long before it calls itself.
 const CALLED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -161,16 +165,24 @@ impl Worker {
                 self.look_up(place, address);
             }
         }
-        let due: Vec<LocalName> =
+        let mut due: Vec<LocalName> =
             self.neighbors.iter().filter(|(_, known)| is_due(&known.dial)).map(|(name, _)| name.clone()).collect();
+        // Friends first: anybody can announce any number of strangers.
+        due.sort_by_key(|name| self.store.neighbors.named(name.as_str()).is_none());
+        let mut calls = self.neighbors.values().filter(|neighbor| neighbor.calling.is_some()).count();
         for name in due {
             let Some(neighbor) = self.neighbors.get_mut(&name) else { continue };
             if neighbor.stream.is_some() || neighbor.calling.is_some() {
                 neighbor.dial.rest();
                 continue;
             }
+            if calls >= MAX_CALLS {
+                neighbor.dial.put_off(now + WAIT);
+                continue;
+            }
             let address = neighbor.dial.call();
             let stream = address.and_then(|address| self.try_to_call(address, Some(name.clone())));
+            calls += usize::from(stream.is_some());
             if let Some(neighbor) = self.neighbors.get_mut(&name) {
                 neighbor.calling = stream;
                 if stream.is_none() {

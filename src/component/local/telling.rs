@@ -50,8 +50,9 @@ impl Worker {
             entries: entries.collect(),
             requests: asking.map(|neighbor| neighbor.jid.clone()).collect(),
         };
-        self.teller.tell(told);
+        // What is known of them before who they are: nobody ever takes them for contacts of an account.
         self.teller.tell(Told::Local(status));
+        self.teller.tell(told);
     }
 
     fn status_of(&self, name: &LocalName, neighbor: &Neighbor) -> NeighborStatus {

@@ -1,0 +1,198 @@
+//! A small network of namespaces: a switch, and machines with a cable to it. Gone when it is dropped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use super::common::bitween::command;
+use super::common::process::Program;
+use super::common::{START_LIMIT, installed, missing, wait_for};
+
+pub struct Network {
+    prefix: String,
+    machines: AtomicU32,
+}
+
+/// Numbers networks within this process.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+fn ip(arguments: &str) -> bool {
+    Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|output| output.status.success())
+}
+
+impl Network {
+    /// `None` if the test is to be skipped: no `ip`, or not allowed to.
+    pub fn new() -> Option<Self> {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("b{:x}n{number}", std::process::id());
+        let network = Self { prefix, machines: AtomicU32::new(0) };
+        let switch = network.namespace("s");
+        let made = installed("ip")
+            && ip(&format!("netns add {switch}"))
+            && ip(&format!("-n {switch} link add br0 type bridge mcast_snooping 0"))
+            && ip(&format!("-n {switch} link set br0 up"));
+        if !made {
+            missing("the right to make network namespaces (root, ip)");
+            return None;
+        }
+        Some(network)
+    }
+
+    fn namespace(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// A namespace with a cable to the switch and the next address of 10.9.0.0/24.
+    pub fn host(&self) -> Host {
+        let number = self.machines.fetch_add(1, Ordering::Relaxed) + 1;
+        let (namespace, switch) = (self.namespace(&number.to_string()), self.namespace("s"));
+        let address = format!("10.9.0.{number}");
+        for step in [
+            format!("netns add {namespace}"),
+            format!("-n {namespace} link set lo up"),
+            format!("-n {namespace} link add eth0 type veth peer name v{number} netns {switch}"),
+            format!("-n {switch} link set v{number} master br0 up"),
+            format!("-n {namespace} link set eth0 up"),
+            format!("-n {namespace} addr add {address}/24 dev eth0"),
+        ] {
+            assert!(ip(&step), "ip {step}");
+        }
+        Host { namespace, address }
+    }
+
+    /// A machine with a daemon that is called `name@net`; it does not run yet.
+    pub fn machine(&self, name: &str) -> Machine {
+        let home = tempfile::Builder::new().prefix(&format!("bitween-{name}")).tempdir().unwrap();
+        let config = format!(
+            "download_dir = \"downloads\"\ndata_dir = \"data\"\nlocal = \"known\"\nlocal_name = \"{name}@net\"\n\
+             [log]\nlevel = \"info,bitween::local=debug\"\n[api]\nport = 0\n"
+        );
+        fs::write(home.path().join("config.toml"), config).unwrap();
+        Machine { host: self.host(), name: name.to_owned(), home, program: None, starts: 0 }
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for number in 1..=self.machines.load(Ordering::Relaxed) {
+            ip(&format!("netns del {}", self.namespace(&number.to_string())));
+        }
+        ip(&format!("netns del {}", self.namespace("s")));
+    }
+}
+
+/// A place in the network.
+pub struct Host {
+    namespace: String,
+    pub address: String,
+}
+
+impl Host {
+    /// This command, to be run there.
+    pub fn there(&self, command: &Command) -> Command {
+        let mut there = Command::new("ip");
+        there.args(["netns", "exec", &self.namespace]).arg(command.get_program()).args(command.get_args());
+        there.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        // `ip` may lie where only administrators look.
+        there.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        if let Some(folder) = command.get_current_dir() {
+            there.current_dir(folder);
+        }
+        there
+    }
+}
+
+/// A machine with a daemon.
+pub struct Machine {
+    pub host: Host,
+    name: String,
+    home: tempfile::TempDir,
+    program: Option<Program>,
+    starts: usize,
+}
+
+impl Machine {
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn downloads(&self) -> PathBuf {
+        self.home().join("downloads")
+    }
+
+    pub fn edit_config(&self, from: &str, to: &str) {
+        let file = self.home().join("config.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from));
+        fs::write(file, text.replace(from, to)).unwrap();
+    }
+
+    fn bitween(&self, arguments: &[&str]) -> Command {
+        let mut bitween = command(self.home());
+        bitween.args(arguments).arg("--config").arg(self.home().join("config.toml"));
+        self.host.there(&bitween)
+    }
+
+    /// Starts the daemon and waits until its interface can be reached.
+    pub fn start(&mut self) {
+        assert!(self.program.is_none(), "it runs already");
+        self.starts += 1;
+        let command = self.bitween(&["daemon"]);
+        let mut program = Program::start(&format!("{}-{}", self.name, self.starts), command, self.home.path());
+        program.wait_for_line("ready: API ", START_LIMIT);
+        self.program = Some(program);
+    }
+
+    pub fn stop(&mut self) {
+        let mut program = self.program.take().expect("it runs");
+        let status = program.stop(START_LIMIT).expect("it stops in time");
+        assert!(status.success(), "{}", program.log());
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.bitween(arguments).output().unwrap()
+    }
+
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} {arguments:?}: {error}", self.name);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[arguments, &["--json"]].concat())).unwrap()
+    }
+
+    pub fn status(&self) -> Value {
+        self.json(&["status"])["daemon"].clone()
+    }
+
+    /// What it knows of `name@net`.
+    pub fn neighbor(&self, name: &str) -> Option<Value> {
+        let jid = format!("{name}@net.local");
+        let contacts = self.json(&["contacts"]);
+        contacts.as_array().unwrap().iter().find(|contact| contact["jid"] == jid.as_str()).cloned()
+    }
+
+    pub fn share(&self, path: &Path) -> String {
+        self.json(&["share", path.to_str().unwrap()])[0]["hash"].as_str().unwrap().to_owned()
+    }
+
+    pub fn can_get(&self, hash: &str) -> bool {
+        let shares = self.json(&["shares"]);
+        shares.as_array().unwrap().iter().any(|share| share["hash"] == hash && share["available"] == true)
+    }
+
+    /// Waits until it has met as many neighbours.
+    pub fn meets(&self, count: usize) {
+        wait_for("it meets its neighbours", START_LIMIT, || {
+            let contacts = self.json(&["contacts"]);
+            (contacts.as_array().unwrap().iter().filter(|contact| !contact["address"].is_null()).count() >= count)
+                .then_some(())
+        });
+    }
+}
