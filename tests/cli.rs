@@ -1,5 +1,5 @@
 //! The program as users run it: help, wrong use, exit codes, and the commands against a daemon's interface.
-#![cfg(all(feature = "cli", feature = "xmpp"))]
+#![cfg(all(feature = "cli", feature = "local"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -67,9 +67,9 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "download", "seed", "create", "info", "verify", "daemon", "account", "contacts", "share", "unshare", "shares",
-    "search", "get", "status", "pause", "resume", "remove", "stop",
+    "search", "get", "status", "pause", "resume", "remove", "stop", "demo",
 ];
 
 #[test]

@@ -250,6 +250,7 @@ mod tests {
 
     const WEB: bool = cfg!(feature = "web");
     const XMPP: bool = cfg!(feature = "xmpp");
+    const LOCAL: bool = cfg!(feature = "local");
 
     /// Commands that ask the daemon, and whether they are built in.
     const ASKING: [(&str, bool); 12] = [
@@ -282,6 +283,7 @@ mod tests {
         let mut expected = vec!["download", "seed", "create", "info", "verify"];
         expected.extend(asking());
         expected.extend(Some("daemon").filter(|_| WEB));
+        expected.extend(Some("demo").filter(|_| LOCAL));
         let command = Cli::command();
         let mut found: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
         assert!(command.get_subcommands().all(|command| command.get_about().is_some()), "a command has no help");
@@ -293,7 +295,7 @@ mod tests {
     #[test]
     fn the_help_names_what_is_not_built_in() {
         let help = Cli::command().render_help().to_string();
-        for (feature, there) in [("web", WEB), ("xmpp", XMPP), ("https", cfg!(feature = "https"))] {
+        for (feature, there) in [("web", WEB), ("xmpp", XMPP), ("local", LOCAL), ("https", cfg!(feature = "https"))] {
             let named = help.lines().any(|line| line.starts_with("Not in this build") && line.contains(feature));
             assert_eq!(named, !there, "{feature}");
         }

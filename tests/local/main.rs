@@ -55,6 +55,24 @@ fn two_machines_find_accept_and_share_with_each_other() {
 }
 
 #[test]
+fn a_cable_between_two_machines_is_a_network() {
+    let Some(network) = Network::new() else { return };
+    let (mut alice, mut bob) = (network.machine("alice"), network.machine("bob"));
+    for machine in [&alice, &bob] {
+        machine.host.without_address();
+        machine.edit_config("local = \"known\"", "local = \"open\"");
+    }
+    alice.start();
+    bob.start();
+    let data = alice.home().join("stuff");
+    std::fs::write(&data, vec![7; 3_000_000]).unwrap();
+    let hash = alice.share(&data);
+    wait_for("bob sees it", LIMIT, || bob.can_get(&hash).then_some(()));
+    bob.ok(&["get", &hash, "--wait"]);
+    assert_eq!(std::fs::read(bob.downloads().join("stuff")).unwrap(), vec![7; 3_000_000]);
+}
+
+#[test]
 fn a_name_that_is_taken_is_changed() {
     let Some(network) = Network::new() else { return };
     let (mut one, mut two) = (network.machine("alice"), network.machine("other"));

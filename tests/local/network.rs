@@ -91,6 +91,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// Takes its address away; what is left is what every IPv6 interface gives itself.
+    pub fn without_address(&self) {
+        assert!(ip(&format!("-n {} -4 addr flush dev eth0", self.namespace)));
+    }
+
     /// This command, to be run there.
     pub fn there(&self, command: &Command) -> Command {
         let mut there = Command::new("ip");

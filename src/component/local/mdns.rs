@@ -26,8 +26,8 @@ pub(super) enum Found {
     Here(LocalName, Vec<SocketAddr>),
     /// It is gone.
     Gone(LocalName),
-    /// Somebody else in this network has our name.
-    Taken,
+    /// Somebody else in this network has our name; this node was given this one, of another form.
+    Taken(String),
     /// Nothing more will be found.
     Ended,
 }
@@ -65,7 +65,7 @@ impl Mdns {
                 let news = match event {
                     ServiceEvent::ServiceResolved(service) if service.host.eq_ignore_ascii_case(&host) => {
                         // The crate gives us another name if ours is taken; the XEP wants one of another form.
-                        instance(&service.fullname).is_some_and(|own| own.contains(' ')).then_some(Found::Taken)
+                        instance(&service.fullname).filter(|own| own.contains(' ')).map(Found::Taken)
                     }
                     ServiceEvent::ServiceResolved(service) => neighbor(&service),
                     ServiceEvent::ServiceRemoved(_, fullname) => {

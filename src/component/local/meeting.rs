@@ -119,8 +119,10 @@ impl Worker {
                 }
                 self.forget_if_gone(&name);
             }
-            Found::Taken => self.take_another_name(),
-            Found::Ended => log::warn!("neighbours are not looked for any more; those that are named are called"),
+            // What comes late speaks of a name that was given up already.
+            Found::Taken(given) if !given.starts_with(&format!("{} (", self.service.name)) => {}
+            Found::Taken(_) => self.take_another_name(),
+            Found::Ended => self.discover_again(),
         }
         self.stale = true;
     }
@@ -386,9 +388,12 @@ impl Worker {
             self.forget_if_gone(&name);
         }
         for named in &mut self.named {
-            named.stream = named.stream.filter(|stream| *stream != key);
-            if named.stream.is_none() && named.dial.due().is_none() && named.dial.is_somewhere() {
+            if named.stream == Some(key) {
+                named.stream = None;
                 named.dial.failed(now, Retry::Soon);
+            } else if named.stream.is_none() && named.dial.due().is_none() && named.dial.is_somewhere() {
+                // It was met by another way, which may have been this one.
+                named.dial.plan(now + CALLED_WITHIN);
             }
         }
         self.stale = true;

@@ -32,7 +32,8 @@ use super::snapshot::{Contacts, Published, Torrents};
 /// Messages that may wait for this thread.
 const INBOX: usize = 256;
 
-const TOPICS: &[Topic] = &[Topic::PublishEndpoint, Topic::PublishShares, Topic::Neighbors, Topic::StopLocal];
+const TOPICS: &[Topic] =
+    &[Topic::SetPort, Topic::PublishEndpoint, Topic::PublishShares, Topic::Neighbors, Topic::StopLocal];
 
 /// What the thread is told at its start.
 #[derive(Clone, Debug)]

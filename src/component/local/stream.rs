@@ -118,7 +118,11 @@ impl Stream {
     /// When [`Self::turn`] has something to do without the socket.
     pub(super) fn poll_timeout(&self) -> Instant {
         let next = self.deadline.map_or_else(|| self.keepalive.deadline(), |due| due.min(self.keepalive.deadline()));
-        if self.readable { next.min(self.since + EVERY * self.stanzas.saturating_sub(BURST - 1)) } else { next }
+        if self.readable && self.connected {
+            next.min(self.since + EVERY * self.stanzas.saturating_sub(BURST - 1))
+        } else {
+            next
+        }
     }
 
     /// What there is to tell, in order.

@@ -1,5 +1,6 @@
 //! What other threads are told: how this node is called, which neighbours there are, and how it stands with each.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::meeting::Neighbor;
@@ -7,7 +8,7 @@ use super::worker::Worker;
 use crate::component::event::Told;
 use crate::component::snapshot::{LocalStatus, NeighborStatus, RosterEntry};
 use crate::proto::xmpp::local::LocalName;
-use crate::types::Via;
+use crate::types::{Address, AddressKind, Endpoint, MAX_ADDRESSES_PER_RESOURCE, Via};
 
 impl Worker {
     /// What a thread before this one heard is not known any more to be so.
@@ -68,6 +69,24 @@ impl Worker {
             problem: neighbor.problem.clone(),
         }
     }
+}
+
+/// How this node can be reached, as neighbours are told: also at addresses that mean something in this network only, all
+/// that two machines have who are joined by nothing but a cable.
+pub(super) fn endpoint(known: &Endpoint, port: u16) -> Endpoint {
+    let mut endpoint = known.clone();
+    if port == 0 || !endpoint.addresses.is_empty() {
+        return endpoint;
+    }
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let is_local = |ip: &IpAddr| match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    let local = interfaces.iter().map(if_addrs::Interface::ip).filter(is_local);
+    let address = |ip| Address { socket: SocketAddr::new(ip, port), kind: AddressKind::Local };
+    endpoint.addresses.extend(local.map(address).take(MAX_ADDRESSES_PER_RESOURCE));
+    endpoint
 }
 
 /// Who may see whom, in the words of rosters.

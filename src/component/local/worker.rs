@@ -18,6 +18,7 @@ use super::mdns::{Found, Mdns, Service};
 use super::meeting::{Named, Neighbor};
 use super::store::Store;
 use super::stream::Stream;
+use super::telling;
 use crate::bus::{Clock, Reply, Subscriber, SystemClock};
 use crate::component::event::{Bus, Event, Part};
 use crate::component::snapshot::{Contacts, LocalStatus, Published, Torrents};
@@ -31,6 +32,9 @@ const MAX_PER_HOST: usize = 8;
 
 /// Changes that come one after the other are told at once.
 const GATHER: Duration = Duration::from_millis(150);
+
+/// A search that has ended, or could not begin, begins again after this time.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// While the reader has much to read, this thread reads no more.
 const UNSAID_PAUSE: Duration = Duration::from_millis(2);
@@ -72,12 +76,17 @@ pub(super) struct Worker {
     pub(super) teller: Teller,
     news: (Sender<News>, Receiver<News>),
     mdns: Option<Mdns>,
+    /// When neighbours are looked for, if that has not begun or has ended.
+    discover_due: Option<Instant>,
+    search_failed: bool,
     pub(super) store: Store,
     pub(super) streams: Slab<Stream>,
     pub(super) neighbors: BTreeMap<LocalName, Neighbor>,
     pub(super) named: Vec<Named>,
     pub(super) waiting: Vec<Waiting>,
     endpoint: Arc<Endpoint>,
+    /// Where peers can call.
+    peers_port: u16,
     pub(super) own_shares: Arc<[Share]>,
     pub(super) items: Arc<OwnItems>,
     /// What is announced has changed, and is told then.
@@ -122,11 +131,12 @@ impl Worker {
             nick: options.name.clone(),
         };
         // Read after the subscription was made, so that nothing falls between the two.
-        let (endpoint, own_shares) = (Arc::clone(&contacts.read().endpoint), Arc::clone(&torrents.read().shares));
+        let torrents = torrents.read();
+        let (endpoint, own_shares) = (Arc::clone(&contacts.read().endpoint), Arc::clone(&torrents.shares));
         let store = Store::open(&options.accepted);
         let named = options.neighbors.iter().map(|address| Named::new(address.clone(), now())).collect();
         let mut worker = Self {
-            items: Arc::new(OwnItems::new(&endpoint, &own_shares)),
+            items: Arc::new(OwnItems::new(&telling::endpoint(&endpoint, torrents.port), &own_shares)),
             options,
             identity,
             service,
@@ -139,12 +149,15 @@ impl Worker {
             teller: Teller::new(bus, Via::Local),
             news: bounded(NEWS),
             mdns: None,
+            discover_due: Some(now()),
+            search_failed: false,
             store,
             streams: Slab::new(),
             neighbors: BTreeMap::new(),
             named,
             waiting: Vec::new(),
             endpoint,
+            peers_port: torrents.port,
             own_shares,
             items_due: None,
             stale: true,
@@ -170,7 +183,6 @@ impl Worker {
     }
 
     pub(super) fn run(mut self) {
-        self.discover();
         let mut events = Events::with_capacity(128);
         loop {
             self.turn();
@@ -210,8 +222,12 @@ impl Worker {
             }
         }
         let now = now();
+        if self.discover_due.take_if(|due| *due <= now).is_some() {
+            self.discover();
+        }
         if self.items_due.take_if(|due| *due <= now).is_some() {
-            self.items = Arc::new(OwnItems::new(&self.endpoint, &self.own_shares));
+            let endpoint = telling::endpoint(&self.endpoint, self.peers_port);
+            self.items = Arc::new(OwnItems::new(&endpoint, &self.own_shares));
             for (_, stream) in &mut self.streams {
                 stream.session.set_items(Arc::clone(&self.items));
             }
@@ -246,7 +262,7 @@ impl Worker {
         let named = self.named.iter().filter_map(|named| named.dial.due());
         let found = self.neighbors.values().filter_map(|neighbor| neighbor.dial.due());
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
-        let others = [self.items_due].into_iter().flatten();
+        let others = [self.items_due, self.discover_due].into_iter().flatten();
         let next = streams.chain(named).chain(found).chain(waiting).chain(others);
         // With more to tell than can be told, nothing else is done meanwhile.
         unsaid.unwrap_or_else(|| next.fold(now() + LOOK_ANYWAY, Instant::min))
@@ -256,6 +272,10 @@ impl Worker {
         self.inbox.rearm();
         while let Some(event) = self.inbox.try_recv() {
             match event {
+                Event::SetPort(port) => {
+                    self.peers_port = port;
+                    self.items_due.get_or_insert(now() + GATHER);
+                }
                 Event::PublishEndpoint(endpoint) => {
                     self.endpoint = endpoint;
                     self.items_due.get_or_insert(now() + GATHER);
@@ -280,8 +300,20 @@ impl Worker {
         let found = move |found| news.send(News::Found(found)).is_ok() && waker.wake().is_ok();
         match Mdns::start(&self.service, found) {
             Ok(mdns) => self.mdns = Some(mdns),
-            Err(error) => log::warn!("neighbours cannot be looked for: {error}; those that are named are called"),
+            Err(error) => {
+                log::debug!(target: "bitween::local", "neighbours cannot be looked for: {error}");
+                self.discover_again();
+            }
         }
+    }
+
+    /// The search cannot begin, or has ended.
+    pub(super) fn discover_again(&mut self) {
+        if !std::mem::replace(&mut self.search_failed, true) {
+            log::warn!("neighbours cannot be looked for; it is tried again, and those that are named are called");
+        }
+        self.mdns = None;
+        self.discover_due = Some(now() + AGAIN);
     }
 
     /// Somebody else in this network has our name: take the next one.

@@ -116,7 +116,8 @@ fn changes_are_told_and_only_they() {
     alice.session.accept(true);
     bob.session.accept(true);
     carry(&mut alice, &mut bob);
-    (alice.told(), bob.told());
+    alice.told();
+    bob.told();
     alice.session.set_items(items(3, 7000));
     assert!(alice.say().is_empty(), "nothing has changed");
     alice.session.set_items(items(3, 7001));
@@ -133,7 +134,8 @@ fn whoever_is_accepted_no_more_hears_nothing_more() {
     alice.session.accept(true);
     bob.session.accept(true);
     carry(&mut alice, &mut bob);
-    (alice.told(), bob.told());
+    alice.told();
+    bob.told();
     alice.session.accept(false);
     carry(&mut alice, &mut bob);
     assert_eq!(bob.told(), [LocalEvent::Asks(false)]);
