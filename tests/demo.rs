@@ -1,6 +1,14 @@
 //! `bitween demo`: it works, with nothing but a loopback interface too, and leaves nothing behind.
 
 #![cfg(all(feature = "cli", feature = "local"))]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test runs on real time and fails by panicking"
+)]
 
 mod common;
 

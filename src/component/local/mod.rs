@@ -1,9 +1,9 @@
 //! The thread of the local network: finds neighbours, and tells them and hears of them what accounts tell and hear
 //! through their servers.
 //!
-//! Neighbours are found by mDNS ([`mdns`]) or named in the configuration. With each that runs this program there is one
-//! stream (XEP-0174, `proto/xmpp/local.rs`), encrypted, on which both show a certificate ([`identity`]); whom the user
-//! accepts is remembered by it ([`store`]). What accepted neighbours announce goes to the `people` thread, like what is
+//! Neighbours are found by mDNS (`mdns.rs`) or named in the configuration. With each that runs this program there is one
+//! stream (XEP-0174, `proto/xmpp/local.rs`), encrypted, on which both show a certificate (`identity.rs`); whom the user
+//! accepts is remembered by it (`store.rs`). What accepted neighbours announce goes to the `people` thread, like what is
 //! heard through servers.
 //!
 //! `worker.rs` is the loop, `meeting.rs` who is who, `commands.rs` what the user wants, `telling.rs` what is told to other
