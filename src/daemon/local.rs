@@ -1,8 +1,8 @@
 //! The thread of the local network as the supervisor sees it. That it cannot start is worth a warning, no more.
 
 use crate::component::event::Bus;
-use crate::component::local::LocalThread;
-use crate::component::snapshot::{Contacts, Published, Torrents};
+use crate::component::local::{LocalOptions, LocalThread};
+use crate::component::snapshot::{Contacts, OwnCatalog, Published, Torrents};
 use crate::config::Config;
 
 use super::{options, remembered};
@@ -17,9 +17,11 @@ impl Neighborhood {
         bus: &Bus,
         contacts: &Published<Contacts>,
         torrents: &Published<Torrents>,
+        catalog: &Published<OwnCatalog>,
     ) -> Self {
         let started = options::local(config).and_then(|options| {
-            let start = |options| LocalThread::start(options, bus.clone(), contacts, torrents);
+            let with_catalog = |options| LocalOptions { catalog: Some(catalog.clone()), ..options };
+            let start = |options| LocalThread::start(with_catalog(options), bus.clone(), contacts, torrents);
             options.map(start).transpose().map_err(|error| error.to_string())
         });
         let thread = started.unwrap_or_else(|reason| {

@@ -133,6 +133,7 @@ pub(super) fn local(config: &Config) -> Result<Option<crate::component::local::L
         loopback_only: section.loopback_only,
         seed: remembered::local_seed(&config.data_dir)?,
         accepted: config.data_dir.join(NEIGHBORS_FILE),
+        catalog: None,
     }))
 }
 

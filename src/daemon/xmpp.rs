@@ -94,7 +94,7 @@ mod with_xmpp {
             let (catalog_options, own_catalog) = (options::catalogs(config), Published::default());
             let mut this = Self {
                 #[cfg(feature = "local")]
-                local: super::super::local::Neighborhood::start(config, bus, contacts, torrents),
+                local: super::super::local::Neighborhood::start(config, bus, contacts, torrents, &own_catalog),
                 people,
                 catalogs: start_catalogs(&catalog_options, &own_catalog, bus, contacts, torrents)?,
                 catalog_options,

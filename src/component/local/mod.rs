@@ -27,13 +27,19 @@ use std::sync::Arc;
 use self::worker::Worker;
 use super::event::{Bus, Part, Topic};
 use super::running::Running;
-use super::snapshot::{Contacts, Published, Torrents};
+use super::snapshot::{Contacts, OwnCatalog, Published, Torrents};
 
 /// Messages that may wait for this thread.
 const INBOX: usize = 256;
 
-const TOPICS: &[Topic] =
-    &[Topic::SetPort, Topic::PublishEndpoint, Topic::PublishShares, Topic::Neighbors, Topic::StopLocal];
+const TOPICS: &[Topic] = &[
+    Topic::SetPort,
+    Topic::PublishEndpoint,
+    Topic::PublishShares,
+    Topic::PublishCatalog,
+    Topic::Neighbors,
+    Topic::StopLocal,
+];
 
 /// What the thread is told at its start.
 #[derive(Clone, Debug)]
@@ -54,6 +60,8 @@ pub struct LocalOptions {
     pub seed: [u8; 32],
     /// File with those whom the user has accepted; made if it is not there.
     pub accepted: PathBuf,
+    /// Where the catalog of the own shares is to be read. Without one a list that is too long is cut.
+    pub catalog: Option<Published<OwnCatalog>>,
 }
 
 /// The running thread, as its owner sees it.

@@ -31,6 +31,7 @@ fn options(name: &str, seed: u8, dir: &Path) -> LocalOptions {
         loopback_only: true,
         seed: [seed; 32],
         accepted: dir.join(format!("{name}.sqlite")),
+        catalog: None,
     }
 }
 

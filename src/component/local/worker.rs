@@ -20,7 +20,7 @@ use super::store::Store;
 use super::stream::Stream;
 use super::telling;
 use crate::bus::{Clock, Reply, Subscriber, SystemClock};
-use crate::component::event::{Bus, Event, Part};
+use crate::component::event::{Bus, Event, Part, Told};
 use crate::component::snapshot::{Contacts, LocalStatus, Published, Torrents};
 use crate::component::teller::Teller;
 use crate::proto::xmpp::local::{LocalName, LocalSession, OwnItems, Role};
@@ -91,6 +91,8 @@ pub(super) struct Worker {
     pub(super) items: Arc<OwnItems>,
     /// What is announced has changed, and is told then.
     items_due: Option<Instant>,
+    /// Shares that were left out for want of room, as the user was told last.
+    cut: usize,
     /// What other threads know of neighbours is out of date.
     pub(super) stale: bool,
     pub(super) told: Option<Arc<LocalStatus>>,
@@ -136,7 +138,7 @@ impl Worker {
         let store = Store::open(&options.accepted);
         let named = options.neighbors.iter().map(|address| Named::new(address.clone(), now())).collect();
         let mut worker = Self {
-            items: Arc::new(OwnItems::new(&telling::endpoint(&endpoint, torrents.port), &own_shares)),
+            items: Arc::new(OwnItems::new(&telling::endpoint(&endpoint, torrents.port), &own_shares, None)),
             options,
             identity,
             service,
@@ -159,7 +161,8 @@ impl Worker {
             endpoint,
             peers_port: torrents.port,
             own_shares,
-            items_due: None,
+            items_due: Some(now()),
+            cut: 0,
             stale: true,
             told: None,
             buffer: vec![0; 16 * 1024].into_boxed_slice(),
@@ -226,11 +229,7 @@ impl Worker {
             self.discover();
         }
         if self.items_due.take_if(|due| *due <= now).is_some() {
-            let endpoint = telling::endpoint(&self.endpoint, self.peers_port);
-            self.items = Arc::new(OwnItems::new(&endpoint, &self.own_shares));
-            for (_, stream) in &mut self.streams {
-                stream.session.set_items(Arc::clone(&self.items));
-            }
+            self.make_items();
         }
         self.call_who_is_due(now);
         // No more is read before all that was read is told.
@@ -241,6 +240,25 @@ impl Worker {
         }
         self.give_up_waiting(now);
         self.tell();
+    }
+
+    /// Tells neighbours what is announced now. A list that is too long is cut while its first catalog is being made.
+    fn make_items(&mut self) {
+        let own = self.options.catalog.as_ref().map(Published::read);
+        let catalog = own.as_ref().and_then(|own| own.catalog);
+        let endpoint = telling::endpoint(&self.endpoint, self.peers_port);
+        self.items = Arc::new(OwnItems::new(&endpoint, &self.own_shares, catalog.as_ref()));
+        for (_, stream) in &mut self.streams {
+            stream.session.set_items(Arc::clone(&self.items));
+        }
+        let is_coming = own.is_some_and(|own| own.catalog.is_none() && !own.failed);
+        let cut = if is_coming { 0 } else { self.items.left_out() };
+        if std::mem::replace(&mut self.cut, cut) != cut && cut > 0 {
+            self.teller.tell(Told::Warning(format!(
+                "{cut} of {} shares are not announced in the local network: the list is too long",
+                self.own_shares.len()
+            )));
+        }
     }
 
     fn turn_of(&mut self, now: Instant, key: usize, read: bool) {
@@ -278,6 +296,9 @@ impl Worker {
                 }
                 Event::PublishEndpoint(endpoint) => {
                     self.endpoint = endpoint;
+                    self.items_due.get_or_insert(now() + GATHER);
+                }
+                Event::PublishCatalog => {
                     self.items_due.get_or_insert(now() + GATHER);
                 }
                 Event::PublishShares(shares) => {

@@ -18,11 +18,13 @@ use super::framing::{Frame, FramingError};
 use super::lists::Lists;
 use super::pep::{Happening, parse_event};
 use super::presence::disco_info;
-use super::shares::{ENDPOINT_NODE, PART_LIMIT, SHARES_NODE, build_endpoint, build_list, parse_endpoint, payloads};
+use super::shares::{
+    ENDPOINT_NODE, PART_LIMIT, SHARES_NODE, build_catalog, build_endpoint, build_list, fits, parse_endpoint, payloads,
+};
 use super::stanza::{self, Kind};
 use super::stream::{self, Features, StreamError};
 use super::xml::{Build, element, ns, to_bytes};
-use crate::types::{Announcement, Endpoint, Share};
+use crate::types::{Announcement, Catalog, Endpoint, Share};
 pub use name::LocalName;
 
 /// What a machine of the local network is called among the resources of an account: it is one.
@@ -101,14 +103,27 @@ impl LocalError {
 pub struct OwnItems {
     endpoint: Vec<(String, Element)>,
     list: Vec<(String, Element)>,
+    /// Shares that the list has no room for.
+    left_out: usize,
 }
 
 impl OwnItems {
-    /// How this node can be reached, and what it shares.
+    /// How this node can be reached, and what it shares: by the catalog, if the list is too long for an item and there is
+    /// one.
     #[must_use]
-    pub fn new(endpoint: &Endpoint, shares: &[Share]) -> Self {
-        let endpoint = vec![(RESOURCE.to_owned(), build_endpoint(RESOURCE, endpoint))];
-        Self { endpoint, list: vec![(RESOURCE.to_owned(), build_list(RESOURCE, shares, PART_LIMIT).0)] }
+    pub fn new(endpoint: &Endpoint, shares: &[Share], catalog: Option<&Catalog>) -> Self {
+        let (list, left_out) = match catalog {
+            Some(catalog) if !fits(RESOURCE, shares, PART_LIMIT) => (build_catalog(RESOURCE, catalog), 0),
+            _ => build_list(RESOURCE, shares, PART_LIMIT),
+        };
+        let item = |payload| vec![(RESOURCE.to_owned(), payload)];
+        Self { endpoint: item(build_endpoint(RESOURCE, endpoint)), list: item(list), left_out }
+    }
+
+    /// Shares that neighbours do not hear of, for want of room.
+    #[must_use]
+    pub const fn left_out(&self) -> usize {
+        self.left_out
     }
 
     fn node(&self, name: &str) -> Option<(&'static str, &[(String, Element)])> {
@@ -429,9 +444,9 @@ impl LocalSession {
             match (node, happening) {
                 (SHARES_NODE, Happening::Published(item)) => {
                     let is_own = |announcement: &Announcement| match announcement {
-                        Announcement::Shares { resource, .. } | Announcement::Parted { resource } => {
-                            resource == RESOURCE
-                        }
+                        Announcement::Shares { resource, .. }
+                        | Announcement::Catalog { resource, .. }
+                        | Announcement::Parted { resource } => resource == RESOURCE,
                         _ => false,
                     };
                     let announced = self.lists.publish(item.id, item.payload).into_iter().filter(is_own);

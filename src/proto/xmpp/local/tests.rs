@@ -21,7 +21,7 @@ fn items(shares: u8, port: u16) -> Arc<OwnItems> {
     let socket = std::net::SocketAddr::from(([192, 0, 2, 1], port));
     let addresses = vec![Address { socket, kind: AddressKind::Local }];
     let endpoint = Endpoint { addresses, ipv4: true, ..Endpoint::default() };
-    Arc::new(OwnItems::new(&endpoint, &(0..shares).map(share).collect::<Vec<_>>()))
+    Arc::new(OwnItems::new(&endpoint, &(0..shares).map(share).collect::<Vec<_>>(), None))
 }
 
 struct Side {
@@ -213,6 +213,30 @@ fn a_long_list_is_told_whole() {
     bob.session.accept(true);
     carry(&mut alice, &mut bob);
     assert_eq!(shares(&bob.told()), Some(255));
+}
+
+#[test]
+fn a_list_that_outgrows_an_item_is_told_by_its_catalog() {
+    let share = |n: u32| {
+        let mut hash = [0; InfoHash::LEN];
+        hash[..4].copy_from_slice(&n.to_be_bytes());
+        Share { info_hash: InfoHash::new(hash), name: format!("share {n}").into(), size: 7, files: 1, complete: true }
+    };
+    let shares: Vec<Share> = (0..10_000).map(share).collect();
+    let own = |shares: &[Share], catalog| Arc::new(OwnItems::new(&Endpoint::default(), shares, catalog));
+    let catalog = Catalog { info_hash: InfoHash::new([1; InfoHash::LEN]), size: 400_000, count: 10_000 };
+    assert!(own(&shares, None).left_out() > 0);
+    let (mut alice, mut bob) = joined();
+    alice.session.set_items(own(&shares, Some(&catalog)));
+    alice.session.accept(true);
+    bob.session.accept(true);
+    carry(&mut alice, &mut bob);
+    let pointed = Announcement::Catalog { resource: RESOURCE.to_owned(), catalog };
+    assert!(bob.told().contains(&LocalEvent::Announced(pointed)));
+    // Short enough again, it is told itself.
+    alice.session.set_items(own(&shares[..2], Some(&catalog)));
+    carry(&mut alice, &mut bob);
+    assert_eq!(self::shares(&bob.told()), Some(2));
 }
 
 /// Pieces of streams, in any order.
