@@ -1,31 +1,32 @@
-//! Everything said on the bus, on one page. Large payloads sit in an `Arc`, so a clone is cheap.
+//! Everything said on the bus, on one page; what the messages carry stands beside it. Large payloads sit in an `Arc`, so a
+//! clone is cheap.
 //!
 //! The names of the original's topics keep their meaning: `bt_ready`, `set_port`, `publish_shares`,
 //! `recheck_handles`, `exit`, `add_hash`, `generate_torrent`, `del_torrent`, `add_peer`, `add_torrent`.
 
 mod announce;
+mod contacts;
 #[cfg(feature = "xmpp")]
 mod told;
+mod torrent;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::snapshot::MemoryUsage;
 use crate::bus::{self, Reply, WhenFull};
 use crate::engine::{PeerStats, Source};
-use crate::proto::metainfo::{Magnet, Metainfo};
-use crate::storage::create::Skipped;
-use crate::storage::inspect::locate;
-use crate::storage::{CheckMode, StorageError};
+use crate::storage::StorageError;
 #[cfg(feature = "xmpp")]
 use crate::types::Via;
 use crate::types::{AccountKey, Bitfield, Endpoint, InfoHash, Share, Witness};
 
 pub use announce::{AnnounceError, AnnounceReply, AnnounceRequest};
+pub use contacts::{Account, ContactCommand, NeighborCommand};
 #[cfg(feature = "xmpp")]
 pub use told::Told;
+pub use torrent::{HashProgress, Hidden, Lifecycle, NewTorrent, TorrentControl, TorrentSource};
 
 /// The bus of one bitween process.
 pub type Bus = bus::Bus<Event>;
@@ -324,267 +325,6 @@ pub enum Part {
     Catalogs,
     /// The thread of the local network.
     Local,
-}
-
-/// A torrent to be downloaded or seeded.
-#[derive(Clone, Debug)]
-pub struct NewTorrent {
-    /// The torrent file's content, or a link to it.
-    pub source: TorrentSource,
-    /// Folder that holds (or gets) the torrent's top-level name. Shared: thousands of torrents may lie in the same one.
-    pub dir: Arc<Path>,
-    /// Where each file lies relative to `dir`, if not under its safe name; see [`locate`].
-    pub paths: Option<Vec<PathBuf>>,
-    /// Peers given by hand.
-    pub peers: Vec<SocketAddr>,
-    /// Trackers in addition to the torrent's own, a tier each.
-    pub trackers: Vec<String>,
-    /// The files are there already: check them, and never create or extend one.
-    pub seed: bool,
-    /// Add it without starting it.
-    pub paused: bool,
-    /// Tell contacts that we have it.
-    pub shared: bool,
-    /// How much is believed of what is on disk.
-    pub check: CheckMode,
-    /// It was here before, and nobody has asked for it just now: complete files that were changed since stay so.
-    pub restored: bool,
-    /// It is this program's own affair, and in no list.
-    pub hidden: Option<Hidden>,
-}
-
-/// A torrent that is this program's own affair: one file, in a folder that is nobody else's. It is in no list and not
-/// remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hidden {
-    /// Bytes of the file. A description that says anything else is refused.
-    pub size: u64,
-}
-
-impl NewTorrent {
-    /// A download into `dir`, with nothing else said.
-    #[must_use]
-    pub fn download(source: TorrentSource, dir: impl Into<Arc<Path>>) -> Self {
-        Self {
-            source,
-            dir: dir.into(),
-            paths: None,
-            peers: Vec::new(),
-            trackers: Vec::new(),
-            seed: false,
-            paused: false,
-            shared: false,
-            check: CheckMode::TrustResume,
-            restored: false,
-            hidden: None,
-        }
-    }
-
-    /// Files that are there, to be seeded. Looks on the disk under which names they lie.
-    #[must_use]
-    pub fn seed(metainfo: Arc<Metainfo>, dir: impl Into<Arc<Path>>) -> Self {
-        let dir = dir.into();
-        let paths = Some(locate(&metainfo.info, &dir)).filter(|paths| *paths != metainfo.info.file_paths());
-        Self { paths, seed: true, ..Self::download(TorrentSource::Metainfo(metainfo), dir) }
-    }
-}
-
-/// Where a torrent's description comes from.
-#[derive(Clone, Debug)]
-pub enum TorrentSource {
-    /// A torrent file.
-    Metainfo(Arc<Metainfo>),
-    /// A magnet link: the description is fetched from peers (BEP 9).
-    Magnet(Arc<Magnet>),
-}
-
-impl TorrentSource {
-    /// The torrent's name on every wire.
-    #[must_use]
-    pub fn info_hash(&self) -> InfoHash {
-        match self {
-            Self::Metainfo(metainfo) => metainfo.info_hash,
-            Self::Magnet(magnet) => magnet.info_hash,
-        }
-    }
-}
-
-/// How far the hashing of a new share is. No locks, so the hashing threads never wait for a reader.
-#[derive(Debug, Default)]
-pub struct HashProgress {
-    /// What will not be in the torrent; set when the files are found, before the first is hashed.
-    pub skipped: OnceLock<Vec<Skipped>>,
-    /// Bytes hashed.
-    pub done: AtomicU64,
-    /// Bytes to hash.
-    pub total: AtomicU64,
-}
-
-/// Changes to how a torrent runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TorrentControl {
-    /// Close its connections and ask for nothing.
-    Pause,
-    /// Go on, also after an error.
-    Resume,
-    /// Hash everything that is on disk.
-    Recheck,
-}
-
-/// A step in a torrent's life.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Lifecycle {
-    /// It was added.
-    Added(Arc<NewTorrent>),
-    /// A magnet link's description has come.
-    MetadataKnown(Arc<Metainfo>),
-    /// It was checked at start and runs now; the flag says whether it is complete.
-    Started(bool),
-    /// The last piece is verified.
-    Completed,
-    /// It stopped because of a machine's fault; the text says which.
-    Failed(Arc<str>),
-    /// Paused (true) or resumed by the user.
-    Paused(bool),
-    /// It was removed.
-    Removed,
-}
-
-/// Things to do with contacts and the account. Every one is answered.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum ContactCommand {
-    /// Ask a person to be a contact.
-    Add {
-        /// Whom: a bare JID.
-        jid: String,
-        /// Name for the roster, if one was given.
-        name: Option<String>,
-        /// Groups for the roster; none: those it is in.
-        groups: Vec<String>,
-        /// Sent, or why not.
-        reply: Reply<Result<(), ControlError>>,
-    },
-    /// Let a person who asked see our shares.
-    Accept {
-        /// Whom: a bare JID.
-        jid: String,
-        /// Done, or why not.
-        reply: Reply<Result<(), ControlError>>,
-    },
-    /// End the relation in both directions.
-    Remove {
-        /// Whom: a bare JID.
-        jid: String,
-        /// Done, or why not.
-        reply: Reply<Result<(), ControlError>>,
-    },
-    /// Say no to a person who asks to see our shares, or do not let them see those any more.
-    Refuse {
-        /// Whom: a bare JID.
-        jid: String,
-        /// Done, or why not.
-        reply: Reply<Result<(), ControlError>>,
-    },
-    /// Give a contact another name, or none if it is empty.
-    Rename {
-        /// Whom: a bare JID.
-        jid: String,
-        /// The name.
-        name: String,
-        /// Done, or why not.
-        reply: Reply<Result<(), ControlError>>,
-    },
-    /// Put a contact into these groups and no others.
-    SetGroups {
-        /// Whom: a bare JID.
-        jid: String,
-        /// The groups.
-        groups: Vec<String>,
-        /// Done, or why not.
-        reply: Reply<Result<(), ControlError>>,
-    },
-    /// Neither hear nor be heard by somebody any more, and be no contact of theirs. Works without a connection, too.
-    Block {
-        /// Whom: a bare JID.
-        jid: String,
-        /// Done, or why not.
-        reply: Reply<Result<(), ControlError>>,
-    },
-    /// End that.
-    Unblock {
-        /// Whom: a bare JID.
-        jid: String,
-        /// Done, or why not.
-        reply: Reply<Result<(), ControlError>>,
-    },
-    /// Log in with this account from now on, instead of the old one.
-    SetAccount {
-        /// The account.
-        account: Arc<Account>,
-        /// Answered when the login worked. [`ControlError::Refused`]: the old account is used as before.
-        /// [`ControlError::Offline`]: the new one is used and tried again, but nobody knows yet whether it is right.
-        reply: Reply<Result<(), ControlError>>,
-    },
-    /// Take everything off the server and forget the account.
-    RemoveAccount {
-        /// Done, or why not. [`ControlError::Offline`]: the account is not used any more, but what it announced still
-        /// stands on its server; it is taken off as soon as that can be reached.
-        reply: Reply<Result<(), ControlError>>,
-    },
-}
-
-/// Things to do with neighbours in the local network. Every one is answered.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum NeighborCommand {
-    /// Let it see our shares, and see its shares if it does the same; its certificate is remembered.
-    Accept {
-        /// Whom: `user@machine.local`.
-        jid: String,
-        /// Done, or why not.
-        reply: Reply<Result<(), ControlError>>,
-    },
-    /// End the relation, or refuse it; its certificate is forgotten.
-    Remove {
-        /// Whom: `user@machine.local`.
-        jid: String,
-        /// Done, or why not.
-        reply: Reply<Result<(), ControlError>>,
-    },
-}
-
-/// An XMPP account as the user gave it. The password never appears in `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Account {
-    /// Bare or full JID.
-    pub jid: String,
-    /// The resource to ask for, if `jid` has none.
-    pub resource: String,
-    /// Its password.
-    pub password: zeroize::Zeroizing<String>,
-    /// `host:port` to connect to instead of looking the domain up.
-    pub server: Option<String>,
-    /// TLS from the first byte (true) or STARTTLS (false); `None`: direct first, then STARTTLS.
-    pub direct_tls: Option<bool>,
-    /// PEM file with the certificates to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// The server may see the password itself, inside verified TLS.
-    pub allow_plain: bool,
-    /// Speak the original's format too.
-    pub publish_original: bool,
-    /// Whose requests to become a contact are answered with yes: `name@domain` or `*@domain`.
-    pub accept_from: Vec<String>,
-    /// Ask the STUN servers that its server names.
-    pub stun: bool,
-}
-
-impl std::fmt::Debug for Account {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Account").field("jid", &self.jid).finish_non_exhaustive()
-    }
 }
 
 /// Why a command was not carried out. The text is for the user: one line that says what and how to mend it.
