@@ -1,7 +1,9 @@
 #![allow(clippy::disallowed_methods)]
 
+mod commands;
 mod people;
 mod server;
+mod strangers;
 
 use std::time::Duration;
 
@@ -233,23 +235,6 @@ fn an_account_removed_right_after_its_login_takes_off_its_own_and_nothing_else()
 }
 
 #[test]
-fn removing_refuses_who_asks_and_knows_who_is_nobody() {
-    let mut server = three();
-    let now = server.now;
-    server.inject(0, &format!("<presence xmlns='jabber:client' type='subscribe' from='{CAROL}'/>"));
-    assert_eq!(server.clients[0].session.roster().pending().count(), 1);
-    for tag in [1, 2] {
-        server.clients[0].session.command(now, tag, Command::Remove(BareJid::new(CAROL).unwrap()));
-    }
-    server.run(secs(1));
-    assert_eq!(server.clients[0].session.roster().pending().count(), 0);
-    let sent = server.clients[0].sent.iter().filter(|stanza| stanza.attr("type") == Some("unsubscribed")).count();
-    assert_eq!(sent, 1);
-    let told = told(&mut server, 0).join("\n");
-    assert!(told.contains("tag: 1, result: Ok") && told.contains("tag: 2, result: Err(NoContact"), "{told}");
-}
-
-#[test]
 fn a_silent_server_does_not_hold_up_the_goodbye() {
     let mut server = three();
     share(&mut server, 0, 0..1);
@@ -384,159 +369,6 @@ fn an_open_node_is_closed_before_anything_is_published() {
     assert!(told(&mut server, alice).iter().any(|line| line.contains("open to everybody")));
 }
 
-fn forged(from: &str) -> String {
-    let list = format!("<shares xmlns='{}' resource='evil' revision='1'/>", Node::Shares.name());
-    let items = format!("<items node='{}'><item id='evil'>{list}</item></items>", Node::Shares.name());
-    format!(
-        "<message xmlns='jabber:client' from='{from}'><event xmlns='{}'>{items}</event></message>",
-        ns::PUBSUB_EVENT
-    )
-}
-
-#[test]
-fn announcements_count_only_from_the_accounts_they_speak_for() {
-    let mut server = three();
-    for from in
-        ["carol@example.org", "carol@example.org/c", "alice@example.org/a", "example.org", "@", "bob@example.org/b"]
-    {
-        server.inject(1, &forged(from));
-    }
-    server.inject(1, &forged(ALICE).replace("<message ", "<message type='error' "));
-    server.inject(1, &forged(ALICE).replace(&format!("from='{ALICE}'"), ""));
-    let warned = |jid: &str| {
-        format!("warning: {jid} announces shares and is no contact, or not through its server; nothing of it is kept")
-    };
-    assert_eq!(told(&mut server, 1), [CAROL, ALICE, "example.org"].map(warned), "each is told once");
-    server.inject(1, &forged(ALICE));
-    assert_eq!(told(&mut server, 1), ["alice evil:0"]);
-}
-
-#[test]
-fn roster_pushes_count_only_from_the_own_account() {
-    let mut server = three();
-    let push = |from: &str| {
-        let item = "<query xmlns='jabber:iq:roster'><item jid='carol@example.org' subscription='both'/></query>";
-        format!("<iq xmlns='jabber:client' type='set' id='p' {from}>{item}</iq>")
-    };
-    for from in ["from='carol@example.org'", "from='bob@example.org/other'", "from='example.org'"] {
-        server.inject(1, &push(from));
-        let told = told(&mut server, 1);
-        assert!(told.len() == 1 && told[0].contains(" sends changes of the contact list"), "{from}: {told:?}");
-        assert!(Failure::of(server.clients[1].sent.last().unwrap()).is("service-unavailable"));
-    }
-    server.inject(1, &push(""));
-    assert_eq!(told(&mut server, 1), ["RosterChanged"]);
-    assert!(server.clients[1].session.roster().is_seen(&BareJid::new(CAROL).unwrap()));
-}
-
-#[test]
-fn presence_of_strangers_is_no_presence() {
-    let mut server = three();
-    server.inject(1, "<presence xmlns='jabber:client' from='carol@example.org/c'/>");
-    server.inject(1, "<presence xmlns='jabber:client' from='carol@example.org/c' type='unavailable'/>");
-    server.inject(1, "<presence xmlns='jabber:client' from='bob@example.org/b'/>");
-    assert!(told(&mut server, 1).is_empty());
-    for n in 0..100 {
-        server.inject(1, &format!("<presence xmlns='jabber:client' from='alice@example.org/r{n}'/>"));
-    }
-    assert!(told(&mut server, 1).len() <= MAX_RESOURCES_PER_CONTACT);
-}
-
-#[test]
-fn nobody_is_approved_unless_the_user_says_so() {
-    let mut server = three();
-    let ask = "<presence xmlns='jabber:client' type='subscribe' from='carol@example.org'/>";
-    let before = server.clients[1].sent.len();
-    server.inject(1, ask);
-    server.inject(1, ask);
-    assert_eq!(told(&mut server, 1), ["RosterChanged", "SubscriptionRequest { jid: \"carol@example.org\", more: 0 }"]);
-    assert_eq!(server.clients[1].sent.len(), before, "nothing is answered");
-
-    let carol = BareJid::new(CAROL).unwrap();
-    let now = server.now;
-    server.clients[1].session.command(now, 1, Command::Accept(carol.clone()));
-    server.clients[1].session.command(now, 2, Command::Accept(carol.clone()));
-    server.run(secs(1));
-    let kinds: Vec<_> = server.clients[1].sent[before..].iter().map(|s| s.attr("type").unwrap().to_owned()).collect();
-    assert_eq!(kinds, ["subscribed", "subscribe"]);
-    let told = told(&mut server, 1);
-    assert!(has(&told, "CommandDone { tag: 1, result: Ok(()) }"), "{told:?}");
-    assert!(told.iter().any(|line| line.contains("tag: 2, result: Err(NoRequest")), "{told:?}");
-}
-
-#[test]
-fn whom_the_user_added_needs_no_second_approval() {
-    let mut server = three();
-    let carol = BareJid::new(CAROL).unwrap();
-    let now = server.now;
-    let before = server.clients[1].sent.len();
-    server.clients[1].session.command(now, 1, Command::Add { jid: carol, name: None, groups: Vec::new() });
-    server.inject(1, "<presence xmlns='jabber:client' type='subscribe' from='carol@example.org'/>");
-    let kinds: Vec<_> = server.clients[1].sent[before..].iter().map(|s| s.attr("type").unwrap().to_owned()).collect();
-    assert_eq!(kinds, ["set", "subscribed", "subscribe", "subscribed"]);
-    server.inject(1, "<presence xmlns='jabber:client' type='subscribe' from='carol@example.org'/>");
-    assert!(told(&mut server, 1).iter().any(|line| line.contains("SubscriptionRequest")), "good for one request");
-    let own = BareJid::new(BOB).unwrap();
-    server.clients[1].session.command(now, 3, Command::Add { jid: own, name: None, groups: Vec::new() });
-    server.run(secs(1));
-    assert!(told(&mut server, 1).iter().any(|line| line.contains("OwnAccount")));
-}
-
-#[test]
-fn adding_a_contact_again_changes_its_name_and_nothing_else() {
-    let mut server = three();
-    let push = "<query xmlns='jabber:iq:roster'><item jid='alice@example.org' subscription='both' name='Al'>\
-                <group>Friends</group></item></query>";
-    server.inject(1, &format!("<iq xmlns='jabber:client' type='set' id='p'>{push}</iq>"));
-    let before = server.clients[1].sent.len();
-    let (now, alice) = (server.now, BareJid::new("alice@example.org").unwrap());
-    server.clients[1].session.command(now, 1, Command::Add { jid: alice.clone(), name: None, groups: Vec::new() });
-    server.run(secs(1));
-    assert_eq!(server.clients[1].sent.len(), before, "nothing to say");
-    assert!(has(&told(&mut server, 1), "CommandDone { tag: 1, result: Ok(()) }"));
-
-    server.clients[1].session.command(
-        now,
-        2,
-        Command::Add { jid: alice, name: Some("Alice\tB".to_owned()), groups: Vec::new() },
-    );
-    server.run(secs(1));
-    let [set] = &server.clients[1].sent[before..] else { panic!("more than one stanza") };
-    let item = set.children().next().unwrap().children().next().unwrap();
-    assert_eq!((item.attr("name"), item.children().count()), (Some("Alice B"), 1), "the groups stay");
-}
-
-#[test]
-fn a_contact_that_leaves_the_roster_is_forgotten() {
-    let mut server = three();
-    share(&mut server, 0, 0..1);
-    server.run(secs(2));
-    drop(told(&mut server, 1));
-    let item = "<query xmlns='jabber:iq:roster'><item jid='alice@example.org' subscription='remove'/></query>";
-    server.inject(1, &format!("<iq xmlns='jabber:client' type='set' id='p'>{item}</iq>"));
-    assert_eq!(told(&mut server, 1), ["SharesGone { jid: \"alice@example.org\" }", "RosterChanged"]);
-    server.inject(1, &forged(ALICE));
-    assert!(told(&mut server, 1).is_empty());
-}
-
-#[test]
-fn requests_are_answered_and_unknown_ones_refused() {
-    let mut server = three();
-    let mut answer = |inside: &str| {
-        server.inject(1, &format!("<iq xmlns='jabber:client' from='alice@example.org/a' {inside}"));
-        server.clients[1].sent.last().cloned().unwrap()
-    };
-    assert_eq!(answer("type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>").attr("type"), Some("result"));
-    let info = answer("type='get' id='2'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>");
-    assert!(info.children().next().unwrap().children().count() > 5);
-    let wrong = answer("type='get' id='3'><query xmlns='http://jabber.org/protocol/disco#info' node='x'/></iq>");
-    assert!(Failure::of(&wrong).is("item-not-found"));
-    assert!(Failure::of(&answer("type='set' id='4'><odd xmlns='urn:odd'/></iq>")).is("service-unavailable"));
-    let bad = answer("type='get' id='5'/>");
-    assert!(Failure::of(&bad).is("bad-request"));
-    assert_eq!((bad.attr("to"), bad.attr("id")), (Some("alice@example.org/a"), Some("5")));
-}
-
 #[test]
 fn a_stream_that_goes_on_was_never_away() {
     let mut server = three();
@@ -615,43 +447,6 @@ fn an_overlong_answer_makes_the_next_fetches_modest() {
 }
 
 #[test]
-fn commands_without_a_server_fail_at_once() {
-    let own = FullJid::new("alice@example.org/a").unwrap();
-    let mut session = XmppSession::new(own, &SessionOptions { publish_original: true, seed: [0; 32] });
-    session.command(Instant::now(), 7, Command::Remove(BareJid::new(BOB).unwrap()));
-    let done = SessionEvent::CommandDone { tag: 7, result: Err(CommandError::NotConnected) };
-    assert_eq!(session.poll_event(), Some(done));
-    session.part(Instant::now(), false);
-    assert!(session.is_parted() && session.poll_stanza().is_none());
-}
-
-#[test]
-fn commands_given_before_the_roster_is_here_wait_for_it() {
-    let own = FullJid::new("alice@example.org/a").unwrap();
-    let mut session = XmppSession::new(own.clone(), &SessionOptions { publish_original: true, seed: [0; 32] });
-    let now = Instant::now();
-    let ask = |session: &mut XmppSession, tag| {
-        session.started(now, own.clone());
-        let roster = session.poll_stanza().unwrap();
-        while session.poll_event().is_some() {}
-        session.command(now, tag, Command::Accept(BareJid::new(BOB).unwrap()));
-        assert_eq!(session.poll_event(), None, "not answered before it can be");
-        roster
-    };
-    let roster = ask(&mut session, 7);
-    session.stanza_received(now, &roster.with("type", "result").with("from", "alice@example.org"));
-    let done = std::iter::from_fn(|| session.poll_event())
-        .any(|event| matches!(event, SessionEvent::CommandDone { tag: 7, result: Err(CommandError::NoRequest(_)) }));
-    assert!(done, "looked at with the roster there");
-    ask(&mut session, 8);
-    session.stream_lost();
-    assert_eq!(
-        session.poll_event(),
-        Some(SessionEvent::CommandDone { tag: 8, result: Err(CommandError::NotConnected) })
-    );
-}
-
-#[test]
 fn what_does_not_fit_is_told_and_too_big_shrinks() {
     let mut server = three();
     share(&mut server, 0, 0..1000);
@@ -668,17 +463,4 @@ fn what_does_not_fit_is_told_and_too_big_shrinks() {
     let listed: Vec<usize> =
         bob.iter().filter_map(|line| line.strip_prefix("alice a:")?.trim_end_matches('+').parse().ok()).collect();
     assert!(matches!(listed[..], [before, after] if before > after && after > 50), "{listed:?}");
-}
-
-#[test]
-fn more_shares_than_a_list_may_have_are_complained_about() {
-    let mut server = three();
-    let rows: String = (0..=MAX_INLINE_SHARES).map(|n| format!("<share hash='{n:040x}'/>")).collect();
-    let list = format!("<shares xmlns='{}' resource='a' part='1' parts='1'>{rows}</shares>", Node::Shares.name());
-    let items = format!("<items node='{}'><item id='a'>{list}</item></items>", Node::Shares.name());
-    let event = format!("<event xmlns='http://jabber.org/protocol/pubsub#event'>{items}</event>");
-    server.inject(1, &format!("<message xmlns='jabber:client' from='{ALICE}'>{event}</message>"));
-    let bob = told(&mut server, 1);
-    assert!(has(&bob, &format!("alice a:{MAX_INLINE_SHARES}+")), "{:.200}", bob.join(" "));
-    assert!(bob.iter().any(|line| line.starts_with("warning") && line.contains("more shares")), "{bob:?}");
 }
