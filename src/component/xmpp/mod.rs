@@ -4,9 +4,9 @@
 //! between the rules and the other threads it carries commands and events of the bus. What is heard of contacts goes to
 //! the `people` thread, which knows those of all accounts.
 //!
-//! `worker.rs` is the loop, `recovery.rs` what follows when a stream ends, `requests.rs` the commands that wait for an outcome, `tell.rs` the way to `people`,
-//! `farewell.rs` cleans up after accounts that were left while they could not be reached, `facts.rs` remembers earlier
-//! logins, `probe.rs` asks STUN servers for the own address. They stand on
+//! `worker.rs` is the loop, `recovery.rs` what follows when a stream ends, `requests.rs` the commands that wait for an
+//! outcome, `tell.rs` the way to `people`, `farewell.rs` cleans up after accounts that were left while they could not be
+//! reached, `facts.rs` remembers earlier logins, `probe.rs` asks STUN servers for the own address. They stand on
 //! `connection.rs` (open, next, send, close), that on `establish.rs` (look-up to bind), `link.rs` (socket and TLS),
 //! `port.rs` (how other threads reach this one), `resolve.rs` and `tls_config.rs`.
 
@@ -161,8 +161,8 @@ mod tests {
     use super::*;
     use crate::bus::{Reply, Subscriber};
     use crate::component::event::{ContactCommand, Told};
-    use crate::component::people::{PeopleOptions, PeopleThread};
-    use crate::types::Via;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     #[test]
     fn a_command_for_one_account_disturbs_no_other() {
@@ -197,16 +197,24 @@ mod tests {
     #[test]
     fn a_thread_takes_back_what_one_before_it_said_to_remain() {
         let (bus, contacts) = (Bus::new(), Published::<Contacts>::default());
-        let torrents = Published::default();
-        let _people = PeopleThread::start(&PeopleOptions::default(), bus.clone(), contacts.clone(), &torrents).unwrap();
-        let told = Told::Remains(vec!["of a thread that panicked".to_owned()]);
-        bus.publish(Event::Told { via: Via::FIRST, told }).unwrap();
-        while contacts.read().remains.is_empty() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let people = bus.subscribe("test", &[Topic::People], 8);
+        let reader = std::thread::spawn(move || {
+            let mut remains = vec!["of a thread that panicked".to_owned()];
+            while let Ok(Event::Told { told, .. }) = people.recv_timeout(PATIENCE) {
+                match told {
+                    Told::Remains(lines) => remains = lines,
+                    Told::Answer { reply, outcome } => {
+                        reply.send(outcome);
+                        return remains;
+                    }
+                    _ => {}
+                }
+            }
+            remains
+        });
         let rules = AddressRules::default();
         let options = XmppThreadOptions { key: AccountKey::FIRST, account: None, facts: None, rules, catalog: None };
-        let _thread = XmppThread::start(options, bus, &contacts, &torrents).unwrap();
-        assert!(contacts.read().remains.is_empty());
+        let _thread = XmppThread::start(options, bus, &contacts, &Published::default()).unwrap();
+        assert!(reader.join().unwrap().is_empty(), "taken back before the thread is known to run");
     }
 }
