@@ -7,8 +7,9 @@
 //!   and `password_file` of `[xmpp]`, and `server`, `tls`, `ca_file` where it has them; all other keys of `[xmpp]` stay in
 //!   force. `removed = true` instead means that there is none.
 //! - `[[account]]`, as often as needed, and `without`: each replaces the account of the same JID in `config.toml` or is one
-//!   more, and the JIDs in `without` are not used. Written as soon as there are several accounts. `allow_plain` and
-//!   `publish_original` of a single `[xmpp]` without `jid` count for all that have no section of their own.
+//!   more, and the JIDs in `without` are not used. Written as soon as there are several accounts. `allow_plain`,
+//!   `publish_original`, `accept_from` and `stun` of a single `[xmpp]` without `jid` count for all that have no section of
+//!   their own.
 //!
 //! The environment variable `BITWEEN_XMPP_PASSWORD` is stronger than the stored password of the only account; of several
 //! it is for the one that has no other, and if there is none it is not used. No password at all is no error here: the
@@ -208,6 +209,8 @@ impl Config {
             ca_file: file.ca_file.or_else(|| section.ca_file.clone()),
             allow_plain: file.allow_plain.or_else(|| named.map(|_| section.allow_plain)),
             publish_original: file.publish_original.or_else(|| named.map(|_| section.publish_original)),
+            accept_from: file.accept_from.or_else(|| named.map(|_| section.accept_from.clone())),
+            stun: file.stun.or_else(|| named.map(|_| section.stun)),
             ..file
         }
     }
@@ -232,8 +235,8 @@ impl Config {
             ca_file: file.ca_file.or_else(|| section.and_then(|section| section.ca_file.clone())),
             allow_plain: file.allow_plain.unwrap_or_else(|| rules.is_some_and(|rules| rules.allow_plain)),
             publish_original: file.publish_original.unwrap_or_else(|| rules.is_none_or(|rules| rules.publish_original)),
-            accept_from: rules.map(|rules| rules.accept_from.clone()).unwrap_or_default(),
-            stun: rules.is_none_or(|rules| rules.stun),
+            accept_from: file.accept_from.or_else(|| rules.map(|rules| rules.accept_from.clone())).unwrap_or_default(),
+            stun: file.stun.unwrap_or_else(|| rules.is_none_or(|rules| rules.stun)),
             source: AccountSource::Stored,
         })
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// A number of bytes, written as a number or as "64MiB", "1.5 GB", "512k".
 ///
@@ -189,7 +189,7 @@ impl fmt::Display for JidText {
 
 /// Whose requests to become a contact are answered with yes: `name@domain`, or `*@domain` for everybody there. There is no
 /// rule for everybody.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JidRule(String);
 
 impl JidRule {

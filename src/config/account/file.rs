@@ -8,6 +8,7 @@ use super::{ACCOUNT_FILE, StoredAccount};
 use crate::config::error::ConfigError;
 use crate::config::secret::{Secret, write_private};
 use crate::config::sections::TlsMode;
+use crate::config::values::JidRule;
 use crate::config::{Config, read};
 use crate::proto::account::is_same_account;
 
@@ -33,6 +34,10 @@ pub(super) struct AccountFile {
     pub(super) allow_plain: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) publish_original: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) accept_from: Option<Vec<JidRule>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stun: Option<bool>,
     /// Tables come last in TOML.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) account: Vec<AccountFile>,

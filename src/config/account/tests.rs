@@ -105,7 +105,7 @@ fn a_stored_account_replaces_the_configured_one_but_keeps_its_server() {
 #[test]
 fn one_more_account_changes_nothing_of_the_first() {
     let rules = "password='old'\nserver='localhost:5222'\ntls='direct'\nca_file='/ca.pem'\nallow_plain=true\n\
-                 publish_original=false";
+                 publish_original=false\naccept_from=['*@example.org']\nstun=false";
     for (jid, for_all) in [("", true), ("jid='bob@example.org'\n", false), ("jid='Alice@example.org'\n", false)] {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path(), &format!("[xmpp]\n{jid}{rules}"));
@@ -119,6 +119,7 @@ fn one_more_account_changes_nothing_of_the_first() {
         assert_eq!(format!("{:?}", accounts[1]), format!("{added:?}"), "{jid}");
         // A section about nobody says of everybody what may be done, not where the server is.
         assert_eq!((added.allow_plain, !added.publish_original), (for_all, for_all), "{jid}");
+        assert_eq!((!added.accept_from.is_empty(), !added.stun), (for_all, for_all), "{jid}");
         assert!(added.server.is_none() && added.tls.is_none() && added.ca_file.is_none());
     }
 }
