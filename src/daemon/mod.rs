@@ -31,6 +31,7 @@ use crate::signals::Signals;
 
 pub use error::DaemonError;
 use parts::Parts;
+#[cfg(all(feature = "cli", feature = "xmpp"))]
 pub(crate) use xmpp::forget_logins;
 
 /// Looks after the components even if the scheduler, which usually tells the time, is gone.

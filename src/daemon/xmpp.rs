@@ -35,12 +35,9 @@ pub(super) fn accounts(config: &Config) -> Result<Vec<Arc<Account>>, ConfigError
 
 /// Forgets what earlier logins of an account taught: the user sets it anew, or takes it away, while no daemon runs.
 /// What is wrong with the file where it stands is returned in words.
+#[cfg(all(feature = "cli", feature = "xmpp"))]
 pub(crate) fn forget_logins(config: &Config, jid: &str) -> Result<(), String> {
-    #[cfg(feature = "xmpp")]
-    crate::component::xmpp::forget_logins(&options::facts_file(config), jid).map_err(|error| error.to_string())?;
-    #[cfg(not(feature = "xmpp"))]
-    let _ = (config, jid);
-    Ok(())
+    crate::component::xmpp::forget_logins(&options::facts_file(config), jid).map_err(|error| error.to_string())
 }
 
 #[cfg(feature = "xmpp")]
