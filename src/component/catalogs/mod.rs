@@ -1,6 +1,6 @@
 //! The thread that makes the catalog of the own shares, and fetches those of contacts.
 //!
-//! A list that is too long for XMPP is announced as a torrent (see [`catalog`](crate::share::catalog)). `own.rs` writes it
+//! A list that is too long for XMPP is announced as a torrent (see [`catalog`]). `own.rs` writes it
 //! when the shares change and has it served, and the accounts' threads announce it. `fetch.rs` looks in the snapshot which
 //! contacts announce one that is not here, has it fetched from the addresses of that very resource, and tells `people`
 //! what is in it. Both kinds of torrents are hidden: they are in no list.
