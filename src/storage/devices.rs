@@ -5,7 +5,6 @@
 //! folder lies is asked of the folder, which may hang as well: one thread does nothing else, and what it found out is
 //! remembered. A wrong answer, say after something else was mounted there, costs nothing but speed.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -15,12 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::backlog::{Backlog, Writers};
 use super::error::StorageError;
 use super::job::Done;
-use super::queues::{Queues, Task, Verifies, Work};
+use super::queues::{Queues, Seat};
+use super::task::{Task, Work};
 use super::torrent::Torrent;
 use super::worker::{Common, Shared, work};
 
@@ -41,36 +41,38 @@ pub(super) struct Devices {
 
 struct Inner {
     common: Arc<Common>,
-    /// Never gets a message; disconnected when [`Table::alive`] is dropped.
-    stop: Receiver<()>,
     table: Mutex<Table>,
 }
 
 struct Table {
     /// In the order in which they were found.
-    devices: Vec<(u64, Arc<Shared>)>,
+    devices: Vec<Device>,
     folders: HashMap<Arc<Path>, Arc<Shared>>,
     threads: Vec<JoinHandle<()>>,
-    /// Dropped to tell the threads that nothing more will come.
-    alive: Option<Sender<()>>,
     /// Every thread has a clone, until it ends.
     running: Option<Sender<()>>,
+}
+
+/// A device that has threads; dropped to tell them that nothing more will come.
+struct Device {
+    number: u64,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.shared.queues.end();
+    }
 }
 
 impl Devices {
     /// No devices yet, and the thread that will find them.
     pub(super) fn start(common: Arc<Common>) -> Result<Self, StorageError> {
-        let (alive, stop) = crossbeam_channel::bounded(0);
         let (running, ended) = crossbeam_channel::bounded(0);
         let (unknown, openings) = unbounded::<Arc<Torrent>>();
-        let table = Table {
-            devices: Vec::new(),
-            folders: HashMap::new(),
-            threads: Vec::new(),
-            alive: Some(alive),
-            running: Some(running.clone()),
-        };
-        let inner = Arc::new(Inner { common, stop, table: Mutex::new(table) });
+        let table =
+            Table { devices: Vec::new(), folders: HashMap::new(), threads: Vec::new(), running: Some(running.clone()) };
+        let inner = Arc::new(Inner { common, table: Mutex::new(table) });
         let finder = Arc::clone(&inner);
         let life = move || {
             openings.iter().for_each(|torrent| finder.find(torrent));
@@ -96,14 +98,14 @@ impl Devices {
     /// The threads to give something back to that lies in this folder; any will do if its own are forgotten.
     pub(super) fn near(&self, dir: &Path) -> Option<Arc<Shared>> {
         let table = self.inner.lock();
-        table.folders.get(dir).or_else(|| table.devices.first().map(|(_, shared)| shared)).cloned()
+        table.folders.get(dir).or_else(|| table.devices.first().map(|device| &device.shared)).cloned()
     }
 
     /// The threads with the least to do: for memory of our own, which needs no disk and must not wait for one that hangs.
     pub(super) fn idlest(&self) -> Option<Arc<Shared>> {
         let table = self.inner.lock();
-        let idlest = table.devices.iter().min_by_key(|(_, shared)| shared.urgent.len());
-        idlest.map(|(_, shared)| Arc::clone(shared))
+        let idlest = table.devices.iter().min_by_key(|device| device.shared.queues.urgent());
+        idlest.map(|device| Arc::clone(&device.shared))
     }
 
     /// Ends all threads once what is queued is done. False if some disk holds one up for longer than `patience`; that
@@ -112,7 +114,8 @@ impl Devices {
         self.unknown = None;
         let threads = {
             let mut table = self.inner.lock();
-            (table.alive, table.running) = (None, None);
+            table.running = None;
+            table.devices.clear();
             std::mem::take(&mut table.threads)
         };
         if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(patience) {
@@ -153,48 +156,38 @@ impl Inner {
     /// The threads of a device, started if there are none.
     fn threads_for(&self, device: u64) -> Result<Arc<Shared>, StorageError> {
         let mut table = self.lock();
-        if let Some((_, shared)) = table.devices.iter().find(|(known, _)| *known == device) {
-            return Ok(Arc::clone(shared));
+        if let Some(known) = table.devices.iter().find(|known| known.number == device) {
+            return Ok(Arc::clone(&known.shared));
         }
         if table.devices.len() < MAX_DEVICES {
-            let shared = self.start_threads(&mut table)?;
-            table.devices.push((device, Arc::clone(&shared)));
-            return Ok(shared);
+            return self.start_threads(device, &mut table);
         }
         let nth = usize::try_from(device).unwrap_or(0) % MAX_DEVICES;
-        table.devices.get(nth).map(|(_, shared)| Arc::clone(shared)).ok_or(StorageError::NotOpen)
+        table.devices.get(nth).map(|device| Arc::clone(&device.shared)).ok_or(StorageError::NotOpen)
     }
 
-    fn start_threads(&self, table: &mut Table) -> Result<Arc<Shared>, StorageError> {
+    fn start_threads(&self, number: u64, table: &mut Table) -> Result<Arc<Shared>, StorageError> {
         let Some(running) = &table.running else { return Err(StorageError::NotOpen) };
-        let (urgent, urgent_tasks) = unbounded();
-        let (verify, verify_calls) = unbounded();
-        let (slow, slow_tasks) = unbounded();
-        let (checks, check_tasks) = unbounded();
-        let number = table.devices.len();
-        let (common, workers) = (Arc::clone(&self.common), self.common.workers);
-        let (verifies, backlog) = (Verifies::new(workers), Backlog::default());
-        let (device, writers) = (number, Writers::default());
-        let shared = Arc::new(Shared { common, device, backlog, writers, urgent, verify, verifies, slow, checks });
+        let (device, workers) = (table.devices.len(), self.common.workers);
+        let shared = Arc::new(Shared {
+            common: Arc::clone(&self.common),
+            device,
+            backlog: Backlog::default(),
+            writers: Writers::default(),
+            queues: Queues::new(workers),
+        });
+        // If one of them cannot be started, this ends the others.
+        let entry = Device { number, shared: Arc::clone(&shared) };
         for nth in 0..workers {
-            // The first of several threads is kept free for what is urgent.
-            let slow = if nth == 0 && workers > 1 { never() } else { slow_tasks.clone() };
-            let queues = Queues {
-                urgent: urgent_tasks.clone(),
-                verify: verify_calls.clone(),
-                verifying: Cell::new(false),
-                slow,
-                checks: check_tasks.clone(),
-                stop: self.stop.clone(),
-            };
             let (shared, running) = (Arc::clone(&shared), running.clone());
             let life = move || {
-                work(&shared, &queues);
+                work(&shared, Seat::new(nth, workers));
                 drop(running);
             };
-            let name = format!("disk-{}", number * workers + nth);
+            let name = format!("disk-{}", device * workers + nth);
             table.threads.push(thread::Builder::new().name(name).spawn(life).map_err(no_thread)?);
         }
+        table.devices.push(entry);
         Ok(shared)
     }
 
@@ -206,7 +199,7 @@ impl Inner {
 fn open_on(shared: Arc<Shared>, torrent: Arc<Torrent>) {
     // Known before the open is through, so that whoever was told of that finds it.
     let shared = Arc::clone(torrent.home.get_or_init(|| shared));
-    shared.send(&shared.slow, Task::Of(torrent, Work::Open));
+    shared.send(Task::Of(torrent, Work::Open));
 }
 
 /// The device of a folder or, before it is made, of the next one above it.

@@ -16,8 +16,8 @@ use super::files::FileCache;
 use super::job::{DiskOptions, Done, Job};
 use super::layout::Place;
 use super::mapping::{BufferPool, ReadWindow, WriteWindow};
-use super::queues::{Task, Verify, Work};
 use super::resume::ResumeDb;
+use super::task::{Task, Verify, Work};
 use super::torrent::Torrent;
 use super::worker::{Common, Shared};
 use crate::types::{PieceIndex, TorrentKey};
@@ -76,7 +76,7 @@ impl Disk {
         match job {
             Job::Release(windows) => self.release(windows),
             Job::ReleaseWrite(window) => match self.home_of(window.is_buffered(), window.dir()) {
-                Some(shared) => shared.send(&shared.urgent, Task::ReleaseWrite(window)),
+                Some(shared) => shared.send(Task::ReleaseWrite(window)),
                 None => drop(window),
             },
             Job::Open { torrent: key, info_hash, layout, dir, hashes, check, writing } => {
@@ -105,7 +105,7 @@ impl Disk {
                     return;
                 }
                 match open.home.get().cloned() {
-                    Some(shared) => shared.send(&shared.slow, Task::Of(open, Work::Close(ending))),
+                    Some(shared) => shared.send(Task::Of(open, Work::Close(ending))),
                     None => self.common.answer(Work::Close(ending).refused(torrent)),
                 }
             }
@@ -124,7 +124,7 @@ impl Disk {
     pub fn limit_buffers(&self, bytes: u64) -> u64 {
         let (idle, too_many) = self.common.pool.limit(bytes);
         if too_many && let Some(shared) = self.devices.idlest() {
-            shared.send(&shared.urgent, Task::Trim(self.common.pool.clone()));
+            shared.send(Task::Trim(self.common.pool.clone()));
         }
         idle
     }
@@ -172,7 +172,7 @@ impl Disk {
             }
         }
         for (shared, windows) in by_device {
-            shared.send(&shared.urgent, Task::Release(windows));
+            shared.send(Task::Release(windows));
         }
     }
 
@@ -181,8 +181,7 @@ impl Disk {
         match open.as_ref().and_then(|open| Some((open, open.home.get()?))) {
             Some((torrent, shared)) => {
                 torrent.job_begins();
-                let queue = if work.is_slow() { &shared.slow } else { &shared.urgent };
-                shared.send(queue, Task::Of(Arc::clone(torrent), work));
+                shared.send(Task::Of(Arc::clone(torrent), work));
             }
             None => self.common.answer(work.refused(key)),
         }
@@ -193,9 +192,7 @@ impl Disk {
         match open.as_ref().and_then(|open| Some((open, open.home.get()?))) {
             Some((torrent, shared)) => {
                 torrent.job_begins();
-                if shared.verifies.push(Verify { torrent: Arc::clone(torrent), piece, window, digests }) {
-                    shared.send(&shared.verify, ());
-                }
+                shared.send_piece(Verify { torrent: Arc::clone(torrent), piece, window, digests });
             }
             None => {
                 let result = Err(StorageError::NotOpen);

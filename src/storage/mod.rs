@@ -43,6 +43,7 @@ mod resume;
 #[path = "no_resume.rs"]
 mod resume;
 mod sha1_pair;
+mod task;
 #[cfg(test)]
 #[cfg(feature = "resume")]
 mod tests;

@@ -14,9 +14,10 @@ use super::error::StorageError;
 use super::files::{self, FileCache, Space};
 use super::job::{BackendChoice, Done, Ending, Verified};
 use super::mapping::{BufferPool, ReadWindow, WriteWindow};
-use super::queues::{Next, Queues, Task, Verifies, Verify, Work};
+use super::queues::{Next, Queues, Seat};
 use super::reserve::Reservation;
 use super::resume::ResumeDb;
+use super::task::{Task, Verify, Work};
 use super::torrent::Torrent;
 use super::verify::{PieceReader, block_digests, hash_window, hash_windows};
 use crate::types::{PieceHash, PieceIndex};
@@ -47,32 +48,26 @@ pub(super) struct Shared {
     /// What was written to it.
     pub(super) backlog: Backlog,
     pub(super) writers: Writers,
-    pub(super) urgent: Sender<Task>,
-    /// Calls to the pieces in `verifies`.
-    pub(super) verify: Sender<()>,
-    pub(super) verifies: Verifies,
-    pub(super) slow: Sender<Task>,
-    pub(super) checks: Sender<Arc<Check>>,
+    pub(super) queues: Queues,
 }
 
 /// A disk thread's life.
-pub(super) fn work(shared: &Shared, queues: &Queues) {
+pub(super) fn work(shared: &Shared, mut seat: Seat) {
     let mut reader = PieceReader::default();
     loop {
-        match queues.next(&shared.verifies, || shared.backlog.is_full()) {
+        match shared.queues.next(&mut seat, || shared.backlog.is_full()) {
             Next::Task(Task::Of(torrent, work)) => shared.try_run(&torrent, work),
             Next::Task(Task::Release(windows)) => drop(windows),
             Next::Task(Task::ReleaseWrite(window)) => drop(window),
             Next::Task(Task::Trim(pool)) => pool.trim(),
             Next::Verify(first, second) => shared.run_verify(first, second),
-            Next::Check(check) => {
+            Next::Task(Task::Check(check)) => {
                 let run = |reader: &mut PieceReader| shared.run_check(&check, reader);
                 if !is_through(|| run(&mut reader)) {
                     check.fail(StorageError::Panicked);
                     run(&mut reader);
                 }
             }
-            Next::Nothing => {}
             Next::Stop => return,
         }
     }
@@ -152,7 +147,7 @@ impl Shared {
             torrent.job_begins();
             Arc::clone(torrent)
         });
-        self.send(&self.slow, Task::Of(torrent, Work::Sync));
+        self.send(Task::Of(torrent, Work::Sync));
     }
 
     fn sync_early(&self, torrent: &Torrent) {
@@ -237,7 +232,7 @@ impl Shared {
     fn start_check(&self, check: Check) {
         let check = Arc::new(check);
         for _ in 0..check.workers() {
-            let _ = self.checks.send(Arc::clone(&check));
+            self.send(Task::Check(Arc::clone(&check)));
         }
     }
 
@@ -248,13 +243,13 @@ impl Shared {
                 if let Some((checked, total)) = progress {
                     self.answer(Done::CheckProgress { torrent: torrent.key, checked, total });
                 }
-                let _ = self.checks.send(Arc::clone(check));
+                self.send(Task::Check(Arc::clone(check)));
             }
             Slice::Done => reader.shrink(),
             Slice::Last => {
                 reader.shrink();
                 // Files may have to be made and synced, and this thread may be the one that never does that.
-                let _ = self.slow.send(Task::Of(Arc::clone(torrent), Work::Conclude(Arc::clone(check))));
+                self.send(Task::Of(Arc::clone(torrent), Work::Conclude(Arc::clone(check))));
             }
         }
     }
@@ -287,7 +282,7 @@ impl Shared {
         }
         if reserve {
             torrent.job_begins();
-            let _ = self.slow.send(Task::Of(Arc::clone(torrent), Work::Reserve(Reservation::default())));
+            self.send(Task::Of(Arc::clone(torrent), Work::Reserve(Reservation::default())));
         }
     }
 
@@ -295,7 +290,7 @@ impl Shared {
     fn reserve(&self, torrent: &Arc<Torrent>, reservation: Reservation) -> bool {
         match reservation.go_on(torrent, self.common.resume_of(torrent)) {
             Ok(Some(next)) if !self.common.stopping.load(Ordering::Relaxed) => {
-                let _ = self.slow.send(Task::Of(Arc::clone(torrent), Work::Reserve(next)));
+                self.send(Task::Of(Arc::clone(torrent), Work::Reserve(next)));
                 return false;
             }
             Ok(_) => {}
@@ -354,12 +349,20 @@ impl Shared {
     }
 
     /// Queues something; never blocks.
-    #[expect(clippy::unused_self, reason = "reads as what it does")]
-    pub(super) fn send<T>(&self, queue: &Sender<T>, task: T) {
-        // Fails only without receivers, that is, if every thread of the device panicked.
-        if queue.send(task).is_err() {
-            log::error!("no disk thread is left");
-        }
+    pub(super) fn send(&self, task: Task) {
+        is_taken(self.queues.push(task.rank(), task).is_ok());
+    }
+
+    /// Queues a received piece; never blocks.
+    pub(super) fn send_piece(&self, piece: Verify) {
+        is_taken(self.queues.push_piece(piece).is_ok());
+    }
+}
+
+/// Whoever asked after the end is not there to be answered, either.
+fn is_taken(taken: bool) {
+    if !taken {
+        log::error!("no disk thread is left");
     }
 }
 
