@@ -10,8 +10,9 @@ use crate::proto::xmpp::announcer::Node;
 use crate::proto::xmpp::complaints::{self, Reason};
 use crate::proto::xmpp::pep::{Happening, Item, parse_event, parse_items};
 use crate::proto::xmpp::presence::{available, disco_info, subscription};
+use crate::proto::xmpp::roster::Contact;
 use crate::proto::xmpp::stanza::{self, Failure, Sender};
-use crate::proto::xmpp::xml::{element, ns};
+use crate::proto::xmpp::xml::{Build as _, element, ns};
 use crate::types::{Announcement, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT};
 
 /// After this long all own resources have shown their presence.
@@ -183,9 +184,21 @@ impl XmppSession {
 
     fn roster_pushed(&mut self, now: Instant, query: &Element) {
         let heeded = self.heeded();
-        self.roster.push(query);
+        for jid in self.roster.push(query) {
+            if !heeded.contains(&jid) && self.heeds(&jid) {
+                self.introduce(&jid);
+            }
+        }
         self.heeded_changed(now, &heeded);
         self.events.push_back(SessionEvent::RosterChanged);
+    }
+
+    /// Somebody has just let this account see them. If they have seen its presence before that, their server may have
+    /// passed over the capabilities in it, as ejabberd does, and would never notify this resource of what they announce.
+    fn introduce(&mut self, jid: &BareJid) {
+        if self.phase == Phase::Ready && self.roster.contact(jid).is_some_and(Contact::sees_us) {
+            self.out.push_back(available().with("to", jid.as_str()));
+        }
     }
 
     pub(super) fn presence(&mut self, now: Instant, stanza: &Element) {
