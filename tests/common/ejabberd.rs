@@ -176,6 +176,7 @@ modules:
   mod_privacy: {{}}
   mod_caps: {{}}
   mod_disco: {{}}
+  mod_offline: {{}}
   mod_ping: {{}}
   mod_pubsub:
     access_createnode: all

@@ -10,7 +10,7 @@ pub(crate) fn contact(daemon: &User, jid: &str) -> Option<Value> {
     daemon.json(&["contacts"]).as_array().unwrap().iter().find(|contact| contact["jid"] == jid).cloned()
 }
 
-fn asks(daemon: &User, jid: &str) -> bool {
+pub(crate) fn asks(daemon: &User, jid: &str) -> bool {
     contact(daemon, jid).is_some_and(|contact| contact["asks"] == true)
 }
 

@@ -15,6 +15,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod asking;
 mod blocking;
 mod contacts;
 mod direct;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::server::{AnyServer, Kind, Server as _};
 use crate::common::text;
 use crate::common::user::User;
-use crate::contacts::{changes_of_the_list, contact};
+use crate::contacts::changes_of_the_list;
 use crate::raw::{NODES, Raw};
 use crate::{ALICE, BOB, CAROL, PASSWORD, PATIENCE, assert_arrived, daemon, file, on_every_server, online, until};
 
@@ -80,22 +80,6 @@ on_every_server! {
         until("carol sees it", PATIENCE, || carol.can_get(&hash));
         alice.ok(&["contacts", "remove", CAROL]);
         until("carol sees nothing", PATIENCE, || carol.sees(&hash).is_none());
-    }
-
-    fn who_became_a_contact_while_both_were_there_sees_what_is_new(server: &mut AnyServer) {
-        let [alice, carol] = online(server, ["alice", "carol"]);
-        carol.ok(&["contacts", "add", ALICE]);
-        until("alice is asked", server.soon(), || alice.ok(&["contacts"]).contains("asks you"));
-        alice.ok(&["contacts", "accept", CAROL]);
-        let both = |user, jid| contact(user, jid).is_some_and(|c| c["subscription"] == "both" && c["online"] == true);
-        until("both see each other", PATIENCE, || both(&alice, CAROL) && both(&carol, ALICE));
-        // What there is was fetched long since: from now on only the server's notifications help.
-        for (owner, other, name) in [(&alice, &carol, "film.mkv"), (&carol, &alice, "song.flac")] {
-            for n in 0..2 {
-                let hash = owner.share(&file(owner, &format!("{n} {name}"), 50_000 + n));
-                until("the other sees what is new", PATIENCE, || other.can_get(&hash));
-            }
-        }
     }
 
     fn what_is_taken_back_is_gone(server: &mut AnyServer) {

@@ -1,11 +1,13 @@
 //! What earlier logins taught, from the file that outlives the process. A file that cannot be used costs a warning and
-//! the memory, not the connection.
+//! the memory, not the connection. `people.rs` keeps who is blocked, and who asks to become a contact.
+
+mod people;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use jid::{BareJid, Jid};
+use jid::Jid;
 
 use super::connection::AccountOptions;
 use crate::component::event::Account;
@@ -27,11 +29,11 @@ const RESOURCE: &str = "resource";
 /// Key of the bytes of one item that an account's server is known to take.
 const PUBLISH_LIMIT: &str = "publish-limit";
 
-/// Key of the people who are blocked by this program alone, one in a line.
-const BLOCKED_HERE: &str = "blocked-here";
+/// Key of whether an account's server hands those out at every login.
+const REPEATS_REQUESTS: &str = "repeats-requests";
 
 /// What was learned of a server, and is forgotten when the user sets the account anew.
-const OF_THE_SERVER: [&str; 3] = [STRONGEST_LOGIN, UNKNOWN_BINDINGS, PUBLISH_LIMIT];
+const OF_THE_SERVER: [&str; 4] = [STRONGEST_LOGIN, UNKNOWN_BINDINGS, PUBLISH_LIMIT, REPEATS_REQUESTS];
 
 /// The facts about all accounts; opened when first asked.
 #[derive(Debug)]
@@ -125,21 +127,6 @@ impl Facts {
         }
     }
 
-    /// Who is blocked with this account by this program alone.
-    pub(super) fn blocked_here(&mut self, account: &Account) -> Vec<BareJid> {
-        let known = self.get(account, BLOCKED_HERE);
-        known.iter().flat_map(|lines| lines.lines()).filter_map(|line| BareJid::new(line).ok()).collect()
-    }
-
-    /// Keeps who is blocked with this account by this program alone.
-    pub(super) fn set_blocked_here(&mut self, account: &Account, jids: &[String]) {
-        let Some(jid) = bare(&account.jid) else { return };
-        match jids {
-            [] => self.with(|facts| facts.forget(&jid, BLOCKED_HERE)),
-            jids => self.with(|facts| facts.set(&jid, BLOCKED_HERE, &jids.join("\n"))),
-        };
-    }
-
     fn get(&mut self, account: &Account, key: &str) -> Option<String> {
         let jid = bare(&account.jid)?;
         self.with(|facts| facts.get(&jid, key))?
@@ -204,7 +191,7 @@ mod tests {
 
     const SHA_256: Mechanism = Mechanism::Scram(HashKind::Sha256);
 
-    fn account(jid: &str) -> Account {
+    pub(super) fn account(jid: &str) -> Account {
         Account {
             jid: jid.to_owned(),
             resource: String::new(),

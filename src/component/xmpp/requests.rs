@@ -179,6 +179,7 @@ impl Worker {
                 self.use_none();
                 self.say_farewell(&account, asker);
                 self.facts.forget_login(&account);
+                self.facts.forget_requests(&account);
             }
         }
     }
@@ -199,12 +200,14 @@ impl Worker {
             (None, Some(asker)) if withdrawn => {
                 self.use_none();
                 self.facts.forget_login(&account);
+                self.facts.forget_requests(&account);
                 self.teller.answer(asker.reply, Ok(()));
             }
             (None, asker) => {
                 self.use_none();
                 self.say_farewell(&account, asker);
                 self.facts.forget_login(&account);
+                self.facts.forget_requests(&account);
             }
         }
     }

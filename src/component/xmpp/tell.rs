@@ -50,10 +50,10 @@ impl Teller {
         self.roster_due
     }
 
-    /// Tells the roster if it has changed and it is time; `at_once`: if it has changed.
-    pub(super) fn tell_roster(&mut self, now: Instant, session: &XmppSession, at_once: bool) {
+    /// Tells the roster if it has changed and it is time; `at_once`: if it has changed. Returns whether it did.
+    pub(super) fn tell_roster(&mut self, now: Instant, session: &XmppSession, at_once: bool) -> bool {
         if self.roster_due.take_if(|due| at_once || *due <= now).is_none() {
-            return;
+            return false;
         }
         self.roster_told = Some(now);
         let roster = session.roster();
@@ -69,6 +69,7 @@ impl Teller {
         let entries = roster.contacts().map(entry).collect();
         let requests = roster.pending().map(ToString::to_string).collect();
         self.tell(Told::Roster { entries, requests });
+        true
     }
 }
 

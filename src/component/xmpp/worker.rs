@@ -180,7 +180,10 @@ impl Worker {
         let options = SessionOptions { publish_original: account.publish_original, seed };
         let mut session = XmppSession::new(full_jid(account)?, &options);
         session.set_accept_from(account.accept_from.iter().filter_map(|rule| rule.parse().ok()).collect());
-        session.set_blocked_here(self.facts.blocked_here(account).into_iter());
+        let (here, all) = self.facts.blocked(account);
+        session.set_blocked(here.into_iter(), all.into_iter());
+        let (requests, handout) = self.facts.requests(account);
+        session.set_requests(requests.into_iter(), handout);
         session.set_address_rules(self.rules);
         if let Some(limit) = self.facts.publish_limit(account) {
             session.set_publish_limit(now(), limit);
@@ -398,14 +401,19 @@ impl Worker {
                 }
                 SessionEvent::Blocked { all, here } => {
                     if let Some(account) = &self.account {
-                        self.facts.set_blocked_here(account, &here);
+                        self.facts.keep_blocked(account, &all, &here);
                     }
                     self.teller.tell(Told::Blocked(all));
                 }
                 event => self.teller.tell(Told::Session(event)),
             }
         }
-        self.teller.tell_roster(now(), &session, !done.is_empty());
+        if self.teller.tell_roster(now(), &session, !done.is_empty())
+            && let Some(account) = &self.account
+        {
+            let requests: Vec<String> = session.roster().pending().map(ToString::to_string).collect();
+            self.facts.keep_requests(account, &requests, session.roster().handout());
+        }
         self.keep_limit(&session);
         let is_announced = self.live && session.is_announced() && self.is_up_to_date(&session);
         if is_announced && !std::mem::replace(&mut self.confirmed, true) {

@@ -57,14 +57,25 @@ impl Blocking {
         self.supported
     }
 
-    /// Brings back who was blocked by this program alone.
-    pub fn restore(&mut self, here: impl Iterator<Item = BareJid>) {
+    /// Brings back who was blocked by this program alone, and of whom else it knew last.
+    pub fn restore(&mut self, here: impl Iterator<Item = BareJid>, all: impl Iterator<Item = BareJid>) {
         self.here = here.take(MAX_BLOCKED).collect();
+        self.server = gather(all.filter(|jid| !self.here.contains(jid)).take(MAX_BLOCKED));
     }
 
     /// A new stream: whether this server keeps a list is not known. What it said before still holds.
     pub const fn restart(&mut self) {
         self.supported = false;
+    }
+
+    /// This server keeps no list (any more): whoever was on it is blocked by this program alone. Returns whether anybody
+    /// was.
+    pub fn unsupported(&mut self) -> bool {
+        let server = std::mem::take(&mut self.server);
+        let any = !server.is_empty();
+        let room = MAX_BLOCKED.saturating_sub(self.here.len());
+        self.here.extend(server.into_iter().take(room));
+        any
     }
 
     /// Blocks somebody, for now by this program alone. False if there is no room.
@@ -187,6 +198,20 @@ mod tests {
         blocking.block(jid("c@x"));
         blocking.push(&push("unblock", ""));
         assert_eq!(all(&blocking), ["c@x"], "that is blocked by this program alone");
+    }
+
+    #[test]
+    fn the_list_holds_before_the_server_tells_it_and_if_it_does_not() {
+        let mut blocking = Blocking::default();
+        blocking.restore([jid("here@x")].into_iter(), [jid("here@x"), jid("bad@y")].into_iter());
+        assert!(blocking.is_blocked(&jid("bad@y")) && blocking.is_on_server(&jid("bad@y")));
+        assert_eq!((all(&blocking).len(), blocking.here().len()), (2, 1));
+        let mut other = blocking.clone();
+        blocking.replace(&answer(""));
+        assert_eq!(all(&blocking), ["here@x"], "taken off the list meanwhile");
+        assert!(other.unsupported() && !other.unsupported());
+        assert_eq!(all(&other), ["bad@y", "here@x"]);
+        assert!(other.unblock_here(&jid("bad@y")));
     }
 
     #[test]

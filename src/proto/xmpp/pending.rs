@@ -4,6 +4,10 @@
 //! comes last is kept: the oldest request leaves, of the same domain if that has its share already, else of the one that
 //! has most. So a flood pushes out itself, not people of other servers, and nobody is locked out by those who asked
 //! before. What is pushed out is not lost either: servers hand out requests again at every login.
+//!
+//! Not all of them do, and not for everybody: ejabberd does only if the first presence has no negative priority. So
+//! requests are kept by whoever owns this, too, and one that was not handed out again is taken for answered elsewhere, or
+//! withdrawn, only if this server is known to do that ([`Handout`]).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,10 +23,23 @@ const MAX_TOLD: u32 = 8;
 /// After this long requests are told one by one again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
+/// Whether the server hands out at login which requests still wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Handout {
+    /// Nobody knows.
+    #[default]
+    Unknown,
+    /// On this stream: it was asked in a way that makes it.
+    Asked,
+    /// It has done so unasked, and always will.
+    Always,
+}
+
 /// The requests, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Pending {
     requests: Vec<Request>,
+    handout: Handout,
 }
 
 #[derive(Clone, Debug)]
@@ -36,12 +53,25 @@ impl Pending {
     /// Somebody asks. Returns whether that is news.
     pub fn ask(&mut self, jid: BareJid) -> bool {
         if let Some(known) = self.requests.iter_mut().find(|request| request.jid == jid) {
-            known.repeated = true;
+            if !std::mem::replace(&mut known.repeated, true) && self.handout == Handout::Unknown {
+                self.handout = Handout::Always;
+            }
             return false;
         }
-        self.make_room(&jid);
-        self.requests.push(Request { jid, repeated: true });
+        self.add(jid, true);
         true
+    }
+
+    /// Takes up what was kept of an earlier session, before anything of this one.
+    pub fn restore(&mut self, jids: impl Iterator<Item = BareJid>, handout: Handout) {
+        self.requests.clear();
+        jids.take(MAX_PENDING).for_each(|jid| self.add(jid, false));
+        self.handout = handout;
+    }
+
+    fn add(&mut self, jid: BareJid, repeated: bool) {
+        self.make_room(&jid);
+        self.requests.push(Request { jid, repeated });
     }
 
     fn make_room(&mut self, jid: &BareJid) {
@@ -75,14 +105,33 @@ impl Pending {
         self.requests.len() < before
     }
 
-    /// A new stream: the server hands out again what still waits.
+    /// A new stream: nothing of what still waits was handed out on it.
     pub fn restart(&mut self) {
         self.requests.iter_mut().for_each(|request| request.repeated = false);
+        if self.handout == Handout::Asked {
+            self.handout = Handout::Unknown;
+        }
     }
 
-    /// The server has had its time: what it did not hand out again was answered elsewhere, or taken back. Returns whether
-    /// there was any.
+    /// The server was asked to hand out what waits.
+    pub fn expect_handout(&mut self) {
+        if self.handout == Handout::Unknown {
+            self.handout = Handout::Asked;
+        }
+    }
+
+    /// Whether the server hands out at login what waits.
+    #[must_use]
+    pub const fn handout(&self) -> Handout {
+        self.handout
+    }
+
+    /// The server has had its time: if it hands out what waits, then the rest was answered elsewhere, or taken back.
+    /// Returns whether there was any.
     pub fn drop_stale(&mut self) -> bool {
+        if self.handout == Handout::Unknown {
+            return false;
+        }
         let before = self.requests.len();
         self.requests.retain(|request| request.repeated);
         self.requests.len() < before
@@ -167,11 +216,30 @@ mod tests {
         pending.ask(jid("bob@x"));
         pending.ask(jid("eve@x"));
         pending.restart();
+        assert!(!pending.drop_stale(), "it may be a server that repeats nothing");
         assert_eq!(listed(&pending).len(), 2, "not before it has had time");
         assert!(!pending.ask(jid("eve@x")), "no news");
         assert!(pending.drop_stale() && !pending.drop_stale());
         assert_eq!(listed(&pending), ["eve@x"]);
         assert!(pending.forget(&jid("eve@x")) && !pending.forget(&jid("eve@x")));
+    }
+
+    #[test]
+    fn what_was_kept_is_not_told_twice_and_its_absence_counts_only_if_it_was_asked_for() {
+        let mut pending = Pending::default();
+        let many = (0..100).map(|n| jid(&format!("fake{n}@flood")));
+        pending.restore(many.chain([jid("bob@x")]), Handout::Unknown);
+        assert!(pending.iter().count() <= MAX_PER_DOMAIN + 1, "limits hold for what was kept, too");
+        pending.restore([jid("bob@x"), jid("eve@x")].into_iter(), Handout::Unknown);
+        pending.restart();
+        pending.expect_handout();
+        assert!(!pending.ask(jid("bob@x")) && pending.handout() == Handout::Asked, "it may not do so unasked");
+        pending.restart();
+        assert!(!pending.drop_stale(), "nobody asked on this stream");
+        assert_eq!(listed(&pending), ["bob@x", "eve@x"]);
+        pending.expect_handout();
+        assert!(!pending.ask(jid("eve@x")) && pending.drop_stale());
+        assert_eq!(listed(&pending), ["eve@x"]);
     }
 
     #[test]

@@ -13,8 +13,14 @@ use super::shares::{ENDPOINT_NODE, SHARES_NODE};
 use super::shares_original;
 use super::xml::{Build, element, ns};
 
-/// Negative, so that chats never land at this resource.
-const PRIORITY: i8 = -1;
+/// Of presence: what is sent to the bare JID goes to the resource with the highest one, and to none with a negative one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// Negative, so that chats never land at this resource.
+    NoChats,
+    /// Not negative. For a moment only: some servers hand out waiting requests to nobody else.
+    Requests,
+}
 /// Names this program in capabilities; together with the hash it is the node others may ask for.
 pub const CAPS_NODE: &str = "urn:bitween";
 /// category/type/lang/name of the one identity.
@@ -62,10 +68,19 @@ pub fn disco_info(node: Option<&str>) -> Option<Element> {
 
 /// The presence that makes this resource available.
 #[must_use]
-pub fn available() -> Element {
+pub fn available(priority: Priority) -> Element {
     let caps = element("c", ns::CAPS).with("hash", "sha-1").with("node", CAPS_NODE).with("ver", caps_hash());
-    let priority = element("priority", ns::CLIENT).saying(&PRIORITY.to_string());
+    let priority = element("priority", ns::CLIENT).saying(match priority {
+        Priority::NoChats => "-1",
+        Priority::Requests => "0",
+    });
     element("presence", ns::CLIENT).containing(priority).containing(caps)
+}
+
+/// The presence that makes this resource available to somebody who may have missed it.
+#[must_use]
+pub fn available_to(jid: &BareJid) -> Element {
+    available(Priority::NoChats).with("to", jid.as_str())
 }
 
 /// The presence that ends this resource's session.
@@ -78,6 +93,13 @@ pub fn unavailable() -> Element {
 #[must_use]
 pub fn ask_info() -> Element {
     element("query", ns::DISCO_INFO)
+}
+
+/// The payload that asks how many messages wait for the own account (XEP-0013). A server that knows the question hands
+/// them out to nobody on this stream unless they are asked for (section 2.3).
+#[must_use]
+pub fn ask_offline_messages() -> Element {
+    ask_info().with("node", ns::OFFLINE_MESSAGES)
 }
 
 /// Does the answer to [`ask_info`] name this feature?
@@ -104,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_announced_hash_is_the_hash_of_the_answer() {
-        let presence = available();
+        let presence = available(Priority::NoChats);
         let announced = presence.get_child("c", ns::CAPS).unwrap();
         let node = format!("{}#{}", announced.attr("node").unwrap(), announced.attr("ver").unwrap());
         for asked in [None, Some(node.as_str())] {
@@ -127,7 +149,7 @@ mod tests {
 
     #[test]
     fn chats_are_kept_away_by_a_negative_priority() {
-        let priority = available().get_child("priority", ns::CLIENT).unwrap().text();
+        let priority = available(Priority::NoChats).get_child("priority", ns::CLIENT).unwrap().text();
         assert_eq!(priority.parse(), Ok(-1));
     }
 }

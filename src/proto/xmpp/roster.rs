@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jid::BareJid;
 use minidom::Element;
 
-use super::pending::Pending;
+use super::pending::{Handout, Pending};
 use super::xml::{Build, element, ns};
 use crate::types::{display_name, gather};
 
@@ -144,12 +144,29 @@ impl Roster {
         self.pending.retain(fits)
     }
 
-    /// A new stream begins: the server will hand out again which requests still wait.
+    /// Takes up the requests that were kept of an earlier session.
+    pub fn restore_requests(&mut self, jids: impl Iterator<Item = BareJid>, handout: Handout) {
+        self.pending.restore(jids, handout);
+        self.settle_pending();
+    }
+
+    /// A new stream begins: the server may hand out again which requests still wait.
     pub fn restart(&mut self) {
         self.pending.restart();
     }
 
-    /// Forgets requests that the server has not handed out again. Returns whether there were any.
+    /// The server was asked to do that.
+    pub fn expect_requests(&mut self) {
+        self.pending.expect_handout();
+    }
+
+    /// Whether it does.
+    #[must_use]
+    pub const fn handout(&self) -> Handout {
+        self.pending.handout()
+    }
+
+    /// Forgets requests that a server which hands them out again did not. Returns whether there were any.
     pub fn drop_stale_requests(&mut self) -> bool {
         self.pending.drop_stale()
     }

@@ -11,6 +11,7 @@ mod command;
 mod incoming;
 mod outside;
 mod parting;
+mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
@@ -35,6 +36,7 @@ pub use api::{Command, CommandError, SessionEvent, SessionOptions};
 enum Tag {
     Roster,
     Command(u64),
+    OfflineMessages,
     /// What the server can do.
     Features,
     Address,
@@ -82,6 +84,8 @@ pub struct XmppSession {
     invited: BTreeSet<BareJid>,
     accept_from: Vec<Welcome>,
     requests_told: pending::Teller,
+    /// On this stream the server hands out no messages that wait for the account.
+    keeps_messages: bool,
     /// Commands that wait for the roster.
     early: Vec<(u64, Command)>,
     ghosts_due: Option<Instant>,
@@ -116,6 +120,7 @@ impl XmppSession {
             invited: BTreeSet::new(),
             accept_from: Vec::new(),
             requests_told: pending::Teller::default(),
+            keeps_messages: false,
             early: Vec::new(),
             ghosts_due: None,
             own_retry: None,
@@ -149,6 +154,7 @@ impl XmppSession {
         self.own = own;
         self.phase = Phase::Starting;
         self.withdrawn = false;
+        self.ask_about_messages(now);
         self.request(now, "get", None, roster::get(), Tag::Roster);
         self.watch.fetch(now, &self.own.to_bare());
         self.pump(now);
@@ -333,6 +339,7 @@ impl XmppSession {
         self.own_retry = None;
         self.outside_due = None;
         self.looked_outside = None;
+        self.keeps_messages = false;
         self.suspended = None;
         self.refuse_early();
     }
@@ -372,6 +379,7 @@ impl XmppSession {
                 let result = answer.map(|_| ()).map_err(CommandError::Refused);
                 self.events.push_back(SessionEvent::CommandDone { tag, result });
             }
+            Tag::OfflineMessages => self.offline_messages_answered(answer),
             Tag::Features => self.features_arrived(now, answer),
             Tag::Address => self.address_arrived(answer),
             Tag::StunServers => self.stun_servers_arrived(answer),

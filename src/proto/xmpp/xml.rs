@@ -43,6 +43,8 @@ pub mod ns {
     pub const SIC: &str = "urn:xmpp:sic:1";
     /// Services outside XMPP (XEP-0215).
     pub const EXTERNAL_SERVICES: &str = "urn:xmpp:extdisco:2";
+    /// Messages that wait for the account (XEP-0013).
+    pub const OFFLINE_MESSAGES: &str = "http://jabber.org/protocol/offline";
     /// Data forms (XEP-0004).
     pub const DATA: &str = "jabber:x:data";
 }

@@ -127,8 +127,8 @@ pub enum SessionEvent {
     Blocked {
         /// Everybody: bare JIDs, or domains.
         all: Vec<String>,
-        /// Those of whom the server does not know: to be kept, and given back by
-        /// [`set_blocked_here`](crate::proto::xmpp::XmppSession::set_blocked_here).
+        /// Those of whom the server does not know. Both are to be kept, and given back by
+        /// [`set_blocked`](crate::proto::xmpp::XmppSession::set_blocked).
         here: Vec<String>,
     },
     /// The server sees this machine at this address.

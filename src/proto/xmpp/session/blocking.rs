@@ -13,9 +13,12 @@ use crate::proto::xmpp::presence::subscription;
 use crate::proto::xmpp::stanza::Failure;
 
 impl XmppSession {
-    /// Who was blocked by this program alone, as [`SessionEvent::Blocked`] said last.
-    pub fn set_blocked_here(&mut self, here: impl Iterator<Item = BareJid>) {
-        self.blocking.restore(here);
+    /// Who was blocked by this program alone, and who at all, as [`SessionEvent::Blocked`] said last.
+    pub fn set_blocked(&mut self, here: impl Iterator<Item = BareJid>, all: impl Iterator<Item = BareJid>) {
+        self.blocking.restore(here, all);
+        if self.blocking.iter().next().is_some() {
+            self.tell_blocked();
+        }
     }
 
     /// Does the word of this account count: may one see it, and does the user want to?
@@ -125,6 +128,14 @@ impl XmppSession {
         }
     }
 
+    /// The server does not know what blocking is.
+    pub(super) fn block_list_missing(&mut self, now: Instant) {
+        let heeded = self.heeded();
+        if self.blocking.unsupported() {
+            self.blocking_changed(now, &heeded);
+        }
+    }
+
     pub(super) fn block_list_pushed(&mut self, now: Instant, payload: &Element) {
         let heeded = self.heeded();
         self.blocking.push(payload);
@@ -134,14 +145,18 @@ impl XmppSession {
     /// Tells who is blocked now, and draws the conclusions for the contacts, of whom those in `heeded` were listened to. It
     /// is told first: where the blocked can be reached is still known then.
     fn blocking_changed(&mut self, now: Instant, heeded: &BTreeSet<BareJid>) {
-        let all = self.blocking.iter().map(ToString::to_string).collect();
-        let here = self.blocking.here().iter().map(ToString::to_string).collect();
-        self.events.push_back(SessionEvent::Blocked { all, here });
+        self.tell_blocked();
         let blocking = &self.blocking;
         if self.roster.retain_requests(|jid| !blocking.is_blocked(jid)) {
             self.events.push_back(SessionEvent::RosterChanged);
         }
         self.heeded_changed(now, heeded);
+    }
+
+    fn tell_blocked(&mut self) {
+        let all = self.blocking.iter().map(ToString::to_string).collect();
+        let here = self.blocking.here().iter().map(ToString::to_string).collect();
+        self.events.push_back(SessionEvent::Blocked { all, here });
     }
 
     /// All contacts whose word counts.

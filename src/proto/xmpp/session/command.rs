@@ -81,7 +81,12 @@ impl XmppSession {
                 if asked {
                     self.out.push_back(subscription("unsubscribed", &jid));
                 }
-                match (self.roster.contact(&jid), asked) {
+                let contact = self.roster.contact(&jid);
+                // Servers end the subscriptions of whom they take off the roster, but do not withdraw a request.
+                if contact.is_some_and(|contact| contact.asked && !contact.is_seen()) {
+                    self.out.push_back(subscription("unsubscribe", &jid));
+                }
+                match (contact, asked) {
                     (Some(_), _) => self.request(now, "set", None, roster::remove(&jid), Tag::Command(tag)),
                     (None, true) => self.done(tag),
                     (None, false) => return Err(CommandError::NoContact(jid)),

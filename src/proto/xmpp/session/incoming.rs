@@ -9,10 +9,10 @@ use super::{Phase, SessionEvent, XmppSession};
 use crate::proto::xmpp::announcer::Node;
 use crate::proto::xmpp::complaints::{self, Reason};
 use crate::proto::xmpp::pep::{Happening, Item, parse_event, parse_items};
-use crate::proto::xmpp::presence::{available, disco_info, subscription};
+use crate::proto::xmpp::presence::{available_to, disco_info};
 use crate::proto::xmpp::roster::Contact;
 use crate::proto::xmpp::stanza::{self, Failure, Sender};
-use crate::proto::xmpp::xml::{Build as _, element, ns};
+use crate::proto::xmpp::xml::{element, ns};
 use crate::types::{Announcement, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT};
 
 /// After this long all own resources have shown their presence.
@@ -34,7 +34,7 @@ impl XmppSession {
         self.heeded().iter().for_each(|jid| self.watch.fetch(now, jid));
         if self.phase == Phase::Starting {
             self.phase = Phase::Ready;
-            self.out.push_back(available());
+            self.become_available();
             self.ghosts_due = Some(now + GHOSTS_AFTER);
             self.end_blocked_relations();
             self.ask_server(now);
@@ -197,7 +197,7 @@ impl XmppSession {
     /// passed over the capabilities in it, as ejabberd does, and would never notify this resource of what they announce.
     fn introduce(&mut self, jid: &BareJid) {
         if self.phase == Phase::Ready && self.roster.contact(jid).is_some_and(Contact::sees_us) {
-            self.out.push_back(available().with("to", jid.as_str()));
+            self.out.push_back(available_to(jid));
         }
     }
 
@@ -240,24 +240,6 @@ impl XmppSession {
         for resource in gone {
             resources.remove(&resource);
             self.events.push_back(SessionEvent::ContactOffline { jid: jid.to_string(), resource });
-        }
-    }
-
-    /// Somebody wants to see this account. Approved only if the user has added that JID, or a rule of theirs names it;
-    /// everybody else waits.
-    fn asked(&mut self, now: Instant, jid: BareJid) {
-        if jid == self.own.to_bare() || self.blocking.is_blocked(&jid) {
-            return;
-        }
-        if self.invited.remove(&jid) {
-            self.out.push_back(subscription("subscribed", &jid));
-        } else if self.accept_from.iter().any(|rule| rule.fits(&jid)) {
-            self.approve(&jid);
-        } else if self.roster.ask(jid.clone()) {
-            self.events.push_back(SessionEvent::RosterChanged);
-            if let Some(more) = self.requests_told.tell(now) {
-                self.events.push_back(SessionEvent::SubscriptionRequest { jid: jid.to_string(), more });
-            }
         }
     }
 }

@@ -33,6 +33,8 @@ impl XmppSession {
         let Ok(answer) = answer else { return };
         if has_feature(answer, ns::BLOCKING) {
             self.request(now, "get", None, blocking::get(), Tag::BlockList);
+        } else {
+            self.block_list_missing(now);
         }
         self.names_stun_servers = has_feature(answer, ns::EXTERNAL_SERVICES);
         self.look_outside(now);

@@ -1,6 +1,7 @@
 //! Rules, names, groups, who is blocked, and what the server tells of this machine.
 
 use super::*;
+use crate::proto::xmpp::pending::Handout;
 
 /// What a client has sent since then, one line each, without requests for items.
 fn sent(server: &Server, client: usize, since: usize) -> Vec<String> {
@@ -140,7 +141,7 @@ fn without_a_server_blocking_begins_at_once_and_is_made_up_for() {
 #[test]
 fn a_server_that_cannot_block_is_not_needed() {
     let mut server = three();
-    server.clients[1].session.set_blocked_here([jid(CAROL)].into_iter());
+    server.clients[1].session.set_blocked([jid(CAROL)].into_iter(), std::iter::empty());
     let before = server.clients[1].sent.len();
     let now = server.now;
     server.clients[1].session.command(now, 1, Command::Block(jid(ALICE)));
@@ -198,4 +199,80 @@ fn a_server_is_asked_how_this_machine_looks_from_outside() {
         told(&mut server, 0).iter().all(|line| !line.contains("StunServers")),
         "what a server does not offer is not asked for"
     );
+}
+
+#[test]
+fn a_request_that_waits_is_asked_for_without_drawing_messages() {
+    let mut server = three();
+    for (keeps_messages, priorities) in [(false, &["-1"][..]), (true, &["0", "-1"])] {
+        server.keeps_messages = keeps_messages;
+        let dave = server.login("dave@example.org/d");
+        let kept = [jid(CAROL), jid(BOB)];
+        server.clients[dave].session.set_requests(kept.into_iter(), Handout::Unknown);
+        server.run(secs(1));
+        let presences = server.clients[dave].sent.iter().filter(|stanza| stanza.is("presence", ns::CLIENT));
+        let sent: Vec<_> =
+            presences.map(|presence| presence.get_child("priority", ns::CLIENT).unwrap().text()).collect();
+        assert_eq!(sent, priorities);
+        server.inject(dave, "<presence xmlns='jabber:client' type='subscribe' from='carol@example.org'/>");
+        assert!(!heard(&mut server, dave).contains("SubscriptionRequest"), "that is known");
+        server.run(secs(20));
+        let pending: Vec<_> = server.clients[dave].session.roster().pending().map(|jid| jid.as_str()).collect();
+        // Without having been asked for, it is a repetition all the same: this server is one that repeats.
+        assert_eq!(pending, [CAROL]);
+        let handout = if keeps_messages { Handout::Asked } else { Handout::Always };
+        assert_eq!(server.clients[dave].session.roster().handout(), handout);
+    }
+}
+
+#[test]
+fn who_lets_us_see_them_is_shown_our_presence_again_if_they_may_see_it() {
+    let mut server = three();
+    let greeted = |server: &mut Server, subscription: &str| {
+        let before = server.clients[1].sent.len();
+        let item = format!("<item jid='carol@example.org' subscription='{subscription}'/>");
+        let push = format!("<query xmlns='jabber:iq:roster'>{item}</query>");
+        server.inject(1, &format!("<iq xmlns='jabber:client' type='set' id='p'>{push}</iq>"));
+        sent(server, 1, before).iter().filter(|line| *line == "presence  carol@example.orgpriority").count()
+    };
+    let steps = [("none", 0), ("from", 0), ("both", 1), ("both", 0), ("from", 0), ("none", 0), ("to", 0), ("both", 0)];
+    for (step, presences) in steps {
+        assert_eq!(greeted(&mut server, step), presences, "{step}");
+    }
+}
+
+#[test]
+fn who_is_removed_before_they_answered_is_not_asked_any_more() {
+    let mut server = three();
+    let item = "<item jid='carol@example.org' subscription='none' ask='subscribe'/>";
+    let push = format!("<query xmlns='jabber:iq:roster'>{item}</query>");
+    server.inject(1, &format!("<iq xmlns='jabber:client' type='set' id='p'>{push}</iq>"));
+    let (now, before) = (server.now, server.clients[1].sent.len());
+    server.clients[1].session.command(now, 1, Command::Remove(jid(CAROL)));
+    server.clients[1].session.command(now, 2, Command::Remove(jid(ALICE)));
+    server.run(secs(1));
+    assert_eq!(sent(&server, 1, before), ["presence unsubscribe carol@example.org", "iq set query", "iq set query"]);
+}
+
+#[test]
+fn who_was_blocked_is_blocked_before_the_server_says_so() {
+    let mut server = three();
+    server.blocked = Some(Vec::new());
+    let bob = server.login("bob@example.org/2");
+    server.clients[bob].session.set_blocked(std::iter::empty(), [jid(ALICE)].into_iter());
+    assert!(
+        server.clients[bob]
+            .session
+            .poll_event()
+            .is_some_and(|event| { event == SessionEvent::Blocked { all: vec![ALICE.to_owned()], here: Vec::new() } })
+    );
+    server.inject(bob, "<presence xmlns='jabber:client' type='subscribe' from='alice@example.org'/>");
+    server.run(secs(1));
+    assert!(heard(&mut server, bob).contains("Blocked { all: [], here: [] }"), "taken off the list meanwhile");
+    // A server that keeps no list takes none off it.
+    server.blocked = None;
+    let bob = server.login("bob@example.org/3");
+    server.clients[bob].session.set_blocked(std::iter::empty(), [jid(ALICE)].into_iter());
+    server.run(secs(1));
+    assert!(heard(&mut server, bob).contains("here: [\"alice@example.org\"]"));
 }

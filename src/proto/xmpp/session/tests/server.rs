@@ -34,6 +34,8 @@ pub struct Server {
     pub blocked: Option<Vec<(BareJid, BareJid)>>,
     /// At which address it sees everybody, and that it names a STUN server.
     pub outside: Option<&'static str>,
+    /// Hands out messages that wait for an account only if they are asked for.
+    pub keeps_messages: bool,
 }
 
 impl Server {
@@ -49,6 +51,7 @@ impl Server {
             silent: false,
             blocked: None,
             outside: None,
+            keeps_messages: false,
         }
     }
 
@@ -184,7 +187,10 @@ impl Server {
                 .map(|(_, b)| element("item", ns::ROSTER).with("jid", b.as_str()).with("subscription", "both"));
             Ok(Some(element("query", ns::ROSTER).containing_all(items)))
         } else if payload.has_ns(ns::DISCO_INFO) {
-            let features = [self.blocked.as_ref().map(|_| ns::BLOCKING), self.outside.map(|_| ns::EXTERNAL_SERVICES)];
+            let features = match payload.attr("node") {
+                None => [self.blocked.as_ref().map(|_| ns::BLOCKING), self.outside.map(|_| ns::EXTERNAL_SERVICES)],
+                Some(node) => [self.keeps_messages.then_some(ns::OFFLINE_MESSAGES).filter(|has| *has == node), None],
+            };
             let feature = |var| element("feature", ns::DISCO_INFO).with("var", var);
             Ok(Some(element("query", ns::DISCO_INFO).containing_all(features.into_iter().flatten().map(feature))))
         } else if payload.has_ns(ns::SIC) {
