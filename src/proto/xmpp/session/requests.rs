@@ -48,6 +48,7 @@ impl XmppSession {
         if jid == self.own.to_bare() || self.blocking.is_blocked(&jid) {
             return;
         }
+        let handout = self.roster.handout();
         if self.invited.remove(&jid) {
             self.out.push_back(subscription("subscribed", &jid));
         } else if self.accept_from.iter().any(|rule| rule.fits(&jid)) {
@@ -57,6 +58,9 @@ impl XmppSession {
             if let Some(more) = self.requests_told.tell(now) {
                 self.events.push_back(SessionEvent::SubscriptionRequest { jid: jid.to_string(), more });
             }
+        } else if self.roster.handout() != handout {
+            // That is to be kept, too.
+            self.events.push_back(SessionEvent::RosterChanged);
         }
     }
 }
