@@ -153,6 +153,7 @@ pub(super) fn people(config: &Config) -> crate::component::people::PeopleOptions
         allow_loopback: section.allow_loopback_peers,
         allow_low_ports: section.allow_privileged_ports,
         limits: ContactLimits { shares: section.max_shares_per_contact, addresses: section.max_addresses_per_contact },
+        facts: Some(facts_file(config)),
     }
 }
 

@@ -61,7 +61,8 @@ impl AnyServer {
             Kind::Prosody | Kind::ProsodyLimits => prosody::installed().then(|| {
                 let limits = kind == Kind::ProsodyLimits;
                 let extra_config = format!("smacks_hibernation_time = {RESUMABLE_SECONDS}");
-                let options = ProsodyOptions { users, contacts, limits, modules: &["smacks"], ..Default::default() };
+                let options =
+                    ProsodyOptions { users, contacts, limits, modules: &["blocklist", "smacks"], ..Default::default() };
                 Self::Prosody(Prosody::start(ProsodyOptions { extra_config: &extra_config, ..options }))
             }),
             Kind::Ejabberd | Kind::EjabberdLimits => ejabberd::installed().then(|| {

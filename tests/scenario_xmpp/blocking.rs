@@ -10,9 +10,12 @@ use crate::common::ejabberd::{self, Ejabberd};
 use crate::common::free_port;
 use crate::common::prosody::{Prosody, ProsodyOptions, installed};
 use crate::common::relay::Relay;
+use crate::common::server::{AnyServer, Kind};
 use crate::common::user::User;
 use crate::contacts::contact;
-use crate::{ALICE, BOB, CAROL, PASSWORD, PATIENCE, SOON, assert_arrived, daemon, file, until};
+use crate::raw::Raw;
+use crate::servers::start;
+use crate::{ALICE, BOB, CAROL, PASSWORD, PATIENCE, SOON, assert_arrived, daemon, file, on_every_server, until};
 
 /// Much more than what is on its way in the sockets of a line that is stopped.
 const SIZE: usize = 48 << 20;
@@ -94,4 +97,47 @@ fn nothing_more_for_the_blocked(user: impl Fn(&str) -> User) {
     bob.ok(&["contacts", "add", ALICE]);
     until("bob has all of it", PATIENCE * 3, || torrent(&bob)["state"] == "seeding");
     assert_arrived(&path, &bob.downloads());
+}
+
+on_every_server! {
+    fn a_block_by_another_program_ends_what_goes_on_and_holds_without_the_server(server: &mut AnyServer) {
+        let port = free_port();
+        let line = Relay::to(SocketAddr::from(([127, 0, 0, 1], port)));
+        let mut alice = daemon(server, "alice")
+            .edited("allow_loopback_peers = true", &format!("extra_addresses = [\"{}\"]", line.address))
+            .edited("[bittorrent]\n", &format!("[bittorrent]\nport = {port}\n"))
+            .started();
+        let bob = daemon(server, "bob").started();
+        [&alice, &bob].iter().for_each(|user| user.wait_online());
+        let hash = alice.share(&file(&alice, "film.mkv", SIZE));
+        until("bob sees it", PATIENCE, || bob.can_get(&hash));
+        line.allow(SIZE as u64 / 8);
+        bob.ok(&["get", &hash]);
+        until("bob has a part", PATIENCE, || torrent(&bob)["done"].as_u64() > Some(0));
+
+        let mut other = Raw::login(server, "alice", "chat");
+        let block = format!("<block xmlns='urn:xmpp:blocking'><item jid='{BOB}'/></block>");
+        assert_eq!(other.ask("set", "", &block).attr("type"), Some("result"));
+        let is_blocked = |alice: &User| contact(alice, BOB).is_some_and(|bob| bob["blocked"] == true);
+        until("the daemon knows", SOON, || is_blocked(&alice));
+        until("his connection is closed", SOON, || torrent(&alice)["peers"] == 0);
+        // ejabberd tells him only when he logs in again.
+        if matches!(server, AnyServer::Prosody(_)) {
+            until("he knows that there is nothing to be had", PATIENCE, || !bob.can_get(&hash));
+        }
+
+        alice.stop();
+        server.stop();
+        alice.start();
+        assert!(is_blocked(&alice), "before there is a server");
+        line.allow(u64::MAX >> 1);
+        sleep(Duration::from_secs(2));
+        let kept = torrent(&bob)["done"].as_u64().unwrap();
+        assert!(kept < SIZE as u64);
+        server.resume();
+        [&alice, &bob].iter().for_each(|user| user.wait_online());
+        sleep(Duration::from_secs(3));
+        assert!(is_blocked(&alice) && !bob.can_get(&hash));
+        assert_eq!(torrent(&bob)["done"].as_u64(), Some(kept), "nothing more has come");
+    }
 }

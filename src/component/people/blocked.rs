@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::places::Places;
 use crate::component::snapshot::Contacts;
 use crate::share::Refused;
 use crate::types::Via;
@@ -14,9 +15,15 @@ pub(super) struct Blocked {
     places: BTreeMap<(Via, String), Vec<SocketAddr>>,
     /// What contacts announced when it was last described; `None`: who is blocked has changed since.
     described: Option<u64>,
+    /// The same addresses, for the next process.
+    kept: Places,
 }
 
 impl Blocked {
+    pub(super) fn new(kept: Places) -> Self {
+        Self { kept, ..Self::default() }
+    }
+
     /// The list of one account is this. Where the new ones are is looked up in what is known of them.
     pub(super) fn set(&mut self, via: Via, jids: Vec<String>, contacts: &Contacts) {
         let mut before = std::mem::take(&mut self.places);
@@ -30,10 +37,21 @@ impl Blocked {
         }
         for jid in jids {
             let key = (via, jid);
-            let places = old.remove(&key).unwrap_or_else(|| places_of(&key.1, contacts));
+            let places = old.remove(&key).unwrap_or_else(|| self.places_of(&key.1, contacts));
             after.insert(key, places);
         }
+        let still = |entry: &str| after.keys().any(|(_, other)| other == entry);
+        let gone = old.keys().map(|(_, entry)| entry.as_str()).filter(|entry| !still(entry));
+        let met = after.iter().map(|((_, entry), places)| (entry.as_str(), places.as_slice()));
+        self.kept.update(met, gone);
         (self.places, self.described) = (after, None);
+    }
+
+    /// The addresses that are known of whoever is on the list. Somebody who was blocked before this process began is not
+    /// listened to, so theirs were kept.
+    fn places_of(&self, entry: &str, contacts: &Contacts) -> Vec<SocketAddr> {
+        let announced = places_of(entry, contacts);
+        if announced.is_empty() { self.kept.get(entry).unwrap_or_default().to_vec() } else { announced }
     }
 
     /// The account was left.

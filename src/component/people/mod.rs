@@ -9,16 +9,18 @@
 //! its contacts until then.
 //!
 //! `worker.rs` is the loop, `model.rs` the snapshot, `roads.rs` what is known of each account,
-//! `blocked.rs` where those can be met who are blocked,
+//! `blocked.rs` where those can be met who are blocked (`places.rs` keeps it over restarts),
 //! `interfaces.rs` tells when the own addresses change.
 
 mod blocked;
 mod interfaces;
 mod model;
+mod places;
 mod roads;
 mod worker;
 
 use std::io;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use self::model::Model;
@@ -43,6 +45,8 @@ pub struct PeopleOptions {
     pub allow_low_ports: bool,
     /// How much of one contact counts.
     pub limits: ContactLimits,
+    /// Where facts about the accounts are kept, with the places of whoever is blocked among them. `None`: nowhere.
+    pub facts: Option<PathBuf>,
 }
 
 /// The running thread, as its owner sees it.

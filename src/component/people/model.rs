@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::PeopleOptions;
 use super::blocked::Blocked;
+use super::places::Places;
 use super::roads::Roads;
 use crate::bus::{Clock, SystemClock};
 use crate::component::event::{Bus, Event, Told};
@@ -60,7 +61,7 @@ impl Model {
         let mut model = Self {
             contacts,
             roads: Roads::default(),
-            blocked: Blocked::default(),
+            blocked: Blocked::new(Places::open(options.facts.clone())),
             own_shares: Arc::clone(&torrents.shares),
             addresses,
             published,

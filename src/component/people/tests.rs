@@ -24,10 +24,12 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with(&PeopleOptions::default())
+    }
+
+    fn with(options: &PeopleOptions) -> Self {
         let (bus, contacts) = (Bus::new(), Published::default());
-        let people =
-            PeopleThread::start(&PeopleOptions::default(), bus.clone(), contacts.clone(), &Published::default())
-                .unwrap();
+        let people = PeopleThread::start(options, bus.clone(), contacts.clone(), &Published::default()).unwrap();
         Self { bus, contacts, _people: people }
     }
 
@@ -223,4 +225,32 @@ fn where_the_blocked_are_is_told_when_they_are_blocked() {
     assert!(!refused("203.0.113.7:5000") && refused("198.51.100.9:1"));
     people.tell(HOME, Told::Left);
     assert!(!refused("198.51.100.9:1") && people.settled().blocked.is_empty());
+}
+
+#[test]
+fn where_the_blocked_are_is_known_after_a_restart_as_long_as_they_are_blocked() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = PeopleOptions { facts: Some(dir.path().join("accounts.sqlite")), ..PeopleOptions::default() };
+    let refused = |people: &Fixture| people.settled().refused.has("203.0.113.7:1".parse().unwrap(), None);
+    let people = Fixture::with(&options);
+    let address = Address { socket: "203.0.113.7:5000".parse().unwrap(), kind: AddressKind::Local };
+    let endpoint = Endpoint { addresses: vec![address], ..Endpoint::default() };
+    let announcement = Announcement::Endpoint { resource: "r".into(), endpoint };
+    people.hear(HOME, SessionEvent::Announced { jid: BOB.into(), announcement });
+    people.tell(HOME, Told::Blocked(vec![BOB.into()]));
+    assert!(refused(&people));
+    // Two runs, of which the first begins with another account that has nothing to do with him.
+    for _ in 0..2 {
+        let people = Fixture::with(&options);
+        people.tell(HOME, Told::Left);
+        people.tell(WORK, Told::Blocked(vec!["eve@x".into()]));
+        assert!(!refused(&people));
+        people.tell(HOME, Told::Blocked(vec![BOB.into()]));
+        assert!(refused(&people));
+    }
+    let people = Fixture::with(&options);
+    people.tell(HOME, Told::Blocked(vec![BOB.into()]));
+    people.tell(HOME, Told::Blocked(Vec::new()));
+    people.tell(HOME, Told::Blocked(vec![BOB.into()]));
+    assert!(!refused(&people), "forgotten when that had ended");
 }
