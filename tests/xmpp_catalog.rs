@@ -144,6 +144,7 @@ impl Node {
             allow_loopback: true,
             allow_low_ports: false,
             limits: ContactLimits::default(),
+            facts: None,
         };
         let people = PeopleThread::start(&options, bus.clone(), contacts.clone(), &torrents).unwrap();
         let own = Published::default();

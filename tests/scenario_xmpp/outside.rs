@@ -1,6 +1,7 @@
 //! At which addresses contacts are told to find somebody: what servers and STUN servers say, and interfaces that change.
 
 use std::net::{Ipv4Addr, UdpSocket};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -75,6 +76,18 @@ fn ejabberd_says_where_it_and_its_stun_server_see_us() {
     }
     // That is no address for others, with or without a witness.
     assert!(!alice.ok(&["status"]).contains("observed"));
+}
+
+#[test]
+fn prosody_says_where_it_sees_us_if_it_has_the_module_for_that() {
+    let module = "/usr/lib/prosody/modules/mod_ipcheck/mod_ipcheck.lua";
+    if !installed() || !Path::new(module).exists() {
+        eprintln!("{module} is not there (package prosody-modules)");
+        return;
+    }
+    let server = server_with(ProsodyOptions { modules: &["ipcheck"], ..ProsodyOptions::default() });
+    let [alice] = online(&server, ["alice"]);
+    until("the server", PATIENCE, || alice.log().contains("the server sees this machine at 127.0.0.1"));
 }
 
 /// Runs this very test again, alone, in a network of its own. True in there.

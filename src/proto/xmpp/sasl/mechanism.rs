@@ -85,7 +85,8 @@ pub enum ChannelBinding {
 }
 
 impl ChannelBinding {
-    /// The names of all types that are known here.
+    /// The names of all types that are known here. Not among them is `tls-unique`, which TLS 1.3 does not have (RFC 9266):
+    /// ejabberd 23.01 offers mechanisms with binding and knows no other type, so it is used without.
     pub const KINDS: [&'static str; 2] = ["tls-exporter", "tls-server-end-point"];
 
     /// The name of its type, if it binds.
