@@ -54,6 +54,7 @@ impl Node {
             allow_loopback: true,
             allow_low_ports: false,
             limits,
+            facts: None,
         };
         let torrents = Published::<Torrents>::default();
         let people = PeopleThread::start(&options, bus.clone(), contacts.clone(), &torrents).unwrap();
