@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::proto::account::is_same_account;
 use crate::proto::metainfo::Metainfo;
 use crate::reactor::TurnStats;
-use crate::share::{AddressFilter, ContactShares, Refused};
+use crate::share::{AddressFilter, Attempts, ContactShares, Refused};
 use crate::types::{
     AccountKey, BytesPerSec, Catalog, Endpoint, InfoHash, MemoryClass, Nothing, Rare, Share, Usage, Via,
 };
@@ -57,6 +57,8 @@ pub struct Torrents {
     pub port: u16,
     /// The own shares, as last said by [`Event::PublishShares`](super::event::Event::PublishShares).
     pub shares: Arc<[Share]>,
+    /// Where contacts were looked for in vain.
+    pub attempts: Arc<Attempts>,
 }
 
 /// The catalog of the own shares, if there are so many that they need one.

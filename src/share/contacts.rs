@@ -271,6 +271,19 @@ impl ContactShares {
         })
     }
 
+    /// One resource of a contact, as the road knows it whose word counts.
+    pub(super) fn resource(&self, jid: &str, name: &str) -> Option<&Resource> {
+        let known = self.roads.values().filter_map(|road| road.get(jid)?.resource(name));
+        known.reduce(|first, other| if other.is_available() && !first.is_available() { other } else { first })
+    }
+
+    /// How many addresses count of each of a contact's resources.
+    pub(super) fn portion(&self, jid: &str) -> usize {
+        let contacts = self.roads.values().filter_map(|road| road.get(jid));
+        let portions = contacts.flat_map(|contact| contact.sources(self.limits.addresses).next());
+        portions.map(|(_, _, portion)| portion).min().unwrap_or(self.limits.addresses)
+    }
+
     /// Another road knows this resource too, and its word counts: the resource is available through it, or it comes first.
     fn is_better_known(&self, via: Via, jid: &str, name: &str, resource: &Resource) -> bool {
         let rank = |via: Via, resource: &Resource| (!resource.is_available(), via);

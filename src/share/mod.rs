@@ -3,7 +3,7 @@
 //! [`OwnShares`] and [`Addresses`] are what this node announces; [`ContactShares`] is what others announce, searchable
 //! and with the addresses from which a torrent can be had. [`catalog`] is the form of a list that is too long for XMPP.
 //! [`AddressFilter`] decides which of those addresses may be connected to, [`Refused`] with whom nobody speaks,
-//! [`Witnesses`] where this node is seen. No socket, no clock, no XMPP: JIDs are plain text, checked by whoever fills the
+//! [`Witnesses`] where this node is seen, [`Reach`] says why somebody cannot be reached. No socket, no clock, no XMPP: JIDs are plain text, checked by whoever fills the
 //! models.
 
 mod addresses;
@@ -13,6 +13,7 @@ mod fold;
 #[cfg(feature = "local")]
 mod neighbors;
 mod own;
+mod reach;
 mod refused;
 mod search;
 mod table;
@@ -24,6 +25,7 @@ pub use contacts::{Available, Change, Contact, ContactLimits, ContactShares, Mis
 #[cfg(feature = "local")]
 pub use neighbors::{Accepted, Fingerprint, Neighbors, Verdict};
 pub use own::OwnShares;
+pub use reach::{Attempt, Attempts, Outcome, Reach, Reason, Why};
 pub use refused::Refused;
 pub use search::{Found, Hit, Owner, Page};
 pub use table::{ShareRef, ShareTable};

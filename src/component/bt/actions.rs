@@ -76,6 +76,7 @@ impl Bt {
             Ok(peer) => Some(peer),
             Err(error) => {
                 log::debug!("{}: cannot connect to {addr}: {error}", torrent.name);
+                self.not_begun(net, key, addr, &error);
                 None
             }
         }

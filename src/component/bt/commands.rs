@@ -202,6 +202,7 @@ impl Bt {
             self.refuse(net, Arc::clone(&contacts.refused));
         }
         let before = self.rechecked.replace(Arc::clone(&contacts));
+        self.review_attempts(net, before.as_deref(), &contacts);
         // In another network other addresses can be used.
         let known = before.filter(|before| before.filter == contacts.filter);
         let sources = contacts.shares.all_sources(known.as_ref().map(|known| &known.shares));

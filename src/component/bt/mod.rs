@@ -7,6 +7,7 @@
 
 mod actions;
 mod announce;
+mod attempts;
 mod commands;
 mod disk;
 mod door;
@@ -38,7 +39,7 @@ use crate::bus::Subscriber;
 use crate::engine::TorrentOptions;
 use crate::proto::peer;
 use crate::reactor::{CloseCause, Handler, Net, Reactor};
-use crate::share::Refused;
+use crate::share::{Attempts, Refused};
 use crate::storage::{Disk, DiskOptions, PieceBuffer, StorageError};
 use crate::types::{InfoHash, MIN_MEMORY_LIMIT, Memory, PeerId, PeerKey, PieceIndex, TorrentKey};
 
@@ -261,6 +262,8 @@ pub(super) struct Bt {
     contact_hosts: door::ContactHosts,
     /// Where those are who are blocked.
     refused: Arc<Refused>,
+    /// Where contacts were looked for in vain.
+    attempts: Arc<Attempts>,
     /// What contacts announced when torrents were last told of all that was new in it.
     rechecked: Option<Arc<Contacts>>,
     /// Torrents whose published status is out of date.
@@ -331,6 +334,7 @@ impl Bt {
             contacts,
             contact_hosts: door::ContactHosts::default(),
             refused: Arc::default(),
+            attempts: Arc::default(),
             rechecked: None,
             stale: HashSet::new(),
             status_due: None,

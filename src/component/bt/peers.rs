@@ -25,6 +25,8 @@ pub(in crate::component) struct Peer {
     pub(super) joined: bool,
     /// We made the connection.
     pub(super) dialed: bool,
+    /// Its handshake has come.
+    answered: bool,
     /// Where it says that it listens.
     pub(super) listens: Option<u16>,
     /// Said before the engine knew the peer: a magnet link's description was still on its way.
@@ -129,6 +131,10 @@ impl Bt {
             return self.drop_peer(net, key, &"it is ourselves");
         }
         if !net.is_incoming(key) {
+            if let Some(peer) = net.data(key) {
+                peer.answered = true;
+            }
+            self.answered(net, addr);
             return self.join(net, key, handshake);
         }
         let torrent_key = self.authorise(handshake.info_hash, addr);
@@ -276,6 +282,9 @@ impl Bt {
             CloseCause::Wire(error) if error.fault() == Fault::Ban => self.ban(net.now(), key, peer),
             CloseCause::Lost(windows) => self.lost_data(peer, windows),
             _ => {}
+        }
+        if let Some(torrent) = peer.torrent.filter(|_| peer.dialed && !peer.answered) {
+            self.unanswered(net, torrent, addr, why);
         }
         self.forget_peer(net, key, addr, peer);
     }

@@ -39,6 +39,12 @@ impl Bt {
         self.publish_by(net, due);
     }
 
+    /// Something was changed that belongs to no torrent.
+    pub(super) fn publish_soon(&mut self, net: &mut Net<Peer>) {
+        let due = net.now() + PUBLISH_EVERY;
+        self.publish_by(net, due);
+    }
+
     fn publish_by(&mut self, net: &mut Net<Peer>, due: Instant) {
         if self.status_due.is_none_or(|known| due < known) {
             self.status_due = Some(due);
@@ -124,13 +130,15 @@ impl Bt {
         let fresh = torrents.map(|torrent| torrent.status(now));
         let mut fresh =
             fresh.filter(|new| !old.list.get(&new.info_hash).is_some_and(|old| old.is_same(new))).peekable();
-        if fresh.peek().is_none() && self.gone.is_empty() {
+        let same_attempts = Arc::ptr_eq(&old.attempts, &self.attempts);
+        if fresh.peek().is_none() && self.gone.is_empty() && same_attempts {
             return;
         }
         let mut list = old.list.clone();
         self.gone.drain(..).for_each(|info_hash| list.remove(&info_hash));
         fresh.for_each(|status| list.insert(Arc::new(status)));
-        self.published.publish(Arc::new(Torrents { list, port: self.port, shares: Arc::clone(&old.shares) }));
+        let (shares, attempts) = (Arc::clone(&old.shares), Arc::clone(&self.attempts));
+        self.published.publish(Arc::new(Torrents { list, port: self.port, shares, attempts }));
     }
 
     /// Tells who wants to know which torrents of ours contacts may see.

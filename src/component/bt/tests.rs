@@ -1,12 +1,16 @@
 //! The thread's parts without the thread: commands are given and answers awaited by hand, so that their order is certain.
 #![allow(clippy::disallowed_methods, reason = "waits for disk threads")]
 
+use std::net::TcpListener;
+
 use tempfile::TempDir;
 
 use super::*;
 use crate::bus::{Answer, Reply};
 use crate::component::event::{ControlError, Lifecycle, NewTorrent, TorrentControl, TorrentSource};
 use crate::proto::metainfo::Metainfo;
+use crate::share::{AddressFilter, Outcome};
+use crate::types::{Announcement, ResourceEntry, Share, Via};
 
 /// Longest wait for disk threads.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -140,4 +144,47 @@ fn small_pieces_pass_a_large_one_that_waits_but_not_for_ever() {
     (0..6).for_each(|piece| give_back(&mut bench, piece));
     let reserved = |bench: &Bench, key: TorrentKey| bench.bt.torrents[&key].active.reserved.len();
     assert_eq!((reserved(&bench, large), reserved(&bench, small)), (1, 1));
+}
+
+#[test]
+fn what_becomes_of_connecting_to_contacts_is_noted_until_they_are_gone() {
+    use std::io::Write as _;
+    let mut bench = Bench::new(BtOptions::default());
+    let key = bench.add("x", 100_000, 16_384);
+    let info_hash = bench.bt.torrents[&key].info_hash;
+    let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let (deaf, shy, other) = (listener(), listener(), listener());
+    let addrs = [&deaf, &shy, &other].map(|listener| listener.local_addr().unwrap());
+    drop(deaf);
+    std::thread::spawn(move || {
+        shy.incoming().for_each(|stream| {
+            // With its input unread it would not be closed, but reset.
+            let _ = std::io::Read::read(&mut stream.unwrap(), &mut [0; 100]);
+        })
+    });
+    std::thread::spawn(move || {
+        other.incoming().for_each(|stream| {
+            let _ = stream.unwrap().write_all(&[b'?'; 100]);
+        })
+    });
+    let share = Share { info_hash, name: "x".into(), size: 100_000, files: 1, complete: true };
+    let entry = ResourceEntry { resource: "r".into(), shares: vec![share], addresses: addrs.to_vec() };
+    let filter = AddressFilter { allow_loopback: true, ..AddressFilter::default() };
+    let mut contacts = Contacts { filter, ..Contacts::default() };
+    let _ = contacts.shares.online(Via::FIRST, "bob@x", "r");
+    let account = Announcement::Account { entries: vec![entry], truncated: false };
+    let _ = contacts.shares.apply(Via::FIRST, "bob@x", account);
+    bench.bt.contacts.publish(Arc::new(contacts.clone()));
+    bench.say(Event::RecheckHandles);
+    let outcomes = |bt: &Bt| {
+        let attempts = &bt.published.read().attempts;
+        addrs.map(|addr| attempts.get(Instant::now(), addr).map(|attempt| attempt.outcome))
+    };
+    let expected = [Outcome::Refused, Outcome::NotServed(info_hash), Outcome::NotBitTorrent].map(Some);
+    bench.turn_until(|bt| outcomes(bt) == expected);
+
+    let _ = contacts.shares.offline(Via::FIRST, "bob@x", "r");
+    bench.bt.contacts.publish(Arc::new(contacts));
+    bench.say(Event::RecheckHandles);
+    bench.turn_until(|bt| outcomes(bt) == [None; 3]);
 }

@@ -309,7 +309,7 @@ impl Resource {
     }
 
     /// A torrent could be had from here, or a list of torrents.
-    fn is_source(&self) -> bool {
+    pub(in crate::share) fn is_source(&self) -> bool {
         self.is_available() && (self.share_count() > 0 || self.missing().is_some())
     }
 
