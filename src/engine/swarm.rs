@@ -123,10 +123,10 @@ impl Swarm {
     }
 
     /// The address to connect to now; it counts as being connected to. Fewest failures first, then the best source, then
-    /// by chance.
+    /// IPv6, then by chance.
     pub fn next(&mut self, now: Instant, wanted: Wanted, rng: &mut Rng) -> Option<SocketAddr> {
         let ready = self.candidates.iter_mut().filter(|(_, c)| c.is_wanted(wanted) && c.not_before <= now);
-        let (addr, candidate) = ready.min_by_key(|(_, c)| (c.failures, c.source, rng.u32(..)))?;
+        let (addr, candidate) = ready.min_by_key(|(addr, c)| (c.failures, c.source, addr.is_ipv4(), rng.u32(..)))?;
         candidate.state = State::Connecting;
         self.connecting += 1;
         Some(*addr)
@@ -313,6 +313,22 @@ mod tests {
         swarm.connected(addr("10.0.0.1:6881"));
         assert_eq!((swarm.connecting(), swarm.idle()), (0, 0));
         assert_eq!(swarm.next_ready(ANY), None);
+    }
+
+    #[test]
+    fn of_addresses_from_the_same_source_those_with_ipv6_are_tried_first() {
+        let now = Instant::now();
+        let mut rng = Rng::with_seed(1);
+        let mut swarm = Swarm::default();
+        for n in 1..=9 {
+            swarm.add(now, addr(&format!("203.0.113.{n}:6881")), Source::Contact);
+            swarm.add(now, addr(&format!("[2001:db8::{n}]:6881")), Source::Contact);
+        }
+        swarm.add(now, addr("[2001:db8::10]:6881"), Source::Tracker);
+        swarm.add(now, addr("203.0.113.10:6881"), Source::Manual);
+        let order: Vec<SocketAddr> = std::iter::from_fn(|| swarm.next(now, ANY, &mut rng)).collect();
+        let families: String = order.iter().map(|addr| if addr.is_ipv6() { '6' } else { '4' }).collect();
+        assert_eq!(families, "46666666664444444446");
     }
 
     #[test]

@@ -48,12 +48,13 @@ impl Dialing {
         }
     }
 
-    /// An address to connect to now.
+    /// An address to connect to now: the best source's, IPv6 first.
     pub(super) fn next(&mut self, now: Instant) -> Option<SocketAddr> {
         if self.active >= MAX_DIALING {
             return None;
         }
-        let (addr, known) = self.known.iter_mut().find(|(_, known)| !known.active && known.next <= now)?;
+        let ready = self.known.iter_mut().filter(|(_, known)| !known.active && known.next <= now);
+        let (addr, known) = ready.min_by_key(|(addr, known)| (known.source, is_ipv4(**addr)))?;
         known.active = true;
         self.active += 1;
         Some(*addr)
@@ -85,6 +86,11 @@ impl Dialing {
         self.active = 0;
         std::mem::take(&mut self.known).into_iter().map(|(addr, known)| (addr, known.source)).collect()
     }
+}
+
+/// Also in IPv6 clothes.
+fn is_ipv4(addr: SocketAddr) -> bool {
+    addr.ip().to_canonical().is_ipv4()
 }
 
 impl Bt {
@@ -155,5 +161,22 @@ impl Bt {
         };
         // Nobody listens in a program without daemon.
         let _ = self.bus.publish(event);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_source_is_tried_first_and_ipv6_before_ipv4() {
+        let now = Instant::now();
+        let mut dialing = Dialing::default();
+        let addrs = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap());
+        dialing.add(now, &addrs(["203.0.113.9:1", "[2001:db8::9]:1"]), Source::Tracker);
+        dialing.add(now, &addrs(["203.0.113.1:1", "[2001:db8::1]:1"]), Source::Contact);
+        let order: Vec<String> = std::iter::from_fn(|| dialing.next(now)).map(|addr| addr.to_string()).collect();
+        assert_eq!(order, ["[2001:db8::1]:1", "203.0.113.1:1", "[2001:db8::9]:1", "203.0.113.9:1"]);
     }
 }

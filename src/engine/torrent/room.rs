@@ -80,21 +80,31 @@ impl Torrent {
         Ok(leaves.is_some())
     }
 
-    /// Of two connections that crossed each other the one stays that the peer with the larger id made: both sides come
-    /// to the same end.
+    /// Of two young connections to the same peer the one over IPv6 stays; of two that crossed each other, the one that
+    /// the peer with the larger id made. So both sides come to the same end.
     fn resolve_twin(&mut self, now: Instant, info: PeerInfo) -> Result<(), CloseReason> {
         let twin = self.peers.iter().find(|(_, peer)| peer.info.peer_id == info.peer_id);
         let Some((key, twin)) = twin.map(|(key, peer)| (*key, peer)) else { return Ok(()) };
-        let crossed = twin.info.incoming != info.incoming
-            && now.saturating_duration_since(twin.joined) < CROSSING
-            && self.options.own_id.is_some_and(|own| {
-                let theirs_counts = info.peer_id.as_bytes() > own.as_bytes();
-                theirs_counts == info.incoming
-            });
-        if !crossed {
+        let is_v6 = |info: &PeerInfo| !info.addr.ip().to_canonical().is_ipv4();
+        let (old, young) = (twin.info, now.saturating_duration_since(twin.joined) < CROSSING);
+        let better = match (is_v6(&old), is_v6(&info)) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => {
+                old.incoming != info.incoming
+                    && self.options.own_id.is_some_and(|own| {
+                        let theirs_counts = info.peer_id.as_bytes() > own.as_bytes();
+                        theirs_counts == info.incoming
+                    })
+            }
+        };
+        if !(young && better) {
             return Err(CloseReason::Duplicate);
         }
         self.close(now, key, CloseReason::Duplicate);
+        if !old.incoming {
+            self.swarm.postpone(now, old.addr);
+        }
         Ok(())
     }
 

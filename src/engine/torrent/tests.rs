@@ -414,6 +414,28 @@ fn one_connection_per_peer_and_not_more_peers_than_allowed() {
 }
 
 #[test]
+fn of_two_connections_to_one_peer_the_one_over_ipv6_stays() {
+    let v6 = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 6881));
+    let info =
+        |addr, incoming| PeerInfo { addr, incoming, peer_id: PeerId::new([1; 20]), features: FAST, known: false };
+    for incoming in [true, false] {
+        let mut bench = Bench::new(2, &[0]);
+        bench.torrent.peer_joined(bench.now, key(1), info(addr(1), incoming));
+        bench.actions();
+        bench.torrent.peer_joined(bench.now, key(2), info(v6, incoming));
+        assert_eq!(bench.actions().first(), Some(&closed(1, CloseReason::Duplicate)));
+        bench.torrent.peer_joined(bench.now, key(3), info(addr(1), incoming));
+        assert_eq!(bench.actions(), [closed(3, CloseReason::Duplicate)]);
+        // One that has lasted is worth more than another way to the same peer.
+        let mut bench = Bench::new(2, &[0]);
+        bench.torrent.peer_joined(bench.now, key(1), info(addr(1), incoming));
+        bench.wait(Duration::from_secs(20));
+        bench.torrent.peer_joined(bench.now, key(2), info(v6, incoming));
+        assert_eq!(bench.actions().last(), Some(&closed(2, CloseReason::Duplicate)));
+    }
+}
+
+#[test]
 fn an_incoming_peer_is_not_connected_to_and_its_listening_address_is_kept() {
     let mut bench = Bench::new(2, &[0]);
     bench.join(1, FAST);
