@@ -197,7 +197,8 @@ fn list(client: &Client, as_json: bool) -> Result<(), CliError> {
     ]);
     let mut problems = Vec::new();
     for contact in &contacts.contacts {
-        problems.extend(contact.problem.as_deref().map(clean));
+        let why = contact.why.as_ref().map(|why| &*why.text);
+        problems.extend(contact.problem.as_deref().into_iter().chain(why).map(clean));
         let (state, shares) = (state(contact).to_owned(), contact.shares.to_string());
         let software = if contact.software.is_empty() { "-".to_owned() } else { contact.software.join(", ") };
         let (versions, addresses) = (versions(contact).to_owned(), addresses(contact));

@@ -61,6 +61,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if added.existing {
         note(&existing(&client, &added.hash)?);
     }
+    if let Some(why) = added.why.filter(|_| !args.wait) {
+        note(&clean(&why.text));
+    }
     if args.wait { wait(&client, &added.hash, &Interrupt::listen()?) } else { Ok(()) }
 }
 
@@ -94,11 +97,17 @@ fn source(what: &str) -> Result<Value, CliError> {
 /// Waits until every byte is there, and shows how far it is meanwhile.
 pub(super) fn wait(client: &Client, hash: &str, interrupt: &Interrupt) -> Result<(), CliError> {
     let progress = Progress::new();
+    let mut told = None;
     loop {
         let statuses: TorrentStatuses = client.call("bt.status", json!({"hash": hash}))?;
         let Some(status) = statuses.torrents.into_iter().next() else {
             return Err(CliError::failed("the torrent was removed"));
         };
+        // Once, until there is another reason.
+        if status.why != told {
+            status.why.iter().for_each(|why| progress.say(&why.text));
+            told.clone_from(&status.why);
+        }
         match status.state {
             _ if status.complete => {
                 progress.finish();

@@ -1,15 +1,18 @@
 //! `bitween shares`: what contacts share, or what we share.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::client::{Client, ListArgs};
 use super::error::CliError;
-use super::output::{hash, json as print_json, note, print, size, whole_percent};
+use super::output::{clean, hash, json as print_json, note, print, size, whole_percent};
 use super::table::{Align, Table};
 use crate::component::rpc::types::{
     Account, AccountState, OwnCopy, ShareEntry, ShareList, TorrentState, TorrentStatus, TorrentStatuses,
 };
 use crate::config::JidText;
+use crate::types::gather;
 
 /// Rows that are fetched unless the user says how many: more than any person reads, no more than a machine may hold.
 const USUAL_ROWS: u64 = 100_000;
@@ -172,7 +175,15 @@ pub(super) fn show(shares: &[ShareEntry], as_json: bool, nothing: &str) -> Resul
     for share in shares {
         table.row([hash(&share.hash), size(share.size), state(share), owners(share), share.name.clone()]);
     }
-    print(&table.render())
+    print(&table.render())?;
+    reasons(shares).iter().for_each(|text| note(&clean(text)));
+    Ok(())
+}
+
+/// Why some of them cannot be had although their owners are online, each once.
+fn reasons(shares: &[ShareEntry]) -> BTreeSet<&str> {
+    let online = shares.iter().filter(|share| share.available);
+    gather(online.filter_map(|share| share.why.as_ref()).map(|why| &*why.text))
 }
 
 /// What we have of it; otherwise whether it can be had.
@@ -180,6 +191,7 @@ fn state(share: &ShareEntry) -> String {
     let Some(own) = share.own.filter(|own| !own.complete) else {
         let state = match (share.mine, share.available) {
             (true, _) => "have it",
+            (false, true) if share.why.is_some() => "not reachable",
             (false, true) => "available",
             (false, false) => "offline",
         };
@@ -214,7 +226,7 @@ fn owners(share: &ShareEntry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::component::rpc::types::ShareOwner;
+    use crate::component::rpc::types::{ShareOwner, Why};
 
     #[test]
     fn a_half_fetched_share_is_not_had() {
@@ -230,6 +242,20 @@ mod tests {
         assert_eq!(state_of(ShareEntry { mine: true, ..ShareEntry::default() }), "have it", "an older daemon");
         assert_eq!(state_of(ShareEntry { available: true, ..ShareEntry::default() }), "available");
         assert_eq!(state_of(ShareEntry::default()), "offline");
+    }
+
+    #[test]
+    fn what_cannot_be_reached_is_told_with_each_reason_once() {
+        let share = |text: &str, available| ShareEntry {
+            available,
+            why: (!text.is_empty()).then(|| Why { code: "refused".into(), text: text.into() }),
+            ..ShareEntry::default()
+        };
+        let shares =
+            [share("b", true), share("", true), share("a", true), share("b", true), share("bob is not online", false)];
+        assert_eq!(reasons(&shares).into_iter().collect::<Vec<_>>(), ["a", "b"]);
+        let states = ["not reachable", "available", "not reachable", "not reachable", "offline"];
+        assert_eq!(shares.map(state_of), states);
     }
 
     fn state_of(share: ShareEntry) -> String {
@@ -252,7 +278,8 @@ mod tests {
 
     #[test]
     fn owners_are_named_once_and_those_online_first() {
-        let owner = |jid: &str, online| ShareOwner { jid: jid.into(), resource: "r".into(), online };
+        let owner =
+            |jid: &str, online| ShareOwner { jid: jid.into(), resource: "r".into(), online, ..ShareOwner::default() };
         let share = |owners| ShareEntry { owners, ..ShareEntry::default() };
         assert_eq!(owners(&share(vec![])), "me");
         assert_eq!(owners(&share(vec![owner("a@x", false), owner("a@x", true)])), "a@x");

@@ -163,7 +163,8 @@ fn list(torrents: &[TorrentStatus]) -> String {
         ("NAME", Align::Left),
     ]);
     for torrent in torrents {
-        let error = torrent.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        let error = torrent.error.as_ref().or(torrent.why.as_ref().map(|why| &why.text));
+        let error = error.map(|error| format!(": {error}")).unwrap_or_default();
         table.row([
             hash(&torrent.hash),
             torrent.state.as_str().to_owned(),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::component::rpc::{List, Members, types};
 use crate::component::snapshot::{AccountStatus, Contacts, MemoryUsage, TorrentState, TorrentStatus, Torrents};
 use crate::engine::PeerStats;
 use crate::proto::metainfo::Metainfo;
-use crate::share::{Hit, Resource, ShareRef};
+use crate::share::{self, Hit, Reach, Resource, ShareRef};
 use crate::storage::process_memory;
 use crate::types::{Address, Via, gather};
 
@@ -97,7 +98,32 @@ pub(super) fn torrent_status(status: &TorrentStatus) -> types::TorrentStatus {
         peers: count(status.traffic.peers),
         seeds: count(status.traffic.seeds),
         eta: status.seconds_left().filter(|_| is_moving),
+        why: None,
     }
+}
+
+/// The same, and why nothing comes.
+pub(super) fn torrent_status_why(status: &TorrentStatus, reach: &Reach<'_>) -> types::TorrentStatus {
+    let waits = matches!(status.state, TorrentState::Metadata | TorrentState::Downloading) && status.traffic.peers == 0;
+    let why = if waits { reach.of_share(&status.info_hash) } else { None };
+    types::TorrentStatus { why: why.map(self::why), ..torrent_status(status) }
+}
+
+/// What is known of who can be reached.
+pub(super) fn reach<'a>(contacts: &'a Contacts, torrents: &'a Torrents, now: Instant) -> Reach<'a> {
+    Reach {
+        shares: &contacts.shares,
+        filter: &contacts.filter,
+        refused: &contacts.refused,
+        own: &contacts.endpoint,
+        attempts: &torrents.attempts,
+        now,
+    }
+}
+
+/// A reason, for JSON.
+pub(super) fn why(why: share::Why) -> types::Why {
+    types::Why { code: why.reason.code().to_owned(), text: why.text }
 }
 
 /// All torrents, by name, so that the order stays the same from call to call.
@@ -179,13 +205,16 @@ fn pair(socket: SocketAddr) -> (IpAddr, u16) {
 }
 
 /// One row of `xmpp.list_shares` and `xmpp.search`.
-pub(super) fn share_entry(hit: &Hit, torrents: &Torrents) -> types::ShareEntry {
+pub(super) fn share_entry(hit: &Hit, torrents: &Torrents, reach: &Reach<'_>) -> types::ShareEntry {
     let available = hit.is_available();
     let own = torrents.list.get(&hit.share.info_hash).map(|status| types::OwnCopy::from(&torrent_status(status)));
-    let owner = |owner: &crate::share::Owner| types::ShareOwner {
+    let reason = |owner: &share::Owner| reach.of_owner(&owner.jid, &owner.resource, &hit.share.info_hash);
+    let is_had = own.is_some_and(|own| own.complete);
+    let owner = |owner: &share::Owner| types::ShareOwner {
         jid: owner.jid.clone(),
         resource: owner.resource.clone(),
         online: owner.available,
+        why: reason(owner).map(why),
     };
     types::ShareEntry {
         hash: hit.share.info_hash.to_string(),
@@ -196,11 +225,12 @@ pub(super) fn share_entry(hit: &Hit, torrents: &Torrents) -> types::ShareEntry {
         file_count: (hit.share.files > 0).then(|| u64::from(hit.share.files)),
         available,
         owners: hit.owners.iter().map(owner).collect(),
+        why: if is_had { None } else { share::nearest(hit.owners.iter().map(reason)).map(why) },
     }
 }
 
 /// `xmpp.contacts`. Who is known through several accounts is one contact.
-pub(super) fn contacts(contacts: &Contacts) -> types::Contacts {
+pub(super) fn contacts(contacts: &Contacts, reach: &Reach<'_>) -> types::Contacts {
     let mut list: BTreeMap<&str, types::Contact> = BTreeMap::new();
     let fresh =
         |jid: &str| types::Contact { jid: jid.to_owned(), subscription: "none".into(), ..types::Contact::default() };
@@ -244,6 +274,9 @@ pub(super) fn contacts(contacts: &Contacts) -> types::Contacts {
             }
         }
     }
+    for contact in list.values_mut().filter(|contact| contact.online) {
+        contact.why = reach.of_contact(&contact.jid).map(why);
+    }
     types::Contacts { contacts: list.into_values().collect() }
 }
 
@@ -253,7 +286,7 @@ fn add_account(contact: &mut types::Contact, account: Option<&AccountStatus>) {
 }
 
 /// What runs there, and how it is reached.
-fn describe(contact: &mut types::Contact, resource: &crate::share::Resource) {
+fn describe(contact: &mut types::Contact, resource: &Resource) {
     let known = |list: &[String], text: &String| list.iter().any(|other| other == text);
     if let Some(endpoint) = resource.endpoint() {
         contact.ipv4 |= endpoint.ipv4;
@@ -319,6 +352,11 @@ mod tests {
         contacts
     }
 
+    #[allow(clippy::disallowed_methods, reason = "any time will do")]
+    fn reach_of<'a>(contacts: &'a Contacts, torrents: &'a Torrents) -> Reach<'a> {
+        reach(contacts, torrents, Instant::now())
+    }
+
     #[test]
     fn shares_have_the_originals_shape() {
         let hash = InfoHash::new([1; 20]).to_string();
@@ -340,14 +378,20 @@ mod tests {
     #[test]
     fn rows_tell_who_has_it_and_whether_it_can_be_had() {
         let mut contacts = bob();
+        contacts.filter.allow_low_ports = true;
         let row = |contacts: &Contacts| {
-            share_entry(&contacts.shares.search("", Page::first(1)).hits[0], &Torrents::default())
+            let torrents = Torrents::default();
+            share_entry(&contacts.shares.search("", Page::first(1)).hits[0], &torrents, &reach_of(contacts, &torrents))
         };
         let entry = row(&contacts);
+        assert_eq!((&entry.why, &entry.owners[0].why), (&None, &None));
         assert!(entry.available && !entry.mine && entry.file_count.is_none());
         assert_eq!(entry.owners[0].jid, "bob@x");
         let _ = contacts.shares.offline(Via::FIRST, "bob@x", "r");
-        assert!(!row(&contacts).available);
+        let entry = row(&contacts);
+        assert!(!entry.available);
+        let why = types::Why { code: "offline".into(), text: "bob@x is not online".into() };
+        assert_eq!((&entry.why, &entry.owners[0].why), (&Some(why.clone()), &Some(why)));
     }
 
     #[test]
@@ -362,7 +406,7 @@ mod tests {
     #[test]
     fn people_who_ask_are_listed_without_being_in_the_roster() {
         let known = Contacts { requests: vec![ContactRequest { via: Via::FIRST, jid: "eve@x".into() }], ..bob() };
-        let list = contacts(&known).contacts;
+        let list = contacts(&known, &reach_of(&known, &Torrents::default())).contacts;
         assert_eq!((list.len(), list[0].jid.as_str(), list[0].asks), (1, "eve@x", true));
     }
 
@@ -383,7 +427,7 @@ mod tests {
         let status =
             |key, jid: &str| AccountStatus { key, jid: jid.into(), state: AccountState::Online, problem: None };
         known.accounts = vec![status(AccountKey::FIRST, "me@x/1"), status(AccountKey::new(1), "me@y/1")];
-        let list = contacts(&known).contacts;
+        let list = contacts(&known, &reach_of(&known, &Torrents::default())).contacts;
         assert_eq!(list.len(), 1);
         let bob = &list[0];
         assert_eq!((bob.name.as_deref(), bob.subscription.as_str(), bob.shares), (Some("Bob"), "both", 1));

@@ -25,7 +25,7 @@ pub use contacts::{Available, Change, Contact, ContactLimits, ContactShares, Mis
 #[cfg(feature = "local")]
 pub use neighbors::{Accepted, Fingerprint, Neighbors, Verdict};
 pub use own::OwnShares;
-pub use reach::{Attempt, Attempts, Outcome, Reach, Reason, Why};
+pub use reach::{Attempt, Attempts, Outcome, Reach, Reason, Why, nearest};
 pub use refused::Refused;
 pub use search::{Found, Hit, Owner, Page};
 pub use table::{ShareRef, ShareTable};

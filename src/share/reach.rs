@@ -192,8 +192,8 @@ impl Reach<'_> {
     }
 }
 
-/// The reason that is nearest to success. `None` if one owner has none.
-fn nearest(reasons: impl Iterator<Item = Option<Why>>) -> Option<Why> {
+/// Of several owners' reasons the one that is nearest to success; `None` if one of them has none.
+pub fn nearest(reasons: impl Iterator<Item = Option<Why>>) -> Option<Why> {
     let mut best: Option<Why> = None;
     for why in reasons {
         let why = why?;

@@ -67,7 +67,7 @@ fn paged(rows: Vec<ShareEntry>, page: Page) -> Paged<ShareEntry> {
 }
 
 fn book() -> ShareEntry {
-    let owner = ShareOwner { jid: "bob@localhost".into(), resource: "box".into(), online: true };
+    let owner = ShareOwner { jid: "bob@localhost".into(), resource: "box".into(), online: true, why: None };
     ShareEntry {
         hash: BOOK.into(),
         name: "Book \u{1b}[31m\u{202e}evil".into(),
@@ -147,7 +147,7 @@ impl Control for FakeControl {
     }
     fn add_torrent(&self, torrent: AddTorrent) -> Result<Added> {
         self.note(format!("{torrent:?}"));
-        Ok(Added { hash: BOOK.into(), name: Some("Book".into()), existing: false })
+        Ok(Added { hash: BOOK.into(), name: Some("Book".into()), ..Added::default() })
     }
     fn add_peer(&self, hash: InfoHash, address: SocketAddr) -> Result<()> {
         self.note(format!("peer {hash} {address}"));

@@ -117,6 +117,20 @@ pub struct ShareEntry {
     pub own: Option<OwnCopy>,
     /// Who shares it.
     pub owners: Vec<ShareOwner>,
+    /// Why it cannot be fetched from any of them, as far as is known.
+    #[serde(default)]
+    pub why: Option<Why>,
+}
+
+/// Why something cannot be fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Why {
+    /// The kind of cause, for programs: "offline", "left", "no_address", "no_common_family", "loopback",
+    /// "unusable_address", "blocked", "low_port", "private_address", "no_route", "no_answer_nearby", "no_answer",
+    /// "refused", "not_bittorrent", "not_served".
+    pub code: String,
+    /// One sentence, for people.
+    pub text: String,
 }
 
 /// How much of a share we have ourselves.
@@ -149,6 +163,9 @@ pub struct ShareOwner {
     pub resource: String,
     /// Is it online?
     pub online: bool,
+    /// Why it cannot be fetched from there, as far as is known.
+    #[serde(default)]
+    pub why: Option<Why>,
 }
 
 /// `bt.status`.
@@ -232,6 +249,8 @@ pub struct TorrentStatus {
     pub seeds: u64,
     /// Seconds until complete at the present rate; absent when nobody can tell.
     pub eta: Option<u64>,
+    /// While it waits for peers: why it cannot be had from the contacts that share it, as far as is known.
+    pub why: Option<Why>,
 }
 
 /// `Api.memory`: what memory is used for, and how long the network thread's turns take.
@@ -323,6 +342,9 @@ pub struct Added {
     /// Was it there before? Then only its peers and trackers grew.
     #[serde(default)]
     pub existing: bool,
+    /// Why it cannot be fetched now, as far as is known. It is as soon as it can.
+    #[serde(default)]
+    pub why: Option<Why>,
 }
 
 /// `bt.share`.
@@ -440,6 +462,8 @@ pub struct Contact {
     pub address: Option<String>,
     /// What is wrong with a neighbour, in one sentence.
     pub problem: Option<String>,
+    /// Why nothing can be fetched from them although they are online, as far as is known.
+    pub why: Option<Why>,
 }
 
 /// State of the XMPP connection.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use crate::bus::Reply;
+use crate::bus::{Clock, Reply, SystemClock};
 use crate::component::event::{self, ContactCommand, Event, NeighborCommand};
 use crate::component::rpc::types::ShareEntry;
 use crate::component::rpc::{ContactChange, ControlError, ErrorCode, HashScope, List, NewContact, Paged};
@@ -38,8 +38,10 @@ impl DaemonControl {
     }
 
     fn page(&self, found: Found) -> Paged<ShareEntry> {
-        let torrents = self.torrents.read();
-        let rows = List::new(found.hits, move |hit| convert::share_entry(hit, &torrents));
+        let (torrents, contacts, now) = (self.torrents.read(), self.contacts.read(), SystemClock.now());
+        let rows = List::new(found.hits, move |hit| {
+            convert::share_entry(hit, &torrents, &convert::reach(&contacts, &torrents, now))
+        });
         Paged { rows, total: found.total, more: found.more }
     }
 

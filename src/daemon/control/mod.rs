@@ -28,7 +28,7 @@ use crate::component::rpc::{
 };
 use crate::component::snapshot::{self, Published};
 use crate::config::Config;
-use crate::share::Page;
+use crate::share::{Page, Reach};
 use crate::types::InfoHash;
 
 use super::convert;
@@ -114,6 +114,11 @@ impl DaemonControl {
         ask(&self.bus, who, CALL_TIMEOUT, build).map_err(from_component)
     }
 
+    /// Looks at who can be reached.
+    fn with_reach<T>(&self, look: impl FnOnce(&Reach<'_>) -> T) -> T {
+        look(&convert::reach(&self.contacts.read(), &self.torrents.read(), SystemClock.now()))
+    }
+
     /// Waits until the list of torrents on disk holds what was done before.
     fn sync(&self) -> Result<(), ControlError> {
         self.ask("the list of torrents", |reply| Event::SyncLibrary { reply })
@@ -166,11 +171,15 @@ impl Control for DaemonControl {
     }
 
     fn torrent_statuses(&self) -> Result<List<TorrentStatus>, ControlError> {
-        Ok(List::new(convert::sorted(&self.torrents.read()), |status| convert::torrent_status(status)))
+        let (torrents, contacts, now) = (self.torrents.read(), self.contacts.read(), SystemClock.now());
+        Ok(List::new(convert::sorted(&torrents), move |status| {
+            convert::torrent_status_why(status, &convert::reach(&contacts, &torrents, now))
+        }))
     }
 
     fn torrent_status(&self, hash: InfoHash) -> Result<TorrentStatus, ControlError> {
-        Ok(convert::torrent_status(&*self.own(hash)?))
+        let status = self.own(hash)?;
+        Ok(self.with_reach(|reach| convert::torrent_status_why(&status, reach)))
     }
 
     fn peers(&self, hash: InfoHash) -> Result<Peers, ControlError> {
@@ -226,7 +235,8 @@ impl Control for DaemonControl {
     }
 
     fn contacts(&self) -> Result<Contacts, ControlError> {
-        Ok(convert::contacts(&self.contacts.read()))
+        let contacts = self.contacts.read();
+        Ok(self.with_reach(|reach| convert::contacts(&contacts, reach)))
     }
 
     fn add_contact(&self, new: NewContact, account: Option<&str>) -> Result<(), ControlError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::component::ask::ask;
 use crate::component::event::{self, Event, NewTorrent, TorrentControl, TorrentSource};
-use crate::component::rpc::types::{Added, Peers};
+use crate::component::rpc::types::{Added, Peers, Why};
 use crate::component::rpc::{self, AddTorrent, ControlError, ErrorCode};
 use crate::component::snapshot;
 use crate::engine::Source;
@@ -80,7 +80,7 @@ impl DaemonControl {
         }
         self.sync()?;
         let name = self.own(hash).ok().map(|status| status.name.to_string()).filter(|name| *name != hash.to_string());
-        Ok(Added { hash: hash.to_string(), name, existing: false })
+        Ok(Added { hash: hash.to_string(), name, existing: false, why: self.why_waiting(hash) })
     }
 
     /// Two torrents must not write the same file or folder: the later one would destroy what the earlier one fetched or
@@ -111,7 +111,14 @@ impl DaemonControl {
         if !peers.is_empty() {
             self.add_peers(known.info_hash, peers)?;
         }
-        Ok(Added { hash: known.info_hash.to_string(), name: Some(known.name.to_string()), existing: true })
+        let (hash, name) = (known.info_hash, Some(known.name.to_string()));
+        let why = if known.is_complete() { None } else { self.why_waiting(hash) };
+        Ok(Added { hash: hash.to_string(), name, existing: true, why })
+    }
+
+    /// Why no contact has it for us.
+    fn why_waiting(&self, hash: InfoHash) -> Option<Why> {
+        self.with_reach(|reach| reach.of_share(&hash)).map(convert::why)
     }
 
     fn start(&self, torrent: NewTorrent) -> Result<InfoHash, ControlError> {

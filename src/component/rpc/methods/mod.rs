@@ -313,7 +313,7 @@ pub static METHODS: &[Method] = &[
         name: "bt.status",
         doc: "What the torrents are doing: state, progress, rates, peers.",
         params: &[Param { required: false, ..OWN_HASH }],
-        result: "{torrents: [{hash, name, state, error, total_size, done, complete, shared, save_path, download_rate, upload_rate, downloaded, uploaded, peers, seeds, eta}]}",
+        result: "{torrents: [{hash, name, state, error, total_size, done, complete, shared, save_path, download_rate, upload_rate, downloaded, uploaded, peers, seeds, eta, why: {code, text}}]}",
         scope: Scope::View,
         run: |control, args| match args.optional_hash("hash") {
             Some(hash) => value(control.torrent_status(hash).map(|status| TorrentStatuses { torrents: vec![status] })),
@@ -389,7 +389,7 @@ pub static METHODS: &[Method] = &[
         name: "xmpp.contacts",
         doc: "The contacts, who wants to become one, and who is blocked.",
         params: &[],
-        result: "{contacts: [{jid, name, subscription, asked, asks, online, resources, shares, accounts, groups, software, addresses, ipv4, ipv6, blocked, neighbor, fingerprint, address, problem}]}",
+        result: "{contacts: [{jid, name, subscription, asked, asks, online, resources, shares, accounts, groups, software, addresses, ipv4, ipv6, blocked, neighbor, fingerprint, address, problem, why: {code, text}}]}",
         scope: Scope::View,
         run: |control, _| value(control.contacts()),
     },
@@ -411,13 +411,13 @@ pub static METHODS: &[Method] = &[
     },
     Method {
         name: "xmpp.list_shares",
-        doc: "What the contacts share, by name, one row per torrent, with its owners and whether it can be fetched now. Longer lists come in pages; total counts the rows of all of them.",
+        doc: "What the contacts share, by name, one row per torrent, with its owners, whether one of them is online, and why it cannot be fetched if it cannot. Longer lists come in pages; total counts the rows of all of them.",
         params: &[
             optional("contact", Kind::Text, "Only the shares of this bare JID."),
             optional("limit", Kind::Number, "Rows at most; 10000 unless told, which is the most."),
             OFFSET,
         ],
-        result: "{shares: [{hash, name, size, file_count, available, mine, own: {state, done, total_size, complete}, owners: [{jid, resource, online}]}], total, more}",
+        result: "{shares: [{hash, name, size, file_count, available, mine, own: {state, done, total_size, complete}, why: {code, text}, owners: [{jid, resource, online, why}]}], total, more}",
         scope: Scope::View,
         run: |control, args| page("shares", control.list_shares(args.optional_text("contact"), wanted(args, MAX_ROWS))),
     },
