@@ -23,6 +23,7 @@ pub mod ejabberd;
 pub mod fake_peer;
 pub mod libtorrent;
 pub mod line;
+pub mod namespace;
 pub mod node;
 pub mod opentracker;
 #[cfg(feature = "xmpp")]

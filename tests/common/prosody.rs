@@ -19,6 +19,8 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
+use super::namespace::there;
+
 /// The domain all accounts live in.
 pub const DOMAIN: &str = "localhost";
 
@@ -54,6 +56,8 @@ pub struct ProsodyOptions<'a> {
     pub limits: bool,
     /// More modules, e.g. `smacks`.
     pub modules: &'a [&'a str],
+    /// Run in this network namespace, for whoever can connect to it, and not on the loopback interface only.
+    pub namespace: Option<&'a str>,
     /// Lua text put into the global part of the configuration.
     pub extra_config: &'a str,
 }
@@ -68,6 +72,7 @@ impl Default for ProsodyOptions<'_> {
             certificate_name: DOMAIN,
             limits: false,
             modules: &[],
+            namespace: None,
             extra_config: "",
         }
     }
@@ -79,6 +84,7 @@ pub struct Prosody {
     child: Option<Child>,
     port: u16,
     direct_tls_port: u16,
+    namespace: Option<String>,
 }
 
 /// Whether Prosody can be started here; see [`super::installed`].
@@ -102,7 +108,8 @@ impl Prosody {
         }
         let (port, direct_tls_port) = (free_port(), free_port());
         fs::write(root.join("prosody.cfg.lua"), configuration(root, port, direct_tls_port, &options)).unwrap();
-        let mut server = Self { folder, child: None, port, direct_tls_port };
+        let namespace = options.namespace.map(str::to_owned);
+        let mut server = Self { folder, child: None, port, direct_tls_port, namespace };
         server.resume();
         server
     }
@@ -180,10 +187,13 @@ impl Prosody {
         assert!(self.child.is_none(), "prosody is already running");
         let root = self.folder.path();
         let output = fs::File::create(root.join("output.log")).unwrap();
-        let child = Command::new("prosody")
-            .arg("-F")
-            .arg("--config")
-            .arg(root.join("prosody.cfg.lua"))
+        let mut command = Command::new("prosody");
+        command.arg("-F").arg("--config").arg(root.join("prosody.cfg.lua"));
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        if let Some(namespace) = &self.namespace {
+            command = there(namespace, &command);
+        }
+        let child = command
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
@@ -199,11 +209,20 @@ impl Prosody {
         self.resume();
     }
 
+    fn listens(&self, address: SocketAddr) -> bool {
+        let Some(namespace) = &self.namespace else {
+            return TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
+        };
+        let mut connect = Command::new("bash");
+        connect.args(["-c", &format!("</dev/tcp/{}/{}", address.ip(), address.port())]);
+        there(namespace, &connect).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
     fn wait_until_listening(&mut self) {
         let deadline = now() + START_TIMEOUT;
         for port in [self.port, self.direct_tls_port] {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+            while !self.listens(address) {
                 let exited = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
                 assert!(exited.is_none() && now() < deadline, "prosody did not come up:\n{}", self.log());
                 thread::sleep(Duration::from_millis(20));
@@ -244,7 +263,7 @@ fn configuration(root: &Path, port: u16, direct_tls_port: u16, options: &Prosody
 pidfile = {pidfile}
 data_path = {data}
 log = {{ {{ levels = {{ min = "debug" }}, to = "file", filename = {log} }} }}
-interfaces = {{ "127.0.0.1" }}
+interfaces = {{ {interfaces} }}
 local_interfaces = {{ "127.0.0.1" }}
 c2s_ports = {{ {port} }}
 c2s_direct_tls_ports = {{ {direct_tls_port} }}
@@ -262,6 +281,7 @@ c2s_direct_tls_ssl = {ssl}
 {extra}
 VirtualHost "{DOMAIN}"
 "#,
+        interfaces = if options.namespace.is_some() { r#""*"; "::""# } else { r#""127.0.0.1""# },
         pidfile = path("prosody.pid"),
         data = path("data"),
         log = path("prosody.log"),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::bitween::command;
+use super::namespace::there;
 use super::process::Program;
 use super::server::Server;
 use super::{START_LIMIT, text, wait_for};
@@ -38,6 +39,8 @@ pub struct User {
     program: Option<Program>,
     name: String,
     home: TempDir,
+    /// The network namespace in which everything runs, if not in that of the test.
+    inside: Option<String>,
     starts: usize,
     commands: AtomicUsize,
 }
@@ -69,6 +72,11 @@ impl User {
         self
     }
 
+    /// Puts it into a network namespace.
+    pub fn inside(self, namespace: &str) -> Self {
+        Self { inside: Some(namespace.to_owned()), ..self }
+    }
+
     /// Adds lines to the section `[xmpp]` of its configuration.
     pub fn with_xmpp(self, lines: &str) -> Self {
         self.edited("[xmpp]\n", &format!("[xmpp]\n{lines}\n"))
@@ -82,7 +90,8 @@ impl User {
              [xmpp]\nallow_loopback_peers = true\n{xmpp}\n[bittorrent]\nbind = [\"127.0.0.1\"]\n\n[api]\nport = 0\n"
         );
         fs::create_dir(home.path().join("downloads")).unwrap();
-        let daemon = Self { program: None, name: name.to_owned(), home, starts: 0, commands: AtomicUsize::new(0) };
+        let daemon =
+            Self { program: None, name: name.to_owned(), home, inside: None, starts: 0, commands: AtomicUsize::new(0) };
         fs::write(daemon.config(), config).unwrap();
         daemon
     }
@@ -115,6 +124,7 @@ impl User {
         self.starts += 1;
         let mut command = command(self.home.path());
         command.args(["daemon", "--config", text(&self.config()), "--data-dir", text(&self.data_dir())]);
+        let command = self.placed(command);
         let program = Program::start(&format!("{}-{}", self.name, self.starts), command, self.home.path());
         self.program.insert(program)
     }
@@ -151,6 +161,7 @@ impl User {
     pub fn run_within(&self, limit: Duration, arguments: &[&str]) -> Outcome {
         let mut command = self.command(arguments);
         command.env("BITWEEN_LOG", "warn");
+        let command = self.placed(command);
         let nth = self.commands.fetch_add(1, Ordering::Relaxed);
         let name = format!("command-{nth} (bitween {} for {})", arguments[0], self.name);
         let mut program = Program::start(&name, command, self.home.path());
@@ -254,6 +265,10 @@ impl User {
         let config = fs::read_to_string(self.config()).unwrap();
         assert!(config.contains(from), "{from} is not in {config}");
         fs::write(self.config(), config.replace(from, to)).unwrap();
+    }
+
+    fn placed(&self, command: Command) -> Command {
+        self.inside.as_ref().map(|namespace| there(namespace, &command)).unwrap_or(command)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

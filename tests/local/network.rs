@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 
 use super::common::bitween::command;
+use super::common::namespace::{ip, prefix, there};
 use super::common::process::Program;
 use super::common::{START_LIMIT, installed, missing, wait_for};
 
@@ -16,19 +17,10 @@ pub struct Network {
     machines: AtomicU32,
 }
 
-/// Numbers networks within this process.
-static NUMBER: AtomicU32 = AtomicU32::new(0);
-
-fn ip(arguments: &str) -> bool {
-    Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|output| output.status.success())
-}
-
 impl Network {
     /// `None` if the test is to be skipped: no `ip`, or not allowed to.
     pub fn new() -> Option<Self> {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let prefix = format!("b{:x}n{number}", std::process::id());
-        let network = Self { prefix, machines: AtomicU32::new(0) };
+        let network = Self { prefix: prefix(), machines: AtomicU32::new(0) };
         let switch = network.namespace("s");
         let made = installed("ip")
             && ip(&format!("netns add {switch}"))
@@ -98,15 +90,7 @@ impl Host {
 
     /// This command, to be run there.
     pub fn there(&self, command: &Command) -> Command {
-        let mut there = Command::new("ip");
-        there.args(["netns", "exec", &self.namespace]).arg(command.get_program()).args(command.get_args());
-        there.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        // `ip` may lie where only administrators look.
-        there.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        if let Some(folder) = command.get_current_dir() {
-            there.current_dir(folder);
-        }
-        there
+        there(&self.namespace, command)
     }
 }
 
