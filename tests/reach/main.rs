@@ -63,10 +63,11 @@ fn everybody_gets_what_can_be_had_and_is_told_why_not() {
     if !prosody::installed() {
         return;
     }
-    let names: Vec<String> =
-        ["sharer", "fetcher"].iter().flat_map(|side| (0..6).map(move |number| format!("{side}{number}"))).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let Some(mut network) = Network::new(&names) else { return };
+    let names = |side: &str| (0..6).map(|number| format!("{side}{number}")).collect::<Vec<_>>();
+    let (sharing, fetching) = (names("sharer"), names("fetcher"));
+    let [sharing, fetching] = [&sharing, &fetching].map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
+    // Who fetched something shares it too: nobody may get it from those.
+    let Some(mut network) = Network::new(&sharing, &fetching) else { return };
     let mut side = |names: &[&str]| -> Vec<(Kind, Machine)> {
         let machines = kinds().zip(names).map(|(kind, name)| {
             let mut machine = network.machine(name, kind.family);
@@ -78,8 +79,8 @@ fn everybody_gets_what_can_be_had_and_is_told_why_not() {
         });
         machines.collect()
     };
-    let (sharers, fetchers) = (side(&names[..6]), side(&names[6..]));
-    let hashes: Vec<String> = names.iter().zip(&sharers).map(|(name, (_, machine))| machine.share(name)).collect();
+    let (sharers, fetchers) = (side(&sharing), side(&fetching));
+    let hashes: Vec<String> = sharing.iter().zip(&sharers).map(|(name, (_, machine))| machine.share(name)).collect();
     for (_, fetcher) in &fetchers {
         for hash in &hashes {
             wait_for("it is announced", LIMIT, || fetcher.user.can_get(hash).then_some(()));
@@ -120,7 +121,7 @@ fn who_gets_an_address_in_common_gets_the_file() {
     if !prosody::installed() {
         return;
     }
-    let Some(mut network) = Network::new(&["alice", "bob"]) else { return };
+    let Some(mut network) = Network::new(&["alice"], &["bob"]) else { return };
     let mut alice = network.machine("alice", Family::V6);
     let mut bob = network.machine("bob", Family::V4);
     alice.user.start();
@@ -146,7 +147,7 @@ fn with_both_versions_everything_goes_over_ipv6() {
     if !prosody::installed() {
         return;
     }
-    let Some(mut network) = Network::new(&["alice", "bob"]) else { return };
+    let Some(mut network) = Network::new(&["alice"], &["bob"]) else { return };
     let mut alice = network.machine("alice", Family::Dual);
     let mut bob = network.machine("bob", Family::Dual);
     alice.user.start();
@@ -159,9 +160,14 @@ fn with_both_versions_everything_goes_over_ipv6() {
     assert_eq!(addresses(bob.user.json(&["contacts"])), 2);
     bob.user.ok(&["get", &hash]);
     wait_for("bob has it", TRANSFER_LIMIT, || has(&bob, &hash).then_some(()));
-    let log = bob.user.log();
-    let sent = |addr: &str| log.lines().any(|line| line.contains(addr) && line.contains("joined by"));
-    assert!(sent(&alice.v6()), "{log}");
+    let brought = |addr: &str| {
+        let log = bob.user.log();
+        let ends = log.lines().filter(|line| line.contains(addr) && line.contains(" is gone after "));
+        ends.filter_map(|line| line.split_once("gone after ")?.1.split_once(' ')?.0.parse::<u64>().ok()).sum::<u64>()
+    };
+    // Two who have everything part.
+    wait_for("the connection has ended", LIMIT, || (brought(&alice.v6()) == 20_000_000).then_some(()));
+    assert_eq!(brought(&alice.v4()), 0);
 }
 
 #[test]
@@ -169,7 +175,7 @@ fn what_is_waited_for_comes_when_the_way_is_open() {
     if !prosody::installed() {
         return;
     }
-    let Some(mut network) = Network::new(&["alice", "bob"]) else { return };
+    let Some(mut network) = Network::new(&["alice"], &["bob"]) else { return };
     let mut alice = network.machine("alice", Family::Dual);
     let mut bob = network.machine("bob", Family::Dual);
     alice.close();

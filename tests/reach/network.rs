@@ -45,8 +45,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// A server whose users all see each other. `None` if the test is to be skipped.
-    pub fn new(users: &[&str]) -> Option<Self> {
+    /// A server whose users on one side see all those on the other. `None` if the test is to be skipped.
+    pub fn new(one_side: &[&str], other_side: &[&str]) -> Option<Self> {
         let prefix = prefix();
         let router = Namespace::new(format!("{prefix}r"))?;
         let name = router.name();
@@ -56,9 +56,9 @@ impl Network {
         ]);
         let routes = "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding";
         assert!(ip_args(&["netns", "exec", name, "sh", "-c", routes]));
-        let accounts: Vec<(&str, &str)> = users.iter().map(|user| (*user, "secret")).collect();
-        let pairs =
-            users.iter().enumerate().flat_map(|(at, one)| users[at + 1..].iter().map(move |other| (*one, *other)));
+        let users = one_side.iter().chain(other_side);
+        let accounts: Vec<(&str, &str)> = users.map(|user| (*user, "secret")).collect();
+        let pairs = one_side.iter().flat_map(|one| other_side.iter().map(move |other| (*one, *other)));
         let contacts: Vec<(&str, &str)> = pairs.collect();
         let server = Prosody::start(ProsodyOptions {
             users: &accounts,
@@ -90,6 +90,7 @@ impl Network {
         let loopback = "allow_loopback_peers = true\n";
         let user = User::on_server(&server, &self.server.ca_file(), user, "secret")
             .edited(loopback, "")
+            .edited("xmpp=debug", "xmpp=debug,bitween::component::bt=debug")
             .edited("bind = [\"127.0.0.1\"]", &format!("port = {PORT}"))
             .inside(&name);
         let machine = Machine { user, number, namespace, router: router.to_owned() };
