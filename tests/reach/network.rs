@@ -3,8 +3,9 @@
 //! All addresses are public ones (documentation's: RFC 5737, RFC 3849), so that nothing is judged by being near.
 
 use std::path::Path;
+use std::process::Command;
 
-use super::common::namespace::{Namespace, ip, ip_all, prefix};
+use super::common::namespace::{Namespace, ip, ip_all, prefix, there};
 use super::common::prosody::{Prosody, ProsodyOptions};
 use super::common::user::User;
 
@@ -54,8 +55,7 @@ impl Network {
             format!("-n {name} addr add 198.51.100.1/32 dev lo"),
             format!("-n {name} addr add 2001:db8:ffff::1/128 dev lo nodad"),
         ]);
-        let routes = "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding";
-        assert!(ip_args(&["netns", "exec", name, "sh", "-c", routes]));
+        set(name, &[("ipv4/ip_forward", 1), ("ipv6/conf/all/forwarding", 1), AT_ONCE]);
         let users = one_side.iter().chain(other_side);
         let accounts: Vec<(&str, &str)> = users.map(|user| (*user, "secret")).collect();
         let pairs = one_side.iter().flat_map(|one| other_side.iter().map(move |other| (*one, *other)));
@@ -75,6 +75,7 @@ impl Network {
         let number = self.machines;
         let name = format!("{}{number}", self.prefix);
         let namespace = Namespace::new(name.clone()).expect("there is one already");
+        set(&name, &[AT_ONCE]);
         let router = self.router.name();
         ip_all(&[
             format!("-n {name} link add eth0 type veth peer name v{number} netns {router}"),
@@ -175,6 +176,13 @@ fn write(path: &Path, name: &str) {
     std::fs::write(path, name.repeat(5_000)).unwrap();
 }
 
-fn ip_args(arguments: &[&str]) -> bool {
-    std::process::Command::new("ip").args(arguments).output().is_ok_and(|output| output.status.success())
+/// IPv6 addresses can be used without a look, for a second or two, whether somebody else has them.
+const AT_ONCE: (&str, u8) = ("ipv6/conf/default/accept_dad", 0);
+
+fn set(namespace: &str, what: &[(&str, u8)]) {
+    for (key, value) in what {
+        let mut sysctl = Command::new("sh");
+        sysctl.args(["-c", &format!("echo {value} > /proc/sys/net/{key}")]);
+        assert!(there(namespace, &sysctl).status().unwrap().success(), "{key}");
+    }
 }
