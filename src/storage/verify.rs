@@ -15,8 +15,8 @@ use crate::types::{BLOCK_LEN, PieceHash, PieceIndex};
 /// Bytes read at a time: small enough to be hashed from the processor's cache, large enough to make system calls rare.
 const READ_LEN: usize = 256 * 1024;
 
-/// Zeros, for padding and for pieces that were never written.
-static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
+/// Zeros, for padding and for pieces that were never written. They are part of the program's file: not too many.
+static ZEROS: [u8; 1024] = [0; 1024];
 
 /// Hash of the piece in this window.
 pub(super) fn hash_window(window: &WriteWindow) -> Result<PieceHash, StorageError> {
