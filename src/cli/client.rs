@@ -119,11 +119,20 @@ impl Client {
     /// # Errors
     /// No daemon reached (3); it refused or failed (1).
     pub fn call<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, CliError> {
+        serde_json::from_value(self.ask(method, &params)?).map_err(|error| self.other_version(&error))
+    }
+
+    fn other_version(&self, error: &serde_json::Error) -> CliError {
+        CliError::failed(format_args!("the daemon at {} is of another version: {error}", self.url))
+    }
+
+    /// All of a call that is the same for every type of result.
+    fn ask(&self, method: &str, params: &Value) -> Result<Value, CliError> {
         let mut request = self.agent.post(&self.url).header("Content-Type", "application/json");
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {}", token.expose()));
         }
-        let mut response = request.send(jsonrpc::request(1, method, &params)).map_err(|e| self.unreachable(&e))?;
+        let mut response = request.send(jsonrpc::request(1, method, params)).map_err(|e| self.unreachable(&e))?;
         let status = response.status().as_u16();
         if response.headers().get("server").is_none_or(|server| server.as_bytes() != SERVER.as_bytes()) {
             let url = self.url.trim_end_matches("/api");
@@ -140,13 +149,8 @@ impl Client {
             let text = text.trim().chars().take(500).collect::<String>();
             return Err(CliError::failed(format_args!("{} answered {status}: {}", self.url, Printable(&text))));
         }
-        let wrong = |e: serde_json::Error| {
-            CliError::failed(format_args!("the daemon at {} is of another version: {e}", self.url))
-        };
-        match jsonrpc::parse_answer(&body).map_err(wrong)? {
-            Ok(result) => serde_json::from_value(result).map_err(wrong),
-            Err(error) => Err(CliError::failed(Printable(&error.message))),
-        }
+        let answer = jsonrpc::parse_answer(&body).map_err(|error| self.other_version(&error))?;
+        answer.map_err(|error| CliError::failed(Printable(&error.message)))
     }
 
     fn unreachable(&self, error: &ureq::Error) -> CliError {

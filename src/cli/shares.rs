@@ -12,7 +12,7 @@ use crate::component::rpc::types::{
     Account, AccountState, OwnCopy, ShareEntry, ShareList, TorrentState, TorrentStatus, TorrentStatuses,
 };
 use crate::config::JidText;
-use crate::types::gather;
+use crate::types::{gather, sort};
 
 /// Rows that are fetched unless the user says how many: more than any person reads, no more than a machine may hold.
 const USUAL_ROWS: u64 = 100_000;
@@ -209,7 +209,7 @@ fn state(share: &ShareEntry) -> String {
 /// The contacts that share it, each once; those that are online first.
 fn owners(share: &ShareEntry) -> String {
     let mut owners: Vec<_> = share.owners.iter().map(|owner| (!owner.online, owner.jid.as_str())).collect();
-    owners.sort_unstable();
+    sort(&mut owners);
     let mut names: Vec<&str> = Vec::new();
     for (_, jid) in owners {
         if !names.contains(&jid) {

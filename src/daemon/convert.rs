@@ -12,7 +12,7 @@ use crate::engine::PeerStats;
 use crate::proto::metainfo::Metainfo;
 use crate::share::{self, Hit, Reach, Resource, ShareRef};
 use crate::storage::process_memory;
-use crate::types::{Address, Via, gather};
+use crate::types::{Address, Via, gather, sort};
 
 /// `Api.memory`.
 pub(super) fn memory(usage: &MemoryUsage) -> types::Memory {
@@ -242,10 +242,10 @@ pub(super) fn contacts(contacts: &Contacts, reach: &Reach<'_>) -> types::Contact
         contact.asked |= entry.pending;
         contact.online |= !entry.resources.is_empty();
         contact.resources.extend(entry.resources.iter().cloned());
-        contact.resources.sort_unstable();
+        sort(&mut contact.resources);
         contact.resources.dedup();
         contact.groups.extend(entry.groups.iter().cloned());
-        contact.groups.sort_unstable();
+        sort(&mut contact.groups);
         contact.groups.dedup();
         add_account(contact, account(entry.via));
     }

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use crate::types::{Address, AddressKind, MAX_ADDRESSES_PER_RESOURCE};
+use crate::types::{Address, AddressKind, MAX_ADDRESSES_PER_RESOURCE, sort};
 
 /// An address from the configuration: `ip` (with the listening port) or `ip:port`, IPv6 with a port in brackets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl Addresses {
         }
         let mut interfaces: Vec<_> = self.interfaces.iter().copied().filter(|ip| self.is_announced(*ip)).collect();
         // Interfaces come in any order; a fixed one keeps the list from changing for nothing.
-        interfaces.sort_unstable();
+        sort(&mut interfaces);
         for ip in interfaces {
             self.port.into_iter().for_each(|port| add(SocketAddr::new(ip, port), AddressKind::Local));
         }

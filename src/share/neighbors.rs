@@ -85,7 +85,7 @@ impl Neighbors {
     #[must_use]
     pub fn new(accepted: impl IntoIterator<Item = Accepted>) -> Self {
         let accepted = accepted.into_iter().take(MAX_ACCEPTED).map(|one| (one.fingerprint, one));
-        Self { accepted: accepted.collect() }
+        Self { accepted: crate::types::gather(accepted) }
     }
 
     /// Judges somebody who calls himself `name`.

@@ -12,7 +12,7 @@ mod words;
 
 use super::contacts::ContactShares;
 use super::table::ShareTable;
-use crate::types::Share;
+use crate::types::{Share, sort_by};
 use words::Words;
 
 /// Which part of a long list is wanted.
@@ -94,7 +94,7 @@ impl ContactShares {
             Some(List { jid, resource: name, available: resource.is_available(), table })
         });
         let mut lists: Vec<List<'_>> = list.collect();
-        lists.sort_by_key(|list| (list.jid, list.resource));
+        sort_by(&mut lists, |a, b| (a.jid, a.resource).cmp(&(b.jid, b.resource)));
         lists
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use sha1::{Digest, Sha1};
 
 use super::StorageError;
-use crate::types::InfoHash;
+use crate::types::{InfoHash, sort};
 
 /// Folder of the own catalog.
 const OWN: &str = "own";
@@ -119,7 +119,7 @@ impl CatalogFiles {
         let dispensable = folders(&self.dir).into_iter().filter(|whose| *whose != own && !needed.contains(whose));
         let changed = |whose: PathBuf| Some((fs::symlink_metadata(&whose).ok()?.modified().ok()?, whose));
         let mut dispensable: Vec<_> = dispensable.filter_map(changed).collect();
-        dispensable.sort_unstable();
+        sort(&mut dispensable);
         for (_, whose) in dispensable {
             if total <= most {
                 break;

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use super::hashing::{Progress, ReadError, Source, Sources};
 use crate::proto::metainfo::{Builder, MAX_PATH_DEPTH, Metainfo, MetainfoError, NewFile, choose_piece_length};
-use crate::types::{Geometry, GeometryError};
+use crate::types::{Geometry, GeometryError, sort};
 
 /// Files in one torrent at most. Its torrent file would have some 40 MB.
 const MAX_FILES: usize = 500_000;
@@ -251,7 +251,7 @@ impl Walk<'_> {
             .map(|entry| entry.map(|entry| entry.file_name()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(read_error)?;
-        names.sort_unstable();
+        sort(&mut names);
         for name in names {
             self.components.push(name.as_bytes().to_vec());
             self.entry(&path.join(&name))?;

@@ -14,7 +14,7 @@ use std::thread;
 
 use super::cursor::Cursor;
 use super::sha1_pair::hash_both;
-use crate::types::{Geometry, PieceHash, PieceIndex};
+use crate::types::{Geometry, PieceHash, PieceIndex, sort_by};
 
 /// Bytes per read. Large enough that the system call costs nothing, small enough to stay in the second-level cache.
 const BUFFER_LEN: usize = 256 * 1024;
@@ -122,7 +122,7 @@ impl Sources {
         if u32::try_from(all.len()) != Ok(count) {
             return Ok(None);
         }
-        all.sort_unstable_by_key(|(piece, _)| *piece);
+        sort_by(&mut all, |(a, _), (b, _)| a.cmp(b));
         Ok(Some(all.into_iter().map(|(_, answer)| answer).collect()))
     }
 }

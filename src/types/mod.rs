@@ -16,6 +16,7 @@ mod printable;
 mod rare;
 mod rate;
 mod share;
+mod sort;
 mod via;
 mod witness;
 
@@ -37,5 +38,6 @@ pub use share::{
     MAX_INLINE_SHARES, MAX_LABEL_LEN, MAX_NAME_BYTES_PER_CONTACT, MAX_NAME_LEN, MAX_RESOURCES_PER_CONTACT, MAX_SHARES,
     MAX_SHARES_PER_CONTACT, ResourceEntry, Share, display_name,
 };
+pub use sort::{sort, sort_by};
 pub use via::{AccountKey, Via};
 pub use witness::Witness;

@@ -10,6 +10,7 @@ use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, Se
 
 use crate::proto::xmpp::local::LocalName;
 use crate::proto::xmpp::presence::{CAPS_NODE, caps_hash};
+use crate::types::sort;
 
 const SERVICE: &str = "_presence._tcp.local.";
 
@@ -128,7 +129,7 @@ fn neighbor(service: &ResolvedService) -> Option<Found> {
         ip => SocketAddr::new(ip.to_ip_addr(), service.port),
     };
     let mut addresses: Vec<SocketAddr> = service.addresses.iter().map(socket).collect();
-    addresses.sort_unstable();
+    sort(&mut addresses);
     addresses.truncate(MAX_ADDRESSES);
     Some(Found::Here(name, addresses))
 }

@@ -17,7 +17,7 @@ use crate::proto::xmpp::SessionEvent;
 use crate::proto::xmpp::backoff::Retry;
 use crate::proto::xmpp::local::{LocalEvent, LocalName, RESOURCE, Role};
 use crate::share::{Fingerprint, Verdict};
-use crate::types::{Address, AddressKind, Announcement, Endpoint};
+use crate::types::{Address, AddressKind, Announcement, Endpoint, sort, sort_by};
 
 /// Neighbours that are known at the same time, at most; anybody can announce any number.
 const MAX_NEIGHBORS: usize = 256;
@@ -170,7 +170,8 @@ impl Worker {
         let mut due: Vec<LocalName> =
             self.neighbors.iter().filter(|(_, known)| is_due(&known.dial)).map(|(name, _)| name.clone()).collect();
         // Friends first: anybody can announce any number of strangers.
-        due.sort_by_key(|name| self.store.neighbors.named(name.as_str()).is_none());
+        let is_stranger = |name: &LocalName| self.store.neighbors.named(name.as_str()).is_none();
+        sort_by(&mut due, |a, b| is_stranger(a).cmp(&is_stranger(b)));
         let mut calls = self.neighbors.values().filter(|neighbor| neighbor.calling.is_some()).count();
         for name in due {
             let Some(neighbor) = self.neighbors.get_mut(&name) else { continue };
@@ -412,7 +413,7 @@ impl Worker {
 /// The address that a neighbour has on this stream is one that works, whatever it knows of itself.
 fn add_observed(endpoint: &mut Endpoint, address: SocketAddr) {
     let mut ports: Vec<u16> = endpoint.addresses.iter().map(|known| known.socket.port()).collect();
-    ports.sort_unstable();
+    sort(&mut ports);
     ports.dedup();
     // More than one port: which of them is forwarded, and which is listened on, is not known.
     let [port] = ports[..] else { return };

@@ -3,6 +3,7 @@
 use bendy::encoding::{Encoder, Error, SingleItemEncoder, ToBencode};
 
 use super::Node;
+use crate::types::sort_by;
 
 impl<'a> Node<'a> {
     /// A dictionary. The order does not matter: encoding sorts the keys.
@@ -33,7 +34,7 @@ impl ToBencode for Node<'_> {
             Node::List(items) => encoder.emit_list(|list| items.iter().try_for_each(|item| list.emit(item))),
             Node::Dict(entries) => {
                 let mut sorted: Vec<_> = entries.iter().collect();
-                sorted.sort_by_key(|(key, _)| *key);
+                sort_by(&mut sorted, |(a, _), (b, _)| a.cmp(b));
                 sorted.dedup_by_key(|(key, _)| *key);
                 encoder.emit_dict(|mut dict| sorted.iter().try_for_each(|(key, value)| dict.emit_pair(key, value)))
             }

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use thiserror::Error;
 
 use super::stream::Tls;
+use crate::types::sort_by;
 
 /// Records used of one answer, and endpoints tried for one domain.
 const MAX_RECORDS: usize = 16;
@@ -223,7 +224,7 @@ pub fn name_servers(resolv_conf: &str) -> Vec<IpAddr> {
 /// RFC 2782: priorities in order; within one, repeatedly one picked with a chance that follows its weight.
 fn by_priority_and_weight(mut records: Vec<(Tls, &Record)>, random: &mut fastrand::Rng) -> Vec<Endpoint> {
     let mut ordered = Vec::with_capacity(records.len());
-    records.sort_unstable_by_key(|(_, record)| (record.priority, record.weight));
+    sort_by(&mut records, |(_, a), (_, b)| (a.priority, a.weight).cmp(&(b.priority, b.weight)));
     while let Some(priority) = records.first().map(|(_, record)| record.priority) {
         let group = records.iter().take_while(|(_, record)| record.priority == priority);
         let total: u32 = group.clone().map(|(_, record)| u32::from(record.weight)).sum();

@@ -8,6 +8,7 @@
 
 use super::sasl::{ChannelBinding, Mechanism, SaslError};
 use super::stream::Features;
+use crate::types::sort;
 
 /// What separates two names in the text that the server signs, and the two lists (XEP-0474 section 4).
 const NAME_END: &str = "\u{1e}";
@@ -49,7 +50,7 @@ impl Offer {
     fn signed_text(&self) -> String {
         let joined = |names: &[String]| {
             let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
-            names.sort_unstable();
+            sort(&mut names);
             names.join(NAME_END)
         };
         let mechanisms = joined(&self.mechanisms);

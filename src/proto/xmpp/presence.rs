@@ -12,6 +12,7 @@ use sha1::{Digest, Sha1};
 use super::shares::{ENDPOINT_NODE, SHARES_NODE};
 use super::shares_original;
 use super::xml::{Build, element, ns};
+use crate::types::sort;
 
 /// Of presence: what is sent to the bare JID goes to the resource with the highest one, and to none with a negative one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ fn features() -> Vec<String> {
         notify(ENDPOINT_NODE),
         notify(SHARES_NODE),
     ];
-    features.sort_unstable();
+    sort(&mut features);
     features
 }
 

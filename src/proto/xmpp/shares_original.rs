@@ -13,7 +13,7 @@ use minidom::Element;
 use super::stanza::resource_name;
 use super::xml::{Build, element, to_bytes};
 use crate::types::{
-    MAX_ADDRESSES_PER_RESOURCE, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT, ResourceEntry, Share, gather,
+    MAX_ADDRESSES_PER_RESOURCE, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT, ResourceEntry, Share, gather, sort,
 };
 
 /// The node, which is also the namespace of everything in its items.
@@ -103,9 +103,9 @@ pub(super) fn written_len(element: &Element) -> usize {
 fn canonical(entry: &ResourceEntry) -> ResourceEntry {
     let plain = |share: &Share| Share { files: 0, complete: true, ..share.clone() };
     let mut entry = ResourceEntry { shares: entry.shares.iter().map(plain).collect(), ..entry.clone() };
-    entry.shares.sort_unstable();
+    sort(&mut entry.shares);
     entry.shares.dedup_by_key(|share| share.info_hash);
-    entry.addresses.sort_unstable();
+    sort(&mut entry.addresses);
     entry.addresses.dedup();
     entry
 }

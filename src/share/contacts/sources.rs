@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{AddressFilter, ContactShares, Resource};
-use crate::types::InfoHash;
+use crate::types::{InfoHash, sort, sort_by};
 
 /// Addresses handed out for one torrent.
 const MAX_SOURCES: usize = 512;
@@ -79,7 +79,7 @@ impl Sources<'_> {
                 sources.extend(filter.usable(resource.addresses()).into_iter().take(*portion));
             }
         }
-        sources.sort_unstable_by_key(|socket| (socket.is_ipv4(), *socket));
+        sort_by(&mut sources, |a, b| (a.is_ipv4(), a).cmp(&(b.is_ipv4(), b)));
         sources.dedup();
         sources.truncate(MAX_SOURCES);
         sources
@@ -119,7 +119,7 @@ impl Available {
         let owners = all.iter().take_while(|(other, _)| *other == hash);
         let addresses = owners.filter_map(|(_, owner)| self.addresses.get(usize::try_from(*owner).ok()?));
         let mut addresses: Vec<SocketAddr> = addresses.flatten().copied().take(MAX_SOURCES).collect();
-        addresses.sort_unstable();
+        sort(&mut addresses);
         addresses.dedup();
         Some((hash, addresses))
     }
