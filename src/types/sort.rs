@@ -47,7 +47,7 @@ mod tests {
             let items: Vec<(u8, usize)> = (0..len).map(|nth| (random.u8(..17), nth)).collect();
             let (mut ours, mut theirs) = (items.clone(), items);
             sort_by(&mut ours, |a, b| b.0.cmp(&a.0));
-            theirs.sort_by(|a, b| b.0.cmp(&a.0));
+            theirs.sort_by_key(|item| std::cmp::Reverse(item.0));
             assert_eq!(ours, theirs);
             sort(&mut ours);
             theirs.sort_unstable();
