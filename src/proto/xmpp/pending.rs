@@ -40,6 +40,8 @@ pub enum Handout {
 pub struct Pending {
     requests: Vec<Request>,
     handout: Handout,
+    /// Answered before the server may have handed them out on this stream: that crosses with the answer and is no news.
+    answered: Vec<BareJid>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +58,10 @@ impl Pending {
             if !std::mem::replace(&mut known.repeated, true) && self.handout == Handout::Unknown {
                 self.handout = Handout::Always;
             }
+            return false;
+        }
+        if let Some(place) = self.answered.iter().position(|answered| *answered == jid) {
+            self.answered.swap_remove(place);
             return false;
         }
         self.add(jid, true);
@@ -93,7 +99,16 @@ impl Pending {
         }
     }
 
-    /// The request was answered or taken back. Returns whether there was one.
+    /// The user has answered the request. Returns whether there was one.
+    pub fn answer(&mut self, jid: &BareJid) -> bool {
+        let crosses = self.requests.iter().any(|request| request.jid == *jid && !request.repeated);
+        if crosses && self.answered.len() < MAX_PENDING {
+            self.answered.push(jid.clone());
+        }
+        self.forget(jid)
+    }
+
+    /// The request was taken back. Returns whether there was one.
     pub fn forget(&mut self, jid: &BareJid) -> bool {
         self.retain(|other| other != jid)
     }
@@ -108,6 +123,7 @@ impl Pending {
     /// A new stream: nothing of what still waits was handed out on it.
     pub fn restart(&mut self) {
         self.requests.iter_mut().for_each(|request| request.repeated = false);
+        self.answered.clear();
         if self.handout == Handout::Asked {
             self.handout = Handout::Unknown;
         }
@@ -129,6 +145,7 @@ impl Pending {
     /// The server has had its time: if it hands out what waits, then the rest was answered elsewhere, or taken back.
     /// Returns whether there was any.
     pub fn drop_stale(&mut self) -> bool {
+        self.answered.clear();
         if self.handout == Handout::Unknown {
             return false;
         }
@@ -240,6 +257,16 @@ mod tests {
         pending.expect_handout();
         assert!(!pending.ask(jid("eve@x")) && pending.drop_stale());
         assert_eq!(listed(&pending), ["eve@x"]);
+    }
+
+    #[test]
+    fn what_was_answered_is_not_asked_again_by_a_handout_that_crosses_with_the_answer() {
+        let mut pending = Pending::default();
+        pending.restore([jid("bob@x"), jid("eve@x")].into_iter(), Handout::Always);
+        assert!(pending.answer(&jid("bob@x")) && !pending.ask(jid("bob@x")));
+        assert!(pending.ask(jid("bob@x")), "that is a new one");
+        assert!(pending.answer(&jid("bob@x")) && pending.ask(jid("bob@x")), "it was handed out before the answer");
+        assert!(pending.forget(&jid("eve@x")) && pending.ask(jid("eve@x")), "taken back, and asked anew");
     }
 
     #[test]

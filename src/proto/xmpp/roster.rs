@@ -134,8 +134,13 @@ impl Roster {
         !settled && self.pending.ask(jid)
     }
 
-    /// The request was answered or taken back. Returns whether there was one.
+    /// The user has answered the request. Returns whether there was one.
     pub fn forget_request(&mut self, jid: &BareJid) -> bool {
+        self.pending.answer(jid)
+    }
+
+    /// The request was taken back. Returns whether there was one.
+    pub fn withdraw_request(&mut self, jid: &BareJid) -> bool {
         self.pending.forget(jid)
     }
 

@@ -82,7 +82,7 @@ impl XmppSession {
                     self.out.push_back(subscription("unsubscribed", &jid));
                 }
                 let contact = self.roster.contact(&jid);
-                // Servers end the subscriptions of whom they take off the roster, but do not withdraw a request.
+                // Servers end the subscriptions of whom they take off the roster, but ejabberd does not withdraw a request.
                 if contact.is_some_and(|contact| contact.asked && !contact.is_seen()) {
                     self.out.push_back(subscription("unsubscribe", &jid));
                 }

@@ -209,7 +209,7 @@ impl XmppSession {
             (None, Some(resource)) => self.came_online(now, jid, resource),
             (Some("unavailable"), resource) => self.went_offline(&jid, resource.as_deref()),
             (Some("subscribe"), _) => self.asked(now, jid),
-            (Some("unsubscribe"), _) if self.roster.forget_request(&jid) => {
+            (Some("unsubscribe"), _) if self.roster.withdraw_request(&jid) => {
                 self.events.push_back(SessionEvent::RosterChanged);
             }
             _ => {}
