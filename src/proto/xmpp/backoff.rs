@@ -12,8 +12,13 @@ const FIRST: Duration = Duration::from_secs(1);
 /// No pause of a [`Retry::Soon`] is longer; no pause of a [`Retry::Later`] is shorter.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// A connection that lasted this long was a good one: the next failure starts with a short pause again.
+/// A connection that lasted this long was a good one, as far as being sent elsewhere is concerned.
 pub(super) const STABLE: Duration = Duration::from_secs(60);
+
+/// After a connection that lasted this long the next failure starts with a short pause again. So a server hears of each
+/// client four times a minute at most, and a line that breaks twice a minute for an hour does not keep anybody away for
+/// most of that hour.
+const TRIED: Duration = Duration::from_secs(15);
 
 /// The longest pauses of a [`Retry::Rarely`], one after the other; the shortest are half of them.
 const RARELY: [Duration; 3] =
@@ -60,7 +65,7 @@ impl Backoff {
     /// The connection ended or could not be made. How long to wait before the next attempt; `None`: do not try again.
     pub fn failed(&mut self, now: Instant, retry: Retry) -> Option<Duration> {
         let lasted = self.connected.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        if lasted >= STABLE {
+        if lasted >= TRIED {
             self.failures = 0;
         }
         if lasted >= PEACE {
@@ -115,9 +120,23 @@ mod tests {
             backoff.failed(now, Retry::Soon);
         }
         backoff.connected(now);
-        assert!(backoff.failed(now + Duration::from_secs(59), Retry::Soon).unwrap() > Duration::from_secs(100));
+        assert!(backoff.failed(now + Duration::from_secs(14), Retry::Soon).unwrap() > Duration::from_secs(100));
         backoff.connected(now);
-        assert!(backoff.failed(now + Duration::from_secs(60), Retry::Soon).unwrap() <= Duration::from_secs(1));
+        assert!(backoff.failed(now + Duration::from_secs(15), Retry::Soon).unwrap() <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_line_that_breaks_twice_a_minute_keeps_nobody_away() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut backoff = Backoff::new(7);
+        for _ in 0..9 {
+            backoff.failed(start, Retry::Soon);
+        }
+        for _ in 0..9 {
+            backoff.connected(start);
+            assert!(backoff.failed(start + 25 * second, Retry::Soon).unwrap() <= second);
+            assert!(backoff.failed(start + 25 * second, Retry::Soon).unwrap() <= 2 * second);
+        }
     }
 
     #[test]
