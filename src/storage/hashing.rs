@@ -1,6 +1,6 @@
 //! Hashes the pieces of files that lie on a disk, on all cores (BEP 3, `pieces`).
 //!
-//! Plain positional reads of regular files. Memory is one buffer a thread, whatever the piece length. Used where whole
+//! Plain positional reads of regular files. Memory is two buffers a thread, whatever the piece length. Used where whole
 //! torrents are made or checked outside a running client; a running one verifies from its piece buffer. Blocks the
 //! calling thread until all is done.
 
@@ -16,7 +16,7 @@ use super::cursor::Cursor;
 use super::sha1_pair::hash_both;
 use crate::types::{Geometry, PieceHash, PieceIndex, sort_by};
 
-/// Bytes per read. Large enough that the system call costs nothing, small enough to stay in the second-level cache.
+/// Most bytes per read. Large enough that the system call costs nothing, small enough to stay in the second-level cache.
 const BUFFER_LEN: usize = 256 * 1024;
 
 /// Called with the bytes done so far and the bytes in all, by any of the hashing threads.
@@ -92,7 +92,7 @@ impl Sources {
         let step = if count >= cores.saturating_mul(2) { 2 } else { 1 };
         let (next, done, failed) = (AtomicU32::new(0), AtomicU64::new(0), AtomicBool::new(false));
         let work = || -> Result<Vec<(PieceIndex, T)>, E> {
-            let mut reader = Reader::new(&self.files);
+            let mut reader = Reader::new(&self.files, self.geometry.piece_length());
             let mut results = Vec::new();
             while !cancel.load(Ordering::Relaxed) && !failed.load(Ordering::Relaxed) {
                 let first = next.fetch_add(step, Ordering::Relaxed);
@@ -135,8 +135,11 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(files: &'a [Source]) -> Self {
-        Self { files, open: None, buffers: [vec![0; BUFFER_LEN], vec![0; BUFFER_LEN]] }
+    /// Nothing is read beyond a piece. Who shares many small files has many threads one after the other, each of which
+    /// may leave what it took in another arena of the allocator.
+    fn new(files: &'a [Source], piece_length: u32) -> Self {
+        let len = usize::try_from(piece_length).map_or(BUFFER_LEN, |len| len.min(BUFFER_LEN));
+        Self { files, open: None, buffers: [vec![0; len], vec![0; len]] }
     }
 
     /// Hashes of the first two of these messages, each made of parts of files; of fewer, what nothing hashes to.
