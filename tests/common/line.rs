@@ -1,10 +1,13 @@
 //! A line between a program and its server that a test can cut.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
 
 /// Carried at a time; the place of a cut is as exact as this.
 const SLICE: usize = 512;
@@ -29,7 +32,12 @@ struct State {
 impl Line {
     /// A line to `target`, up.
     pub fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::between(Ipv4Addr::LOCALHOST.into(), target)
+    }
+
+    /// A line from this address to `target`, up.
+    pub fn between(near: IpAddr, target: SocketAddr) -> Self {
+        let listener = TcpListener::bind((near, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
@@ -54,6 +62,15 @@ impl Line {
     /// Cuts all connections; no new one gets through before [`Self::mend`].
     pub fn cut(&self) {
         self.state.down.store(true, Ordering::Release);
+        self.state.close();
+    }
+
+    /// Forgets all connections, as a router does that is switched off and on: who says something on one is told that
+    /// there is none. (Who can be reached meanwhile is told so at once.)
+    pub fn forget(&self) {
+        for stream in self.state.open.lock().unwrap().iter() {
+            let _ = set_socket_linger(stream, Some(Duration::ZERO));
+        }
         self.state.close();
     }
 

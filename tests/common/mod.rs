@@ -24,6 +24,8 @@ pub mod fake_peer;
 pub mod libtorrent;
 pub mod line;
 pub mod namespace;
+#[cfg(feature = "cli")]
+pub mod network;
 pub mod node;
 pub mod opentracker;
 #[cfg(feature = "xmpp")]

@@ -40,8 +40,14 @@ const TICK: Duration = Duration::from_millis(50);
 /// After this time it publishes for the first time.
 const FIRST_PUBLISH: Duration = Duration::from_millis(500);
 
+/// Between a lost stream and the next attempt.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// A share: hash and name. All are one byte long.
 pub type Listed = (String, String);
+
+/// Why a stream ended.
+type Lost = Box<dyn std::error::Error>;
 
 /// The lists of an account, by resource.
 type Account = BTreeMap<String, Vec<Listed>>;
@@ -61,7 +67,26 @@ pub struct Original {
 
 impl Original {
     /// Logs in and begins. With `honest` its capabilities are what it announces.
+    ///
+    /// # Panics
+    /// When it loses its stream.
     pub fn start(server: &impl Server, user: &str, password: &str, resource: &str, honest: bool) -> Self {
+        Self::start_with(server, user, password, resource, honest, false)
+    }
+
+    /// Logs in and begins, and comes back whenever it loses its stream. Its capabilities are what it announces.
+    pub fn start_lasting(server: &impl Server, user: &str, password: &str, resource: &str) -> Self {
+        Self::start_with(server, user, password, resource, true, true)
+    }
+
+    fn start_with(
+        server: &impl Server,
+        user: &str,
+        password: &str,
+        resource: &str,
+        honest: bool,
+        lasting: bool,
+    ) -> Self {
         let jid = Jid::new(&format!("{user}@localhost/{resource}")).unwrap();
         let mut options = AccountOptions::new(jid, password.to_owned().into(), resource.to_owned());
         options.server = Some(server.server());
@@ -74,6 +99,7 @@ impl Original {
             shares: Vec::new(),
             caps: if honest { right_caps() } else { WRONG_CAPS.to_owned() },
             heard: Arc::clone(&heard),
+            lasting,
             ids: 0,
         };
         let thread = std::thread::spawn(move || program.run(&options, &received));
@@ -119,30 +145,37 @@ struct Program {
     shares: Vec<Listed>,
     caps: String,
     heard: Arc<Mutex<BTreeMap<String, Account>>>,
+    lasting: bool,
     ids: u32,
 }
 
 impl Program {
     fn run(mut self, options: &AccountOptions, orders: &Receiver<Order>) {
         let mut port = Port::new().unwrap();
-        let mut stream = Connection::open(options, &mut port).unwrap();
+        while let Err(error) = self.session(options, &mut port, orders) {
+            assert!(self.lasting, "the original lost its stream: {error}");
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// From a login to its end.
+    fn session(&mut self, options: &AccountOptions, port: &mut Port, orders: &Receiver<Order>) -> Result<(), Lost> {
+        let mut stream = Connection::open(options, port)?;
         let presence = format!(
             "<presence><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='http://sleekxmpp.com/ver/1.3.3' \
              ver='{}'/></presence><iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>",
             self.caps
         );
         for stanza in presence.split_inclusive("</presence>") {
-            stream.send(stanza.as_bytes()).unwrap();
+            stream.send(stanza.as_bytes())?;
         }
         let mut first = Some(Instant::now() + FIRST_PUBLISH);
         loop {
-            match stream.next(Instant::now() + TICK) {
-                Ok(Incoming::Stanza(stanza)) => self.hear(&stanza, &mut stream),
-                Ok(_) => {}
-                Err(error) => panic!("the original lost its stream: {error}"),
+            if let Incoming::Stanza(stanza) = stream.next(Instant::now() + TICK)? {
+                self.hear(&stanza, &mut stream)?;
             }
             if first.take_if(|at| *at <= Instant::now()).is_some() {
-                self.publish(&mut stream);
+                self.publish(&mut stream)?;
             }
             if first.is_some() {
                 continue;
@@ -150,21 +183,22 @@ impl Program {
             match orders.try_recv() {
                 Ok(Order::Share(share)) => {
                     self.shares.push(share);
-                    self.publish(&mut stream);
+                    self.publish(&mut stream)?;
                 }
                 Ok(Order::Exit) => {
                     self.shares.clear();
-                    self.publish(&mut stream);
-                    return stream.close();
+                    self.publish(&mut stream)?;
+                    stream.close();
+                    return Ok(());
                 }
-                Ok(Order::Kill) => return,
+                Ok(Order::Kill) => return Ok(()),
                 Err(_) => {}
             }
         }
     }
 
     /// Reads, changes and writes the item of the whole account, with what it happens to know.
-    fn publish(&mut self, stream: &mut Connection<'_>) {
+    fn publish(&mut self, stream: &mut Connection<'_>) -> Result<(), Lost> {
         let mut account = self.heard.lock().unwrap().get(&self.own).cloned().unwrap_or_default();
         account.insert(self.resource.clone(), self.shares.clone());
         account.retain(|_, shares| !shares.is_empty());
@@ -187,10 +221,10 @@ impl Program {
             self.ids,
             String::from(&list)
         );
-        stream.send(publish.as_bytes()).unwrap();
+        Ok(stream.send(publish.as_bytes())?)
     }
 
-    fn hear(&self, stanza: &Element, stream: &mut Connection<'_>) {
+    fn hear(&self, stanza: &Element, stream: &mut Connection<'_>) -> Result<(), Lost> {
         let from = stanza.attr("from").unwrap_or(&self.own);
         if stanza.name() == "iq" && matches!(stanza.attr("type"), Some("get" | "set")) {
             let id = stanza.attr("id").unwrap();
@@ -199,12 +233,12 @@ impl Program {
                 "<iq type='result' id='{id}' to='{from}'><query xmlns='http://jabber.org/protocol/disco#info'>\
                  <identity category='client' type='bot'/>{features}</query></iq>"
             );
-            stream.send(answer.as_bytes()).unwrap();
+            stream.send(answer.as_bytes())?;
         }
         let event = stanza.get_child("event", "http://jabber.org/protocol/pubsub#event");
         let items = event.and_then(|event| event.children().next()).filter(|items| items.attr("node") == Some(NODE));
         let Some(list) = items.and_then(|items| items.children().last()).and_then(|item| item.children().next()) else {
-            return;
+            return Ok(());
         };
         let shares = |resource: &Element| {
             let shares = resource.children().filter(|child| child.name() == "share_item");
@@ -217,5 +251,6 @@ impl Program {
             .collect();
         let from = from.split('/').next().unwrap().to_owned();
         self.heard.lock().unwrap().insert(from, account);
+        Ok(())
     }
 }

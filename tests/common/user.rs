@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::bitween::command;
 use super::namespace::there;
+use super::network::Host;
 use super::process::Program;
 use super::server::Server;
 use super::{START_LIMIT, text, wait_for};
@@ -43,6 +44,7 @@ pub struct User {
     inside: Option<String>,
     starts: usize,
     commands: AtomicUsize,
+    host: Option<Host>,
 }
 
 impl User {
@@ -90,10 +92,21 @@ impl User {
              [xmpp]\nallow_loopback_peers = true\n{xmpp}\n[bittorrent]\nbind = [\"127.0.0.1\"]\n\n[api]\nport = 0\n"
         );
         fs::create_dir(home.path().join("downloads")).unwrap();
-        let daemon =
-            Self { program: None, name: name.to_owned(), home, inside: None, starts: 0, commands: AtomicUsize::new(0) };
+        let (name, commands) = (name.to_owned(), AtomicUsize::new(0));
+        let daemon = Self { program: None, name, home, inside: None, starts: 0, commands, host: None };
         fs::write(daemon.config(), config).unwrap();
         daemon
+    }
+
+    /// The same at this place of a network: peers reach it there, and nowhere else.
+    pub fn on_host(self, host: Host) -> Self {
+        let user = self.edited("bind = [\"127.0.0.1\"]", &format!("bind = [\"{}\"]", host.address));
+        Self { inside: Some(host.namespace.clone()), host: Some(host), ..user }
+    }
+
+    /// Where it is, if that is a place of its own.
+    pub const fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
     }
 
     /// Starts it and waits until its interface can be reached.
@@ -122,10 +135,8 @@ impl User {
     pub fn launch(&mut self) -> &mut Program {
         assert!(self.program.is_none(), "it runs already");
         self.starts += 1;
-        let mut command = command(self.home.path());
-        command.args(["daemon", "--config", text(&self.config()), "--data-dir", text(&self.data_dir())]);
-        let command = self.placed(command);
-        let program = Program::start(&format!("{}-{}", self.name, self.starts), command, self.home.path());
+        let program =
+            Program::start(&format!("{}-{}", self.name, self.starts), self.command(&["daemon"]), self.home.path());
         self.program.insert(program)
     }
 
@@ -161,7 +172,6 @@ impl User {
     pub fn run_within(&self, limit: Duration, arguments: &[&str]) -> Outcome {
         let mut command = self.command(arguments);
         command.env("BITWEEN_LOG", "warn");
-        let command = self.placed(command);
         let nth = self.commands.fetch_add(1, Ordering::Relaxed);
         let name = format!("command-{nth} (bitween {} for {})", arguments[0], self.name);
         let mut program = Program::start(&name, command, self.home.path());
@@ -267,13 +277,12 @@ impl User {
         fs::write(self.config(), config.replace(from, to)).unwrap();
     }
 
-    fn placed(&self, command: Command) -> Command {
-        self.inside.as_ref().map(|namespace| there(namespace, &command)).unwrap_or(command)
-    }
-
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(self.home.path());
         command.args(arguments).args(["--config", text(&self.config()), "--data-dir", text(&self.data_dir())]);
-        command
+        match &self.inside {
+            Some(namespace) => there(namespace, &command),
+            None => command,
+        }
     }
 }

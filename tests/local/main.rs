@@ -1,6 +1,6 @@
 //! Whole daemons in a network of their own: they find each other by mDNS, and other programs find them.
 //!
-//! Each test makes a small network of namespaces (`network.rs`), which needs root; without it the tests are skipped.
+//! Each test makes a small network of namespaces (`common/network.rs`), which needs root; without it the tests are skipped.
 
 #![cfg(all(feature = "cli", feature = "local"))]
 #![allow(
@@ -14,13 +14,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-mod network;
 mod others;
 
 use std::time::{Duration, Instant};
 
+use common::network::{Machine, Network};
 use common::wait_for;
-use network::{Machine, Network};
 
 const LIMIT: Duration = Duration::from_secs(30);
 

@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::LIMIT;
+use super::common::network::Network;
 use super::common::process::Program;
 use super::common::{installed, missing, wait_for};
-use super::network::Network;
 
 const BUS: &str = "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
     \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\"><busconfig><type>system</type>\

@@ -30,6 +30,7 @@ mod raw;
 mod restart;
 mod servers;
 mod shares;
+mod soak;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,16 +1,28 @@
 //! A small network of namespaces: a switch, and machines with a cable to it. Gone when it is dropped.
 
 use std::fs;
+#[cfg(target_os = "linux")]
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use super::common::bitween::command;
-use super::common::namespace::{ip, prefix, there};
-use super::common::process::Program;
-use super::common::{START_LIMIT, installed, missing, wait_for};
+use super::bitween::command;
+use super::namespace::{ip, prefix, there};
+use super::process::Program;
+use super::{START_LIMIT, installed, missing, wait_for};
+
+/// The switch's own address, for who has entered it.
+#[cfg(target_os = "linux")]
+const SWITCH: [u8; 4] = [10, 9, 0, 254];
+
+/// A port of a bridge in this state takes nothing and passes nothing on.
+const DISABLED: u8 = 0;
+
+/// A port of a bridge in this state does what it is there for.
+const FORWARDING: u8 = 3;
 
 pub struct Network {
     prefix: String,
@@ -52,7 +64,24 @@ impl Network {
         ] {
             assert!(ip(&step), "ip {step}");
         }
-        Host { namespace, address }
+        Host { namespace, address, port: format!("-n {switch} link set v{number}") }
+    }
+
+    /// Moves the thread that calls it to the switch, with all that it starts from now on. Its address there; its loopback
+    /// interface is the switch's own.
+    #[cfg(target_os = "linux")]
+    pub fn enter(&self) -> IpAddr {
+        use std::os::fd::AsFd as _;
+
+        use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+        let (switch, address) = (self.namespace("s"), IpAddr::from(SWITCH));
+        for step in ["link set lo up".to_owned(), format!("addr add {address}/24 dev br0")] {
+            assert!(ip(&format!("-n {switch} {step}")), "ip {step}");
+        }
+        let namespace = fs::File::open(Path::new("/run/netns").join(&switch)).unwrap();
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        address
     }
 
     /// A machine with a daemon that is called `name@net`; it does not run yet.
@@ -78,11 +107,27 @@ impl Drop for Network {
 
 /// A place in the network.
 pub struct Host {
-    namespace: String,
+    pub namespace: String,
     pub address: String,
+    /// The command that changes its port at the switch, without the change.
+    port: String,
 }
 
 impl Host {
+    /// From now on everything to it and from it is lost, and nobody is told: both interfaces stay up.
+    pub fn unplug(&self) {
+        self.set_port(DISABLED);
+    }
+
+    /// The end of [`Self::unplug`].
+    pub fn plug_in(&self) {
+        self.set_port(FORWARDING);
+    }
+
+    fn set_port(&self, state: u8) {
+        assert!(ip(&format!("{} type bridge_slave state {state}", self.port)), "{}", self.port);
+    }
+
     /// Takes its address away; what is left is what every IPv6 interface gives itself.
     pub fn without_address(&self) {
         assert!(ip(&format!("-n {} -4 addr flush dev eth0", self.namespace)));
