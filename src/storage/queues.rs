@@ -58,6 +58,8 @@ struct State<T, V> {
 struct Sleeper {
     thread: Thread,
     takes_slow: bool,
+    /// It is at the pieces already, and waits for the disk.
+    verifying: bool,
 }
 
 /// What the queues know about the thread that looks.
@@ -114,7 +116,7 @@ impl<T, V> Queues<T, V> {
             Rank::Slow => state.slow.push_back(task),
             Rank::Check => state.checks.push_back(task),
         }
-        let sleeper = state.sleeper(rank == Rank::Slow);
+        let sleeper = state.sleeper(|sleeper| rank != Rank::Slow || sleeper.takes_slow);
         drop(state);
         wake(sleeper);
         Ok(())
@@ -134,7 +136,8 @@ impl<T, V> Queues<T, V> {
         }
         state.verifying += 1;
         state.calls += 1;
-        let sleeper = state.sleeper(false);
+        // Not one that is at them already: the call would stay with it, unheard.
+        let sleeper = state.sleeper(|sleeper| !sleeper.verifying);
         drop(state);
         wake(sleeper);
         Ok(())
@@ -149,7 +152,7 @@ impl<T, V> Queues<T, V> {
             }
             let thread = thread::current();
             let id = thread.id();
-            state.asleep.push(Sleeper { thread, takes_slow: seat.takes_slow });
+            state.asleep.push(Sleeper { thread, takes_slow: seat.takes_slow, verifying: seat.verifying });
             drop(state);
             if seat.verifying {
                 thread::park_timeout(HOLD)
@@ -197,7 +200,8 @@ impl<T, V> State<T, V> {
                 let second = if lanes > 1 { self.pieces.pop_front() } else { None };
                 return Some(Next::Verify(first, second));
             }
-            self.verifying -= 1;
+            // Whoever was called meanwhile and has not come yet is needed no more either, and the next piece calls anew.
+            self.verifying -= 1 + std::mem::take(&mut self.calls);
             seat.verifying = false;
         }
         // At the end nothing urgent will come, and the others may be gone.
@@ -211,11 +215,11 @@ impl<T, V> State<T, V> {
         })
     }
 
-    /// The thread to be woken for a task, if one sleeps. It is no sleeper any more.
-    fn sleeper(&mut self, slow: bool) -> Option<Sleeper> {
+    /// The thread to be woken, if one sleeps that fits. It is no sleeper any more.
+    fn sleeper(&mut self, fits: impl Fn(&Sleeper) -> bool) -> Option<Sleeper> {
+        let fitting = self.asleep.iter().enumerate().filter(|(_, sleeper)| fits(sleeper));
         // The one that never takes slow tasks if it will do, so that the others are there for these.
-        let nth = |takes_slow| self.asleep.iter().position(|sleeper| sleeper.takes_slow == takes_slow);
-        let nth = nth(slow).or_else(|| nth(true))?;
+        let (nth, _) = fitting.min_by_key(|(_, sleeper)| sleeper.takes_slow)?;
         Some(self.asleep.swap_remove(nth))
     }
 }
@@ -239,6 +243,11 @@ mod tests {
     /// What a thread finds without sleeping.
     fn found(queues: &Queues<u32, u32>, seat: &mut Seat, full: bool) -> Option<Next<u32, u32>> {
         queues.state().take(seat, queues.lanes, || full)
+    }
+
+    /// Takes this thread for one that sleeps.
+    fn asleep(queues: &Queues<u32, u32>, takes_slow: bool, verifying: bool) {
+        queues.state().asleep.push(Sleeper { thread: thread::current(), takes_slow, verifying });
     }
 
     const fn task(number: u32) -> Option<Next<u32, u32>> {
@@ -283,6 +292,37 @@ mod tests {
         assert_eq!((found(&queues, &mut one, false), found(&queues, &mut other, false)), (None, None));
         push(6);
         assert_eq!(found(&queues, &mut other, false), pieces(6, None), "all had gone to sleep");
+    }
+
+    #[test]
+    fn a_call_that_nobody_heard_does_not_keep_the_next_piece_from_calling() {
+        let (queues, [mut one, _]) = queues();
+        let push = |piece| queues.push_piece(piece).unwrap();
+        push(1);
+        assert_eq!(found(&queues, &mut one, false), pieces(1, None));
+        push(2);
+        push(3);
+        assert_eq!(
+            found(&queues, &mut one, false),
+            pieces(2, Some(3)),
+            "before the other one is through with its task"
+        );
+        assert_eq!(found(&queues, &mut one, false), None);
+        asleep(&queues, false, false);
+        push(4);
+        assert!(queues.state().asleep.is_empty(), "it is woken");
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_the_disk_is_not_called_again() {
+        let (queues, [mut one, _]) = queues();
+        queues.push_piece(1).unwrap();
+        assert_eq!(found(&queues, &mut one, true), None);
+        asleep(&queues, false, true);
+        asleep(&queues, true, false);
+        queues.push_piece(2).unwrap();
+        let state = queues.state();
+        assert!(state.calls == 1 && state.asleep.iter().all(|sleeper| sleeper.verifying), "the other one is");
     }
 
     #[test]
@@ -339,8 +379,11 @@ mod tests {
     #[test]
     fn who_is_woken_can_do_it() {
         let (queues, _) = queues();
-        let sleep = |takes_slow| queues.state().asleep.push(Sleeper { thread: thread::current(), takes_slow });
-        let woken = |slow| queues.state().sleeper(slow).map(|sleeper| sleeper.takes_slow);
+        let sleep = |takes_slow| asleep(&queues, takes_slow, false);
+        let woken = |slow: bool| {
+            let sleeper = queues.state().sleeper(|sleeper| !slow || sleeper.takes_slow);
+            sleeper.map(|sleeper| sleeper.takes_slow)
+        };
         sleep(false);
         assert_eq!(woken(true), None, "this one does nothing slow");
         sleep(true);
