@@ -78,9 +78,10 @@ impl Blocking {
         any
     }
 
-    /// Blocks somebody, for now by this program alone. False if there is no room.
+    /// Blocks somebody, for now by this program alone: what the server said on an earlier stream may be so no more. False
+    /// if there is no room.
     pub fn block(&mut self, jid: BareJid) -> bool {
-        if self.server.contains(&jid) || self.here.contains(&jid) {
+        if (self.supported && self.server.contains(&jid)) || self.here.contains(&jid) {
             return true;
         }
         self.here.len() < MAX_BLOCKED && self.here.insert(jid)
@@ -212,6 +213,15 @@ mod tests {
         assert!(other.unsupported() && !other.unsupported());
         assert_eq!(all(&other), ["bad@y", "here@x"]);
         assert!(other.unblock_here(&jid("bad@y")));
+    }
+
+    #[test]
+    fn who_is_blocked_before_the_server_tells_its_list_stays_so() {
+        let mut blocking = Blocking::default();
+        blocking.restore([].into_iter(), [jid("eve@x")].into_iter());
+        assert!(blocking.block(jid("eve@x")));
+        assert_eq!(blocking.replace(&answer("")), [jid("eve@x")], "somebody took eve off the list meanwhile");
+        assert!(blocking.is_blocked(&jid("eve@x")));
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct Pending {
     handout: Handout,
     /// Answered before the server may have handed them out on this stream: that crosses with the answer and is no news.
     answered: Vec<BareJid>,
+    /// Whatever comes now is not handed out because of the login any more.
+    is_late: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -55,7 +57,8 @@ impl Pending {
     /// Somebody asks. Returns whether that is news.
     pub fn ask(&mut self, jid: BareJid) -> bool {
         if let Some(known) = self.requests.iter_mut().find(|request| request.jid == jid) {
-            if !std::mem::replace(&mut known.repeated, true) && self.handout == Handout::Unknown {
+            let is_first = !std::mem::replace(&mut known.repeated, true);
+            if is_first && !self.is_late && self.handout == Handout::Unknown {
                 self.handout = Handout::Always;
             }
             return false;
@@ -102,7 +105,7 @@ impl Pending {
     /// The user has answered the request. Returns whether there was one.
     pub fn answer(&mut self, jid: &BareJid) -> bool {
         let crosses = self.requests.iter().any(|request| request.jid == *jid && !request.repeated);
-        if crosses && self.answered.len() < MAX_PENDING {
+        if crosses && !self.is_late && self.answered.len() < MAX_PENDING {
             self.answered.push(jid.clone());
         }
         self.forget(jid)
@@ -124,6 +127,7 @@ impl Pending {
     pub fn restart(&mut self) {
         self.requests.iter_mut().for_each(|request| request.repeated = false);
         self.answered.clear();
+        self.is_late = false;
         if self.handout == Handout::Asked {
             self.handout = Handout::Unknown;
         }
@@ -146,6 +150,7 @@ impl Pending {
     /// Returns whether there was any.
     pub fn drop_stale(&mut self) -> bool {
         self.answered.clear();
+        self.is_late = true;
         if self.handout == Handout::Unknown {
             return false;
         }
@@ -234,7 +239,8 @@ mod tests {
         pending.ask(jid("eve@x"));
         pending.restart();
         assert!(!pending.drop_stale(), "it may be a server that repeats nothing");
-        assert_eq!(listed(&pending).len(), 2, "not before it has had time");
+        assert_eq!(listed(&pending).len(), 2);
+        pending.restart();
         assert!(!pending.ask(jid("eve@x")), "no news");
         assert!(pending.drop_stale() && !pending.drop_stale());
         assert_eq!(listed(&pending), ["eve@x"]);
@@ -267,6 +273,17 @@ mod tests {
         assert!(pending.ask(jid("bob@x")), "that is a new one");
         assert!(pending.answer(&jid("bob@x")) && pending.ask(jid("bob@x")), "it was handed out before the answer");
         assert!(pending.forget(&jid("eve@x")) && pending.ask(jid("eve@x")), "taken back, and asked anew");
+    }
+
+    #[test]
+    fn who_asks_again_long_after_the_login_is_heard_and_teaches_nothing_of_the_server() {
+        let mut pending = Pending::default();
+        pending.restore([jid("bob@x"), jid("eve@x")].into_iter(), Handout::Unknown);
+        assert!(!pending.drop_stale(), "nothing is known of the server");
+        assert!(!pending.ask(jid("eve@x")) && pending.handout() == Handout::Unknown);
+        assert!(pending.answer(&jid("bob@x")) && pending.ask(jid("bob@x")), "that crosses with nothing");
+        pending.restart();
+        assert!(!pending.ask(jid("eve@x")) && pending.handout() == Handout::Always);
     }
 
     #[test]

@@ -183,6 +183,8 @@ impl XmppSession {
     pub fn resumed(&mut self, now: Instant) {
         if let Some(since) = self.suspended.take() {
             self.iqs.delay(now.saturating_duration_since(since));
+            // What the server says at a login may come only now.
+            self.ghosts_due = self.ghosts_due.map(|due| due.max(now + incoming::GHOSTS_AFTER));
         }
         self.pump(now);
     }

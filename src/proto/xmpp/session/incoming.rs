@@ -16,7 +16,7 @@ use crate::proto::xmpp::xml::{element, ns};
 use crate::types::{Announcement, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT};
 
 /// After this long all own resources have shown their presence.
-const GHOSTS_AFTER: Duration = Duration::from_secs(10);
+pub(super) const GHOSTS_AFTER: Duration = Duration::from_secs(10);
 /// Own resources that do not come back are looked for this often.
 pub(super) const GHOSTS_EVERY: Duration = Duration::from_secs(3600);
 /// The own nodes are asked for again this long after a failure.
