@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 /// The first pause, and the unit that doubles.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// No pause of a [`Retry::Soon`] is longer; no pause of a [`Retry::Later`] is shorter.
-const LONGEST: Duration = Duration::from_secs(300);
+/// No pause of a [`Retry::Soon`] is longer: somebody may be waiting for the server, or the line, to be back.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// No pause of a [`Retry::Later`] is shorter, and none is longer than twice that.
+const LATER: Duration = Duration::from_secs(300);
 
 /// A connection that lasted this long was a good one, as far as being sent elsewhere is concerned.
 pub(super) const STABLE: Duration = Duration::from_secs(60);
@@ -73,7 +76,7 @@ impl Backoff {
         }
         let pause = match retry {
             Retry::Never => return None,
-            Retry::Later => self.jitter(LONGEST, LONGEST * 2),
+            Retry::Later => self.jitter(LATER, LATER * 2),
             Retry::Rarely => {
                 let longest = RARELY.get(self.rare).or(RARELY.last()).copied().unwrap_or(LONGEST);
                 self.rare = self.rare.saturating_add(1);
@@ -100,12 +103,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_five_minutes_and_are_jittered() {
+    fn pauses_double_up_to_two_minutes_and_are_jittered() {
         let now = Instant::now();
         let mut backoff = Backoff::new(7);
         let pauses: Vec<f64> = (0..20).map(|_| backoff.failed(now, Retry::Soon).unwrap().as_secs_f64()).collect();
         for (index, pause) in pauses.iter().enumerate() {
-            let longest = 300_f64.min(f64::from(1_u32 << index));
+            let longest = 120_f64.min(f64::from(1_u32 << index));
             assert!((longest / 2.0..=longest).contains(pause), "{index}: {pause}");
         }
         assert_ne!(pauses[18].to_bits(), pauses[19].to_bits());
@@ -120,7 +123,7 @@ mod tests {
             backoff.failed(now, Retry::Soon);
         }
         backoff.connected(now);
-        assert!(backoff.failed(now + Duration::from_secs(14), Retry::Soon).unwrap() > Duration::from_secs(100));
+        assert!(backoff.failed(now + Duration::from_secs(14), Retry::Soon).unwrap() >= LONGEST / 2);
         backoff.connected(now);
         assert!(backoff.failed(now + Duration::from_secs(15), Retry::Soon).unwrap() <= Duration::from_secs(1));
     }
