@@ -104,9 +104,9 @@ pub(super) fn wait(client: &Client, hash: &str, interrupt: &Interrupt) -> Result
             return Err(CliError::failed("the torrent was removed"));
         };
         // Once, until there is another reason.
-        if status.why != told {
-            status.why.iter().for_each(|why| progress.say(&why.text));
-            told.clone_from(&status.why);
+        if let Some(why) = status.why.as_ref().filter(|why| told.as_ref() != Some(*why)) {
+            progress.say(&why.text);
+            told = Some(why.clone());
         }
         match status.state {
             _ if status.complete => {

@@ -209,7 +209,8 @@ pub(super) fn share_entry(hit: &Hit, torrents: &Torrents, reach: &Reach<'_>) -> 
     let available = hit.is_available();
     let own = torrents.list.get(&hit.share.info_hash).map(|status| types::OwnCopy::from(&torrent_status(status)));
     let reason = |owner: &share::Owner| reach.of_owner(&owner.jid, &owner.resource, &hit.share.info_hash);
-    let is_had = own.is_some_and(|own| own.complete);
+    let comes = own.is_some_and(|own| own.complete)
+        || torrents.list.get(&hit.share.info_hash).is_some_and(|own| own.traffic.peers > 0);
     let owner = |owner: &share::Owner| types::ShareOwner {
         jid: owner.jid.clone(),
         resource: owner.resource.clone(),
@@ -225,7 +226,7 @@ pub(super) fn share_entry(hit: &Hit, torrents: &Torrents, reach: &Reach<'_>) -> 
         file_count: (hit.share.files > 0).then(|| u64::from(hit.share.files)),
         available,
         owners: hit.owners.iter().map(owner).collect(),
-        why: if is_had { None } else { share::nearest(hit.owners.iter().map(reason)).map(why) },
+        why: if comes { None } else { share::nearest(hit.owners.iter().map(reason)).map(why) },
     }
 }
 

@@ -19,8 +19,9 @@ pub use sentences::{Reason, Why};
 /// Attempts kept at most; the oldest go first.
 const MAX_ATTEMPTS: usize = 4096;
 
-/// What happened longer ago says nothing of now.
-const LONGEST_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// What happened longer ago says nothing of now. Longer than the longest pause between two attempts, so that it stays as
+/// long as somebody tries.
+const LONGEST_KEPT: Duration = Duration::from_secs(30 * 60);
 
 /// What became of an attempt to connect that led to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +32,9 @@ pub enum Outcome {
     TimedOut,
     /// Nobody listens there, or a firewall says so.
     Refused,
-    /// Whoever answers does not speak BitTorrent, or says nothing.
+    /// Whoever answers does not speak BitTorrent.
     NotBitTorrent,
-    /// It was closed when this torrent was asked for.
+    /// Nothing, or the end, came when this torrent was asked for.
     NotServed(InfoHash),
 }
 

@@ -71,8 +71,10 @@ impl Bt {
 fn outcome(why: &CloseCause, wanted: InfoHash) -> Option<Outcome> {
     match why {
         CloseCause::Connect(error) => of_connecting(error),
-        // Who does not have the torrent, or may not give it, closes without a word.
-        CloseCause::Eof | CloseCause::Io(_) | CloseCause::Wire(WireError::WrongInfoHash { .. }) => {
+        // Who does not have the torrent, or may not give it, closes without a word; who is still checking it, waits.
+        CloseCause::Eof
+        | CloseCause::Io(_)
+        | CloseCause::Wire(WireError::WrongInfoHash { .. } | WireError::HandshakeTimeout) => {
             Some(Outcome::NotServed(wanted))
         }
         CloseCause::Wire(_) => Some(Outcome::NotBitTorrent),

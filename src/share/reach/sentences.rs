@@ -86,9 +86,7 @@ impl Reason {
                 "no_common_family",
                 "{jid} publishes only {family} addresses, this machine has none: it takes {family} here, or {other} there",
             ),
-            Self::Loopback => {
-                ("loopback", "{jid} publishes only {addr}, which leads no further than to the same machine")
-            }
+            Self::Loopback => ("loopback", "{addr}, which {jid} publishes, leads no further than to the same machine"),
             Self::Unusable => ("unusable_address", "{addr}, which {jid} publishes, is no address of a machine"),
             Self::Blocked => {
                 ("blocked", "{addr}, which {jid} publishes, is also where somebody is who is blocked here")
@@ -99,8 +97,8 @@ impl Reason {
             ),
             Self::PrivateElsewhere => (
                 "private_address",
-                "{jid} publishes only addresses of another private network such as {addr}: the router there has to \
-                 forward the port, `xmpp.extra_addresses` to name it",
+                "of what {jid} publishes nothing can be used from here, {addr} is of another private network: the router \
+                 there has to forward the port, `xmpp.extra_addresses` to name it",
             ),
             Self::NoRoute => {
                 ("no_route", "no network leads to {addr} of {jid}: this machine's {family} connection does not work")
@@ -120,7 +118,10 @@ impl Reason {
                 "not_bittorrent",
                 "what answers at {addr} of {jid} does not speak BitTorrent: the wrong port may be forwarded there",
             ),
-            Self::NotServed => ("not_served", "{jid} answers at {addr}, but does not serve this any more"),
+            Self::NotServed => (
+                "not_served",
+                "{jid} answers at {addr}, but does not serve this now: busy, paused, checking its files, or not shared any more",
+            ),
         }
     }
 }

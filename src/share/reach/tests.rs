@@ -124,7 +124,7 @@ fn what_is_published_may_be_the_cause() {
         (
             world(&["127.0.0.1:6881"]),
             "loopback",
-            "bob@x publishes only 127.0.0.1:6881, which leads no further than to the same machine",
+            "127.0.0.1:6881, which bob@x publishes, leads no further than to the same machine",
         ),
         (
             world(&["224.0.0.1:6881", "0.0.0.0:2000"]),
@@ -144,8 +144,8 @@ fn what_is_published_may_be_the_cause() {
         (
             world(&["10.1.2.3:6881", "203.0.113.7:443"]),
             "private_address",
-            "bob@x publishes only addresses of another private network such as 10.1.2.3:6881: the router there has to \
-             forward the port, `xmpp.extra_addresses` to name it",
+            "of what bob@x publishes nothing can be used from here, 10.1.2.3:6881 is of another private network: the router \
+             there has to forward the port, `xmpp.extra_addresses` to name it",
         ),
     ]);
 }
@@ -189,7 +189,8 @@ fn so_may_be_what_became_of_the_last_attempts() {
         (
             world(&[V4]).failed(V4, NotServed(HASH)),
             "not_served",
-            "bob@x answers at 203.0.113.7:51413, but does not serve this any more",
+            "bob@x answers at 203.0.113.7:51413, but does not serve this now: busy, paused, checking its files, or not shared \
+             any more",
         ),
     ]);
 }
@@ -234,9 +235,9 @@ fn attempts_are_bounded_and_the_oldest_go_first() {
     let at = |number: usize| SocketAddr::from(([203, 0, 113, 7], 1024 + u16::try_from(number).unwrap()));
     let mut attempts = Attempts::default();
     for number in 0..=MAX_ATTEMPTS {
-        attempts.failed(start + Duration::from_secs(number as u64), at(number), Outcome::TimedOut);
+        attempts.failed(start + Duration::from_millis(number as u64), at(number), Outcome::TimedOut);
     }
-    let later = start + Duration::from_secs(MAX_ATTEMPTS as u64);
+    let later = start + Duration::from_millis(MAX_ATTEMPTS as u64);
     assert_eq!(attempts.0.len(), MAX_ATTEMPTS);
     assert!(attempts.get(later, at(0)).is_none() && attempts.get(later, at(1)).is_some());
     attempts.failed(later, at(1), Outcome::Refused);
