@@ -266,7 +266,7 @@ fn neighbours_of_one_layer_do_not_name_each_other() {
     assert_eq!(complaints("proto/peer/mod.rs", "use crate::bus::Bus;").len(), 1);
     assert_eq!(complaints("bus/bus.rs", "use crate::types::PeerKey;").len(), 1);
     assert_eq!(complaints("component/bt/mod.rs", "use crate::component::xmpp::Session;").len(), 1);
-    assert_eq!(complaints("component/rpc/server.rs", "use super::super::bt::BtThread;").len(), 1);
+    assert_eq!(complaints("component/rpc/pages.rs", "use super::super::bt::BtThread;").len(), 1);
 }
 
 #[test]

@@ -18,8 +18,8 @@ use slab::Slab;
 
 use crate::proto::http::{Limits, Request, Response};
 
+use super::super::control::Control;
 use super::connection::{Connection, Progress, Timing};
-use super::control::Control;
 use super::guard::Guard;
 use super::routes;
 

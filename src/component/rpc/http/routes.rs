@@ -7,9 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::proto::http::jsonrpc::{self, ErrorObject, INTERNAL_ERROR};
 use crate::proto::http::{Method, Request, Response};
 
-use super::control::Control;
+use super::super::control::Control;
+use super::super::{methods, pages};
 use super::guard::Guard;
-use super::{methods, pages};
 
 /// Refuses a request that may not be made, by its head alone. `local` is the address the client reached.
 pub(super) fn refuse(guard: &Guard, head: &Request, local: IpAddr) -> Option<Response> {
