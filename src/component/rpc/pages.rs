@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::proto::http::Response;
 
 use super::control::ErrorCode;
-use super::methods::METHODS;
+use super::methods;
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
@@ -42,7 +42,7 @@ pub(super) fn browse() -> Response {
          shortened to a unique prefix. <code>rpc.discover</code> gives this page to programs (OpenRPC).</p>\n\
          <pre>curl -d '{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"bt.get_torrents\"}' http://127.0.0.1:5000/api</pre>\n",
     );
-    for method in METHODS {
+    for method in methods::all() {
         // Writing to a String cannot fail.
         let _ = write!(
             body,
@@ -91,7 +91,7 @@ mod tests {
     fn every_method_has_its_place_on_the_page_and_no_markup_leaks() {
         let (head, body) = browse().encode(false, false);
         let text = String::from_utf8([head, body.into_bytes()].concat()).unwrap();
-        assert!(METHODS.iter().all(|method| text.contains(&format!("id=\"{}\"", method.name))));
+        assert!(methods::all().all(|method| text.contains(&format!("id=\"{}\"", method.name))));
         assert!(text.contains("Content-Security-Policy: default-src 'none'"));
         assert_eq!(escape("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
     }

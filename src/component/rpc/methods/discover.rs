@@ -3,8 +3,18 @@
 use serde_json::{Value, json};
 
 use super::super::control::ErrorCode;
-use super::{METHODS, Method};
+use super::{Method, Scope, all, value};
 use crate::types::gather;
+
+/// The one method that is about the others.
+pub(super) static TABLE: &[Method] = &[Method {
+    name: "rpc.discover",
+    doc: "Describes all methods (OpenRPC).",
+    params: &[],
+    result: "an OpenRPC document",
+    scope: Scope::View,
+    run: |_, _| value(Ok(document())),
+}];
 
 /// Describes all methods.
 #[must_use]
@@ -18,7 +28,7 @@ pub fn document() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Shares files with XMPP contacts over BitTorrent. Hashes are info hashes in hexadecimal and may be shortened to a unique prefix.",
         },
-        "methods": METHODS.iter().map(describe).collect::<Vec<_>>(),
+        "methods": all().map(describe).collect::<Vec<_>>(),
         "components": {"errors": errors},
     })
 }
