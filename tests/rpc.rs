@@ -17,7 +17,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bitween::component::rpc::{RpcError, RpcServer, ServerOptions, Timing};
+use bitween::component::rpc::methods::{self, dispatch};
+use bitween::component::rpc::{Caller, How, RpcError, RpcServer, Scope, ServerOptions, Timing};
+use bitween::proto::http::jsonrpc::{Call, Params};
 use fake_control::{BOOK, FILM, FakeControl, HOARD, HOARDER, LISTED, SONG};
 use serde_json::{Value, json};
 
@@ -253,6 +255,36 @@ fn every_method_is_described_and_can_be_called() {
         let expected_to_fail = ["xmpp.remove_contact", "bt.add_torrent"].contains(&name);
         assert_eq!(answer.get("error").is_some(), expected_to_fail, "{name}: {answer}");
     }
+}
+
+#[test]
+fn a_caller_may_call_what_the_scope_allows_and_nothing_else() {
+    let scopes = [Scope::View, Scope::Add, Scope::Admin];
+    for method in methods::all() {
+        for scope in scopes {
+            let control = FakeControl::default();
+            let caller = Caller { scope, how: How::TokenFile, from: None };
+            let params = Params::Positional(vec![Value::Null; method.params.len()]);
+            let call = Call { id: None, method: method.name.to_owned(), params };
+            let refusal = dispatch(&control, &caller, &call).err().filter(|error| error.code == -32014);
+            assert_eq!(refusal.is_some(), scope < method.scope, "{} with {scope:?}", method.name);
+            if let Some(refusal) = refusal {
+                assert!(refusal.message.contains(method.scope.as_str()), "{}", refusal.message);
+                assert!(control.log().is_empty(), "{} was called all the same", method.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_caller_is_told_how_it_is_known() {
+    let f = Fixture::new();
+    let open = json!({"scope": "admin", "how": "open", "name": null, "expires": null});
+    assert_eq!(f.result("Api.whoami", json!([])), open);
+    let f = Fixture::with(|o| o.token = Some("s3cret".into()));
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "Api.whoami"}).to_string();
+    let answer = f.post("Authorization: Bearer s3cret\r\n", &body);
+    assert!(body_of(&answer).contains("\"how\":\"token\""), "{answer}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use bitween::component::rpc;
 use bitween::component::rpc::types::*;
 use bitween::component::rpc::{
     AddTorrent, ContactChange, Control, ControlError, ErrorCode, HashScope, List, Members, NewAccount, NewContact,
@@ -81,6 +82,12 @@ fn book() -> ShareEntry {
 fn volumes(count: usize) -> Vec<ShareEntry> {
     (0..count).map(|number| ShareEntry { name: format!("Volume {number}"), ..ShareEntry::default() }).collect()
 }
+
+impl rpc::Access for FakeControl {}
+
+impl rpc::Settings for FakeControl {}
+
+impl rpc::Details for FakeControl {}
 
 impl Control for FakeControl {
     fn hashes(&self, scope: HashScope, range: &RangeInclusive<InfoHash>, most: usize) -> Vec<InfoHash> {

@@ -3,8 +3,11 @@
 //! Runs on the interface's worker threads, several at once. What changes the list of torrents is answered after it is
 //! written down, so that nothing is lost however the daemon ends afterwards.
 
+mod access;
 mod account;
 mod contacts;
+mod details;
+mod settings;
 mod torrents;
 
 use std::collections::BTreeMap;

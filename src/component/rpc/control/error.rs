@@ -32,13 +32,15 @@ pub enum ErrorCode {
     Stopping,
     /// The account's data was refused (wrong password, bad certificate, ...).
     AccountRefused,
+    /// The caller may not do this.
+    Forbidden,
     /// Anything else; a bug.
     Internal,
 }
 
 impl ErrorCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadArgument,
         Self::UnknownHash,
         Self::AmbiguousHash,
@@ -53,6 +55,7 @@ impl ErrorCode {
         Self::Busy,
         Self::Stopping,
         Self::AccountRefused,
+        Self::Forbidden,
         Self::Internal,
     ];
 
@@ -74,6 +77,7 @@ impl ErrorCode {
             Self::Busy => -32011,
             Self::Stopping => -32012,
             Self::AccountRefused => -32013,
+            Self::Forbidden => -32014,
             Self::Internal => -32603,
         }
     }
@@ -96,6 +100,7 @@ impl ErrorCode {
             Self::Busy => "No answer in time; try again.",
             Self::Stopping => "The daemon is stopping.",
             Self::AccountRefused => "The server refused the account.",
+            Self::Forbidden => "The caller may not do this; it needs a wider scope.",
             Self::Internal => "Something failed that should not.",
         }
     }
@@ -116,4 +121,9 @@ impl ControlError {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+}
+
+/// What a daemon answers that does not know how to do something.
+pub(super) fn not_offered<T>() -> Result<T, ControlError> {
+    Err(ControlError::new(ErrorCode::Conflict, "this daemon does not offer that"))
 }

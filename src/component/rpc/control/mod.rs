@@ -1,9 +1,12 @@
 //! What the interface asks of the daemon: one function per method, typed, no HTTP and no JSON.
 //!
-//! The daemon implements [`Control`] over the bus; tests implement it with a list of canned answers. Functions are
-//! called by several worker threads at once and may block for as long as an answer takes, up to [`CALL_TIMEOUT`].
+//! The daemon implements [`Interface`] over the bus, in four parts; tests implement it with a list of canned answers.
+//! Functions are called by several worker threads at once and may block for as long as an answer takes, up to [`CALL_TIMEOUT`].
 
+mod access;
+mod details;
 mod error;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +22,11 @@ use super::types::{
     ShareProgress, Torrent, TorrentStatus,
 };
 
+pub use access::Access;
+pub use details::{Details, StatisticsQuery};
+use error::not_offered;
 pub use error::{ControlError, ErrorCode};
+pub use settings::{LogQuery, Settings};
 
 /// How long an implementation should wait for another thread's answer before it gives up with [`ErrorCode::Busy`].
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -134,7 +141,12 @@ impl<T: Clone + Send + 'static> From<Vec<T>> for List<T> {
     }
 }
 
-/// The daemon, as the interface sees it. Hashes are whole: shortened ones were resolved with [`Control::hashes`].
+/// All that the interface asks of the daemon.
+pub trait Interface: Control + Access + Settings + Details {}
+
+impl<T: Control + Access + Settings + Details> Interface for T {}
+
+/// The daemon, as the interface sees it: torrents, shares, people and accounts. Hashes are whole: shortened ones were resolved with [`Control::hashes`].
 ///
 /// # Errors
 /// Every function fails with a [`ControlError`]; `Busy` and `Stopping` may come from any of them.

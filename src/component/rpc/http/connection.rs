@@ -14,6 +14,7 @@ use mio::net::TcpStream;
 
 use crate::proto::http::{Body, Limits, Method, Request, RequestError, RequestReader, Response};
 
+use super::super::access::Caller;
 use super::guard::Guard;
 use super::routes;
 
@@ -53,9 +54,16 @@ pub(super) enum Progress {
     /// Call [`Connection::advance`] again when all others had their turn: the socket would take more.
     GoOn,
     /// Answer this request, then call [`Connection::respond`].
-    Request(Box<Request>),
+    Request(Box<Admitted>),
     /// Drop the connection.
     Close,
+}
+
+/// A request that may be made.
+pub(super) struct Admitted {
+    pub(super) request: Request,
+    /// Who makes it; nobody in particular where everybody may look.
+    pub(super) caller: Option<Caller>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +79,14 @@ pub(super) struct Connection {
     pub(super) stream: TcpStream,
     /// Told apart from the one that had this slot before.
     pub(super) generation: u64,
+    /// The address of the client.
+    from: Option<IpAddr>,
     timing: Timing,
     guard: Arc<Guard>,
     limits: Limits,
     reader: RequestReader,
+    /// Who makes the request that is coming in.
+    caller: Option<Caller>,
     /// Bytes of the request that is worked on.
     working: usize,
     phase: Phase,
@@ -101,12 +113,14 @@ impl Connection {
         timing: Timing,
     ) -> Self {
         Self {
+            from: stream.peer_addr().ok().map(|address| address.ip()),
             stream,
             generation,
             timing,
             guard,
             limits,
             reader: RequestReader::new(limits),
+            caller: None,
             working: 0,
             phase: Phase::Reading,
             // A connection that says nothing at all is not worth the idle time.
@@ -206,11 +220,11 @@ impl Connection {
     fn read(&mut self, now: Instant) -> io::Result<Option<Progress>> {
         match self.next_request() {
             Ok(Some(Err(refusal))) => return Ok(Some(self.respond(now, refusal, true))),
-            Ok(Some(Ok(request))) => {
-                self.keep_alive = request.keep_alive;
-                self.working = request.body.len();
+            Ok(Some(Ok(admitted))) => {
+                self.keep_alive = admitted.request.keep_alive;
+                self.working = admitted.request.body.len();
                 self.enter(Phase::Working, now, None);
-                return Ok(Some(Progress::Request(Box::new(request))));
+                return Ok(Some(Progress::Request(Box::new(admitted))));
             }
             Ok(None) => {}
             Err(e) => {
@@ -237,15 +251,17 @@ impl Connection {
     }
 
     /// The next whole request, or the refusal of one that may not be made: its body is not waited for.
-    fn next_request(&mut self) -> Result<Option<Result<Request, Response>>, RequestError> {
+    fn next_request(&mut self) -> Result<Option<Result<Admitted, Response>>, RequestError> {
         let local = self.local_ip();
         if let Some(head) = self.reader.next_head()? {
             self.head_only = head.method == Method::Head;
-            if let Some(refusal) = routes::refuse(&self.guard, head, local) {
-                return Ok(Some(Err(refusal)));
+            match routes::admit(&self.guard, head, local, self.from) {
+                Ok(caller) => self.caller = caller,
+                Err(refusal) => return Ok(Some(Err(refusal))),
             }
         }
-        Ok(self.reader.next_request()?.map(Ok))
+        let Some(request) = self.reader.next_request()? else { return Ok(None) };
+        Ok(Some(Ok(Admitted { request, caller: self.caller.take() })))
     }
 
     fn write(&mut self, now: Instant) -> io::Result<Option<Progress>> {

@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::proto::http::{Method, Request, Response};
 
+use super::super::access::{Caller, How, Scope};
+
 /// Decides for one server.
 pub struct Guard {
     bind: IpAddr,
@@ -85,19 +87,20 @@ impl Guard {
         Ok(())
     }
 
-    /// Checks the token, if one is needed.
+    /// Who calls from there: whoever shows the token, or anybody if none is needed.
     ///
     /// # Errors
     /// [`Refusal::Token`].
-    pub fn check_token(&self, request: &Request) -> Result<(), Refusal> {
-        let Some(expected) = &self.token else { return Ok(()) };
+    pub fn caller(&self, request: &Request, from: Option<IpAddr>) -> Result<Caller, Refusal> {
+        let known = |how| Caller { scope: Scope::Admin, how, from };
+        let Some(expected) = &self.token else { return Ok(known(How::Open)) };
         let shown = request.header("authorization").and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
         let found: [u8; 32] = Sha256::digest(shown.ok_or(Refusal::Token)?).into();
         let difference = expected.iter().zip(found).fold(0, |sum, (a, b)| sum | (a ^ b));
-        if std::hint::black_box(difference) == 0 { Ok(()) } else { Err(Refusal::Token) }
+        if std::hint::black_box(difference) == 0 { Ok(known(How::TokenFile)) } else { Err(Refusal::Token) }
     }
 
     fn is_own_name(&self, name: &str, local: IpAddr) -> bool {
@@ -190,8 +193,12 @@ mod tests {
     #[test]
     fn the_token_must_be_shown_exactly() {
         let guard = Guard::new("0.0.0.0".parse().unwrap(), &[], Some("s3cret"));
-        let check = |header: &str| guard.check_token(&request(&format!("Host: a\r\n{header}")));
-        assert_eq!(check("Authorization: bearer  s3cret"), Ok(()));
+        let from = Some("192.0.2.1".parse().unwrap());
+        let check = |header: &str| guard.caller(&request(&format!("Host: a\r\n{header}")), from);
+        assert_eq!(
+            check("Authorization: bearer  s3cret"),
+            Ok(Caller { scope: Scope::Admin, how: How::TokenFile, from })
+        );
         for wrong in [
             "X: y",
             "Authorization: Bearer s3cre",
@@ -202,6 +209,6 @@ mod tests {
             assert_eq!(check(wrong), Err(Refusal::Token), "{wrong}");
         }
         let open = Guard::new("127.0.0.1".parse().unwrap(), &[], None);
-        assert_eq!(open.check_token(&request("Host: a")), Ok(()));
+        assert_eq!(open.caller(&request("Host: a"), None).map(|caller| caller.how), Ok(How::Open));
     }
 }

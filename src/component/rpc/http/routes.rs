@@ -7,26 +7,41 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::proto::http::jsonrpc::{self, ErrorObject, INTERNAL_ERROR};
 use crate::proto::http::{Method, Request, Response};
 
-use super::super::control::Control;
+use super::super::access::Caller;
+use super::super::control::Interface;
 use super::super::{methods, pages};
-use super::guard::Guard;
+use super::guard::{Guard, Refusal};
 
-/// Refuses a request that may not be made, by its head alone. `local` is the address the client reached.
-pub(super) fn refuse(guard: &Guard, head: &Request, local: IpAddr) -> Option<Response> {
+/// Who makes this request, by its head alone; nobody in particular where everybody may look. `local` is the address the
+/// client reached, `from` its own.
+///
+/// # Errors
+/// The answer, if the request may not be made.
+pub(super) fn admit(
+    guard: &Guard,
+    head: &Request,
+    local: IpAddr,
+    from: Option<IpAddr>,
+) -> Result<Option<Caller>, Response> {
     if let Err(refusal) = guard.check_source(head, local) {
         log::warn!("refused a call: {refusal}");
-        return Some(refusal.response());
+        return Err(refusal.response());
     }
     let is_call = head.path == "/api" && head.method == Method::Post;
-    let refusal = guard.check_token(head).err().filter(|_| is_call)?;
-    Some(refusal.response())
+    if !is_call {
+        return Ok(None);
+    }
+    guard.caller(head, from).map(Some).map_err(|refusal| refusal.response())
 }
 
 /// Answers one request that was not refused.
-pub(super) fn answer(control: &dyn Control, request: &Request) -> Response {
+pub(super) fn answer(control: &dyn Interface, caller: Option<&Caller>, request: &Request) -> Response {
     let reads = matches!(request.method, Method::Get | Method::Head);
     match request.path.as_str() {
-        "/api" if request.method == Method::Post => call(control, &request.body),
+        "/api" if request.method == Method::Post => match caller {
+            Some(caller) => call(control, caller, &request.body),
+            None => Refusal::Token.response(),
+        },
         "/api" => Response::text(405, "POST JSON-RPC 2.0 here; GET /api/browse shows the methods")
             .with_header("Allow", "POST"),
         "/" | "/style.css" | "/api/browse" | "/healthz" if !reads => {
@@ -40,11 +55,11 @@ pub(super) fn answer(control: &dyn Control, request: &Request) -> Response {
     }
 }
 
-fn call(control: &dyn Control, body: &[u8]) -> Response {
+fn call(control: &dyn Interface, caller: &Caller, body: &[u8]) -> Response {
     let answer = jsonrpc::respond(body, |call| {
         log::debug!("call of {:?}", call.method);
         // A method that panics must cost its caller an error, not everybody a worker.
-        let outcome = catch_unwind(AssertUnwindSafe(|| methods::dispatch(control, call)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| methods::dispatch(control, caller, call)));
         outcome.unwrap_or_else(|_| {
             log::error!("{:?} panicked", call.method);
             Err(ErrorObject::new(INTERNAL_ERROR, "this call hit a bug; the daemon's log says more"))

@@ -16,10 +16,10 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use crate::proto::http::{Limits, Request, Response};
+use crate::proto::http::{Limits, Response};
 
-use super::super::control::Control;
-use super::connection::{Connection, Progress, Timing};
+use super::super::control::Interface;
+use super::connection::{Admitted, Connection, Progress, Timing};
 use super::guard::Guard;
 use super::routes;
 
@@ -106,7 +106,7 @@ impl RpcServer {
     ///
     /// # Errors
     /// [`RpcError`]; nothing is left running.
-    pub fn start(options: ServerOptions, control: Arc<dyn Control>) -> Result<Self, RpcError> {
+    pub fn start(options: ServerOptions, control: Arc<dyn Interface>) -> Result<Self, RpcError> {
         if options.token.is_none() && !options.bind.ip().is_loopback() {
             return Err(RpcError::TokenNeeded(options.bind.ip()));
         }
@@ -175,7 +175,7 @@ struct ConnectionKey {
 
 struct Job {
     key: ConnectionKey,
-    request: Box<Request>,
+    admitted: Box<Admitted>,
 }
 
 struct Workers {
@@ -187,7 +187,7 @@ struct Workers {
 }
 
 impl Workers {
-    fn start(options: &ServerOptions, control: Arc<dyn Control>, waker: &Arc<Waker>) -> io::Result<Self> {
+    fn start(options: &ServerOptions, control: Arc<dyn Interface>, waker: &Arc<Waker>) -> io::Result<Self> {
         // Each connection has at most one call under way, so this queue cannot overflow.
         let (jobs, job_queue) = bounded::<Job>(options.max_connections.max(1));
         let (answer_queue, answers) = unbounded();
@@ -196,8 +196,8 @@ impl Workers {
             let (jobs, answers) = (job_queue.clone(), answer_queue.clone());
             let control = Arc::clone(&control);
             move || {
-                for Job { key, request } in jobs {
-                    let response = routes::answer(control.as_ref(), &request);
+                for Job { key, admitted } in jobs {
+                    let response = routes::answer(control.as_ref(), admitted.caller.as_ref(), &admitted.request);
                     if answers.send((key, response)).is_err() || waker.wake().is_err() {
                         break;
                     }
@@ -332,10 +332,10 @@ impl EventLoop {
             }
             Progress::Close => drop(self.connections.try_remove(slot)),
             Progress::Request(_) if stopping => drop(self.connections.try_remove(slot)),
-            Progress::Request(request) => {
+            Progress::Request(admitted) => {
                 let Some(connection) = self.connections.get_mut(slot) else { return };
                 let key = ConnectionKey { slot, generation: connection.generation };
-                let job = Job { key, request };
+                let job = Job { key, admitted };
                 if self.workers.jobs.try_send(job).is_err() {
                     let busy = Response::text(503, "too many calls at once; try again").with_header("Retry-After", "1");
                     if matches!(connection.respond(now(), busy, true), Progress::Close) {

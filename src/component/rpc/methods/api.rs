@@ -36,4 +36,12 @@ pub(super) static TABLE: &[Method] = &[
         scope: Scope::View,
         run: |control, _| value(Ok(control.versions())),
     },
+    Method {
+        name: "Api.whoami",
+        doc: "How the daemon knows the caller, and what they may do.",
+        params: &[],
+        result: "{scope: view | add | admin, how: open | token, name, expires}",
+        scope: Scope::View,
+        run: |control, args| value(control.who_am_i(args.caller())),
+    },
 ];

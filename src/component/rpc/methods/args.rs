@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::proto::http::jsonrpc::{ErrorObject, INVALID_PARAMS, Params};
 use crate::types::InfoHash;
 
+use super::super::access::Caller;
 use super::super::control::{Control, ControlError, ErrorCode, HashScope};
 use super::super::resolve::resolve_hash;
 use super::Method;
@@ -142,15 +143,21 @@ enum Arg {
     Bytes(Vec<u8>),
 }
 
-/// The checked arguments of one call.
-#[derive(Debug, Default)]
-pub struct Args {
+/// The checked arguments of one call, and who makes it.
+#[derive(Debug)]
+pub struct Args<'a> {
+    caller: &'a Caller,
     values: BTreeMap<&'static str, Arg>,
 }
 
-impl Args {
+impl<'a> Args<'a> {
     /// Checks a call's arguments against the method's parameters.
-    pub(super) fn check(method: &Method, params: &Params, control: &dyn Control) -> Result<Self, ErrorObject> {
+    pub(super) fn check(
+        method: &Method,
+        caller: &'a Caller,
+        params: &Params,
+        control: &dyn Control,
+    ) -> Result<Self, ErrorObject> {
         let wrong = |text: String| ErrorObject::new(INVALID_PARAMS, format!("{}: {text}", method.name));
         match params {
             Params::Positional(list) if list.len() > method.params.len() => {
@@ -184,7 +191,12 @@ impl Args {
                 }
             }
         }
-        Ok(Self { values })
+        Ok(Self { caller, values })
+    }
+
+    /// Who calls.
+    pub(super) fn caller(&self) -> &Caller {
+        self.caller
     }
 
     /// A required text.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::control::{AddTorrent, Control, ControlError, ErrorCode, TorrentSource};
+use super::super::control::{AddTorrent, ControlError, ErrorCode, Interface, TorrentSource};
 use super::super::types::TorrentStatuses;
 use super::{Args, Kind, Method, Outcome, Param, Scope, done, list, optional, param, value};
 
@@ -132,7 +132,7 @@ pub(super) static TABLE: &[Method] = &[
     },
 ];
 
-fn add_torrent(control: &dyn Control, args: &Args) -> Outcome {
+fn add_torrent(control: &dyn Interface, args: &Args<'_>) -> Outcome {
     let file = args.bytes("torrent").map(|bytes| TorrentSource::File(bytes.to_owned()));
     let magnet = args.optional_text("magnet").map(|text| TorrentSource::Magnet(text.to_owned()));
     let hash = args.optional_hash("hash").map(TorrentSource::Hash);

@@ -1,7 +1,7 @@
 //! The tables of all methods: dispatch, `rpc.discover` and `/api/browse` are made from it.
 //!
 //! A method here names its parameters with their kinds, so arguments are checked and hashes resolved before it runs;
-//! what it does is one call of [`Control`]. The eight methods of the original keep their names, parameters and results.
+//! what it does is one call of [`Interface`]. The eight methods of the original keep their names, parameters and results.
 
 mod api;
 mod args;
@@ -14,33 +14,11 @@ use crate::proto::http::{Body, Rows};
 use crate::share::Page;
 use serde::Serialize;
 
-use super::control::{Control, ControlError, ErrorCode, List, Members, Paged};
+use super::access::{Caller, Scope};
+use super::control::{ControlError, ErrorCode, Interface, List, Members, Paged};
 
 pub use args::{Args, Kind, Param};
 pub use discover::document;
-
-/// What a caller must be allowed to do. There is one kind of caller today; the table already tells them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Look.
-    View,
-    /// Add torrents and shares.
-    Add,
-    /// Everything.
-    Admin,
-}
-
-impl Scope {
-    /// The word that is shown.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::View => "view",
-            Self::Add => "add",
-            Self::Admin => "admin",
-        }
-    }
-}
 
 /// One method.
 pub struct Method {
@@ -54,7 +32,7 @@ pub struct Method {
     pub result: &'static str,
     /// Who may call it.
     pub scope: Scope,
-    run: fn(&dyn Control, &Args) -> Outcome,
+    run: fn(&dyn Interface, &Args<'_>) -> Outcome,
 }
 
 /// The JSON of the result.
@@ -68,8 +46,8 @@ pub fn all() -> impl Iterator<Item = &'static Method> {
 /// Runs one call.
 ///
 /// # Errors
-/// What is to be answered: unknown method, wrong parameters, or the daemon's own error.
-pub fn dispatch(control: &dyn Control, call: &Call) -> Result<Body, ErrorObject> {
+/// What is to be answered: unknown method, not allowed, wrong parameters, or the daemon's own error.
+pub fn dispatch(control: &dyn Interface, caller: &Caller, call: &Call) -> Result<Body, ErrorObject> {
     let Some(method) = all().find(|method| method.name == call.method) else {
         let name: String = call.method.chars().take(60).collect();
         return Err(ErrorObject::new(
@@ -77,7 +55,12 @@ pub fn dispatch(control: &dyn Control, call: &Call) -> Result<Body, ErrorObject>
             format!("there is no method {name:?}; see rpc.discover or /api/browse"),
         ));
     };
-    let args = Args::check(method, &call.params, control)?;
+    if caller.scope < method.scope {
+        let (needed, given) = (method.scope.as_str(), caller.scope.as_str());
+        let text = format!("{} needs the scope {needed:?}; this caller has {given:?}", method.name);
+        return Err(ControlError::new(ErrorCode::Forbidden, text).into());
+    }
+    let args = Args::check(method, caller, &call.params, control)?;
     (method.run)(control, &args).map_err(ErrorObject::from)
 }
 
@@ -133,7 +116,7 @@ fn members<T: Serialize + 'static>(key: &str, members: Result<Members<T>, Contro
 }
 
 /// Which page of a list is asked for. `usual` rows unless the caller says how many.
-fn wanted(args: &Args, usual: usize) -> Page {
+fn wanted(args: &Args<'_>, usual: usize) -> Page {
     let number = |name| args.optional_number(name).map(|number| usize::try_from(number).unwrap_or(usize::MAX));
     Page { offset: number("offset").unwrap_or(0), limit: number("limit").unwrap_or(usual).min(MAX_ROWS) }
 }

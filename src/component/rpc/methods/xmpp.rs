@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::control::{ContactChange, Control, ControlError, NewAccount, NewContact};
+use super::super::control::{ContactChange, ControlError, Interface, NewAccount, NewContact};
 use super::{
     Args, Kind, MAX_ROWS, Method, OFFSET, Outcome, Param, Scope, done, members, optional, page, param, value, wanted,
 };
@@ -185,11 +185,11 @@ pub(super) static TABLE: &[Method] = &[
     },
 ];
 
-fn change(control: &dyn Control, args: &Args, change: ContactChange) -> Outcome {
+fn change(control: &dyn Interface, args: &Args<'_>, change: ContactChange) -> Outcome {
     done(control.change_contact(args.text("jid")?, change, args.optional_text("account")))
 }
 
-fn new_account(args: &Args) -> Result<NewAccount, ControlError> {
+fn new_account(args: &Args<'_>) -> Result<NewAccount, ControlError> {
     Ok(NewAccount {
         jid: args.text("jid")?.to_owned(),
         password: args.text("password")?.to_owned().into(),

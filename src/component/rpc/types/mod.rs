@@ -4,13 +4,25 @@
 //! per second, times seconds. Every field that is not in an older daemon's answer has a default, so clients and daemons
 //! of different versions understand each other. Names come from other people: clean them before showing them.
 
+mod access;
 mod daemon;
+mod detail;
 mod people;
+mod settings;
 mod share;
 mod torrent;
 
+pub use access::{LoginLink, NewToken, Session, Sessions, Token, Tokens, WhoAmI};
 pub use daemon::{DaemonStatus, Memory, MemoryClass};
+pub use detail::{
+    Changes, Day, Details, Exchanged, Fetched, FetchedBy, FileProgress, Files, Limits, Pieces, Rates, Statistics,
+    TorrentEvent, TorrentEvents, Tracker, Trackers,
+};
 pub use people::{Account, AccountState, Accounts, Contact, Contacts, Local};
+pub use settings::{
+    AccountTrial, Check, Diagnosis, Folder, FolderEntry, FolderListing, Folders, LogLine, LogLines, Reloaded, Setting,
+    Settings, TrialStep,
+};
 pub use share::{
     Hashes, OwnCopy, ResourceShares, Share, ShareEntry, ShareJob, ShareList, ShareOwner, ShareProgress, ShareStage,
     Shares, Skipped, SkippedPath, Why,
