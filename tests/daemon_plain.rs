@@ -391,6 +391,34 @@ fn a_download_that_was_edited_is_not_fetched_anew_by_a_restart() {
 }
 
 #[test]
+fn a_check_mends_a_download_and_leaves_a_share_as_it_is() {
+    let (giver, taker) = (Home::new(), Home::new());
+    let giving = giver.start();
+    let taking = taker.start();
+    let shared = giver.file("film", 300_000);
+    let original = fs::read(&shared).unwrap();
+    let hash = giver.share(&shared);
+    let giver_address = format!("127.0.0.1:{}", giving.port);
+    taking.call("bt.add_torrent", &json!({"hash": hash, "peers": [giver_address]})).unwrap();
+    taker.wait_for_state(&hash, "seeding");
+    let mut edited = original.clone();
+    edited[..4].copy_from_slice(b"mine");
+
+    let fetched = taker.path("Downloads/film");
+    fs::write(&fetched, &edited).unwrap();
+    assert_eq!(taking.call("bt.recheck", &json!([&hash[..8]])), Ok(json!(true)));
+    assert_ne!(taker.state(&hash), "gone");
+    taking.call("bt.add_peer", &json!([hash, giver_address])).unwrap();
+    wait_for("the file to be mended", TRANSFER_LIMIT, || (fs::read(&fetched).unwrap() == original).then_some(()));
+    taker.wait_for_state(&hash, "seeding");
+
+    fs::write(&shared, &edited).unwrap();
+    assert_eq!(giving.call("bt.recheck", &json!([hash])), Ok(json!(true)));
+    giver.wait_for_state(&hash, "error");
+    assert!(fs::read(&shared).unwrap() == edited);
+}
+
+#[test]
 fn a_download_that_was_deleted_is_not_fetched_anew_by_a_restart() {
     let (giver, taker) = (Home::new(), Home::new());
     let giving = giver.start();

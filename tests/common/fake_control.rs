@@ -87,7 +87,12 @@ impl rpc::Access for FakeControl {}
 
 impl rpc::Settings for FakeControl {}
 
-impl rpc::Details for FakeControl {}
+impl rpc::Details for FakeControl {
+    fn recheck(&self, hash: InfoHash) -> Result<()> {
+        self.note(format!("recheck {hash}"));
+        Ok(())
+    }
+}
 
 impl Control for FakeControl {
     fn hashes(&self, scope: HashScope, range: &RangeInclusive<InfoHash>, most: usize) -> Vec<InfoHash> {

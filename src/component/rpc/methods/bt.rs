@@ -88,6 +88,14 @@ pub(super) static TABLE: &[Method] = &[
         run: |control, args| value(control.peers(args.hash("hash")?)),
     },
     Method {
+        name: "bt.recheck",
+        doc: "Reads all of a torrent again and compares it with its checksums; what is wrong or missing is fetched again.",
+        params: &[OWN_HASH],
+        result: "true, when the checking has begun",
+        scope: Scope::Add,
+        run: |control, args| done(control.recheck(args.hash("hash")?)),
+    },
+    Method {
         name: "bt.remove",
         doc: "Forgets a torrent, withdraws the share and, if told so, deletes its files.",
         params: &[OWN_HASH, optional("with_data", Kind::Flag, "Delete the files too.")],
