@@ -10,12 +10,13 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB};
 
 use super::error::StorageError;
+use super::migrate::Migration;
 
 /// How long to wait for another process that uses the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +34,8 @@ const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 const FORMAT_VERSIONS: Range<usize> = 18..20;
 const FORMAT_WAL: u8 = 2;
 
-/// Threads that find the same file missing would take each other's half-made one away, and the WAL of whoever was faster.
+/// Threads that find the same file missing, or old, would take each other's half-made one away, and the WAL of whoever was
+/// faster.
 static MAKING: Mutex<()> = Mutex::new(());
 
 /// A kind of database.
@@ -45,6 +47,8 @@ pub(super) struct Kind {
     pub(super) schema: &'static str,
     /// Version of the tables.
     pub(super) version: i64,
+    /// The ways from earlier versions to the next ones.
+    pub(super) migrations: &'static [Migration],
 }
 
 impl Kind {
@@ -53,7 +57,7 @@ impl Kind {
         self.find_or_make(path)?;
         keep_private(path);
         let failed = |error| self.sort(path, "open", error);
-        let connection = Connection::open(path).map_err(failed)?;
+        let mut connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         connection.pragma_update(None, "cache_size", CACHE_SIZE).map_err(failed)?;
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
@@ -62,16 +66,21 @@ impl Kind {
         }
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-        match version {
-            0 => Err(self.damaged(path, "it is another program's database")),
-            version if version == self.version => Ok(connection),
-            version => Err(StorageError::StateTooNew { path: path.to_path_buf(), what: self.what, version }),
+        match version_of(&connection).map_err(failed)? {
+            0 => return Err(self.damaged(path, "it is another program's database")),
+            version if version == self.version => {}
+            version if version > self.version => {
+                let (path, what, known) = (path.to_path_buf(), self.what, self.version);
+                return Err(StorageError::StateTooNew { path, what, version, known });
+            }
+            version if self.can_migrate(version) => self.migrate(path, &mut connection)?,
+            version => return Err(self.damaged(path, &format!("nobody knows how to read version {version}"))),
         }
+        Ok(connection)
     }
 
     fn find_or_make(&self, path: &Path) -> Result<(), StorageError> {
-        let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = one_at_a_time();
         match fs::metadata(path) {
             Ok(meta) if meta.is_file() && meta.len() == 0 => Err(self.damaged(path, "it is empty")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.make(path),
@@ -131,8 +140,18 @@ impl Kind {
     }
 }
 
+/// Held by whoever makes a file or brings one forwards.
+pub(super) fn one_at_a_time() -> MutexGuard<'static, ()> {
+    MAKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Version of the tables; 0 in a file that nobody gave one.
+pub(super) fn version_of(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
 /// Writes a new file that only its owner can read, and syncs it.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
@@ -150,7 +169,7 @@ fn keep_private(path: &Path) {
 }
 
 /// The path with something behind its name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
@@ -160,8 +179,12 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 mod tests {
     use super::*;
 
-    const KIND: Kind =
-        Kind { what: "the test's data", schema: "CREATE TABLE t (n); PRAGMA user_version = 3;", version: 3 };
+    const KIND: Kind = Kind {
+        what: "the test's data",
+        schema: "CREATE TABLE t (n); PRAGMA user_version = 3;",
+        version: 3,
+        migrations: &[],
+    };
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777

@@ -141,7 +141,10 @@ pub enum StorageError {
         reason: String,
     },
     /// A database was written by a later version.
-    #[error("{what} in {} has version {version}, newer than this program", path.display())]
+    #[error(
+        "{what} in {} was written by a newer bitween (version {version} of its tables, this one knows {known}): update bitween, or move the file away to start without it",
+        path.display()
+    )]
     StateTooNew {
         /// The database file.
         path: PathBuf,
@@ -149,6 +152,8 @@ pub enum StorageError {
         what: &'static str,
         /// Its version.
         version: i64,
+        /// The newest version that this program knows.
+        known: i64,
     },
     /// Resume data was asked for, and this program is built without it.
     #[error("no resume data can be kept in {}: built without the cargo feature `resume`", path.display())]

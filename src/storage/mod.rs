@@ -30,6 +30,8 @@ mod job;
 mod layout;
 mod machine;
 mod mapping;
+#[cfg(feature = "resume")]
+mod migrate;
 #[cfg(feature = "local")]
 mod neighbors;
 mod ownership;
