@@ -10,6 +10,7 @@
 
 mod access;
 mod control;
+mod feed;
 mod http;
 pub mod methods;
 mod pages;
@@ -21,5 +22,6 @@ pub use control::{
     Access, AddTorrent, CALL_TIMEOUT, ContactChange, Control, ControlError, Details, ErrorCode, HashScope, Interface,
     List, LogQuery, Members, NewAccount, NewContact, Paged, Settings, StatisticsQuery, TorrentSource,
 };
+pub use feed::{BadFrameId, FeedTopic, FeedTopics, Frame, FrameId, Gap, Ring, UnknownTopic};
 pub use http::{Guard, Refusal, RpcError, RpcServer, ServerOptions, Timing};
 pub use resolve::resolve_hash;
