@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use indicatif::BinaryBytes;
 use serde::Serialize;
 
 use super::error::CliError;
+use super::output::size;
 use super::transfer::nothing_called;
 use crate::proto::metainfo::{Info, MAX_TORRENT_LEN, Magnet, Metainfo};
 use crate::types::{Printable, is_unprintable};
@@ -168,9 +168,9 @@ fn print_text(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     line("name", summary.name.clone())?;
     line("info hash", summary.info_hash.clone())?;
     line("info hash v2", summary.info_hash_v2.clone())?;
-    line("size", summary.total_size.map(|size| format!("{} ({size} bytes)", BinaryBytes(size))))?;
+    line("size", summary.total_size.map(|bytes| format!("{} ({bytes} bytes)", size(bytes))))?;
     let pieces = summary.pieces.zip(summary.piece_length);
-    line("pieces", pieces.map(|(count, len)| format!("{count} of {}", BinaryBytes(len.into()))))?;
+    line("pieces", pieces.map(|(count, len)| format!("{count} of {}", size(len.into()))))?;
     line("private", summary.private.then(|| "yes".to_owned()))?;
     line("comment", summary.comment.clone())?;
     line("created by", summary.created_by.clone())?;
@@ -181,8 +181,8 @@ fn print_text(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     let stored = summary.files.iter().filter(|file| !file.pad);
     line("files", (!summary.files.is_empty()).then(|| stored.clone().count().to_string()))?;
     stored
-        .map(|file| (BinaryBytes(file.size).to_string(), Printable(&file.path)))
-        .try_for_each(|(size, path)| writeln!(out, "{size:>12}  {path}"))
+        .map(|file| (size(file.size), Printable(&file.path)))
+        .try_for_each(|(len, path)| writeln!(out, "{len:>12}  {path}"))
 }
 
 /// Seconds since 1970 as a date in UTC; years before 0 or after 9999 stay seconds.

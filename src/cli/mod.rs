@@ -5,6 +5,7 @@
 
 #[cfg(feature = "xmpp")]
 pub mod account;
+mod bar;
 #[cfg(feature = "web")]
 pub mod client;
 #[cfg(feature = "xmpp")]

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use rustix::termios::tcgetwinsize;
 use serde::Serialize;
+use unicode_width::UnicodeWidthChar;
 
 use super::error::CliError;
 use crate::types::Printable;
@@ -129,6 +130,16 @@ pub fn duration(seconds: u64) -> String {
 #[must_use]
 pub fn peers<N: Display + PartialEq + From<u8>>(count: N) -> String {
     if count == N::from(1) { "1 peer".to_owned() } else { format!("{count} peers") }
+}
+
+/// The beginning of a line that takes no more than this many columns.
+pub(super) fn cut(line: &str, columns: usize) -> &str {
+    let mut used = 0;
+    let end = line.char_indices().find(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used > columns
+    });
+    end.and_then(|(end, _)| line.get(..end)).unwrap_or(line)
 }
 
 /// Columns and rows of the terminal behind `stream`, if it is one that says so.

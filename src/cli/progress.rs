@@ -5,17 +5,14 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::output::{columns, duration, peers, size, whole_percent};
+use super::bar::Bar;
+use super::output::{duration, peers, size, whole_percent};
 use crate::types::Printable;
 
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Time between two plain lines that say the same.
 const SAME_LINE_EVERY: Duration = Duration::from_secs(60);
-/// On a terminal with fewer columns the numbers get the room of the bar.
-const ROOM_FOR_A_BAR: usize = 60;
 
 /// How far one transfer is.
 #[derive(Debug)]
@@ -32,20 +29,13 @@ pub(super) struct Picture<'a> {
 
 /// Shows how far one transfer is, for whoever watches.
 pub(super) struct Progress {
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     last_line: RefCell<Option<(Instant, String)>>,
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
-        // One line whatever the terminal's width is: what does not fit is cut, a line that wraps cannot be redrawn.
-        let bar = ProgressBar::new(1);
-        let narrow = columns(&io::stderr()).is_some_and(|columns| columns < ROOM_FOR_A_BAR);
-        let template = if narrow { "{prefix} {wide_msg}" } else { "{prefix} [{bar:16}] {wide_msg}" };
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style.progress_chars("=> "));
-        // Hidden: no terminal, or one that cannot move its cursor.
-        Self { bar: Some(bar).filter(|bar| !bar.is_hidden()), last_line: RefCell::new(None) }
+        Self { bar: Bar::new(), last_line: RefCell::new(None) }
     }
 
     /// A result: one line on standard output.
@@ -61,7 +51,7 @@ impl Progress {
 
     fn above_the_bar(&self, print: impl FnOnce()) {
         match &self.bar {
-            Some(bar) => bar.suspend(print),
+            Some(bar) => bar.above(print),
             None => print(),
         }
     }
@@ -70,18 +60,14 @@ impl Progress {
     #[expect(clippy::disallowed_methods, reason = "how often lines are printed is a matter of real time")]
     pub(super) fn show(&self, picture: &Picture<'_>) {
         let Picture { name, done, total, doing } = picture;
-        let percent = whole_percent(*done, *total);
         if let Some(bar) = &self.bar {
-            if !in_foreground() {
-                return;
+            if in_foreground() {
+                bar.draw(*done, *total, &format!("{doing}, {}", Printable(name)));
             }
-            bar.set_length((*total).max(1));
-            bar.set_position(*done);
-            bar.set_prefix(format!("{percent:>3}%"));
-            bar.set_message(format!("{doing}, {}", Printable(name)));
             return;
         }
         let now = Instant::now();
+        let percent = whole_percent(*done, *total);
         let line = format!("{}: {percent}% {doing}", Printable(name));
         let due = self.last_line.borrow().as_ref().is_none_or(|(last, old)| {
             now.duration_since(*last) >= if *old == line { SAME_LINE_EVERY } else { LINE_EVERY }
@@ -95,7 +81,7 @@ impl Progress {
     /// Takes the bar away: what comes next says how it ended.
     pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+            bar.clear();
         }
     }
 }

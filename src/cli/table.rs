@@ -1,8 +1,8 @@
 //! Lists for people: columns that line up, cut to the window. Foreign text is escaped, so it cannot drive the terminal.
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
-use super::output::clean;
+use super::output::{clean, cut};
 
 /// Text for a screen of this size: long lines are cut, and if there are too many the last one says how many are not
 /// shown. One row stays free for the cursor.
@@ -16,16 +16,6 @@ pub(super) fn fit(text: &str, (columns, rows): (usize, usize)) -> String {
         fitted += &format!("{}\n", cut(&format!("... and {} more", count - shown), columns));
     }
     fitted
-}
-
-/// The beginning of a line that takes no more than this many columns.
-fn cut(line: &str, columns: usize) -> &str {
-    let mut used = 0;
-    let end = line.char_indices().find(|(_, c)| {
-        used += c.width().unwrap_or(0);
-        used > columns
-    });
-    end.and_then(|(end, _)| line.get(..end)).unwrap_or(line)
 }
 
 /// How a column is aligned.
