@@ -37,7 +37,7 @@ const SIDEWAYS: &[(&str, &str, &str)] = &[
 ];
 
 /// Files of `component/` that all components share; every other one is a thread of its own.
-const COMMON_GROUND: &[&str] = &["event", "snapshot", "ask", "running", "teller"];
+const COMMON_GROUND: &[&str] = &["ask", "crypto", "event", "running", "snapshot", "teller"];
 
 /// Modules that decide and translate, and touch nothing outside themselves.
 const PURE: &[&str] = &["types", "proto", "engine", "share"];

@@ -4,6 +4,8 @@ pub mod ask;
 pub mod bt;
 #[cfg(feature = "xmpp")]
 pub mod catalogs;
+#[cfg(any(feature = "https", feature = "xmpp"))]
+mod crypto;
 pub mod event;
 #[cfg(feature = "resume")]
 pub mod library;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -18,6 +18,7 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
+use super::super::crypto;
 use crate::proto::x509::self_signed;
 use crate::proto::xmpp::local::Role;
 use crate::share::Fingerprint;
@@ -36,7 +37,7 @@ impl Identity {
     /// The identity whose key is made of these random bytes; always the same for the same ones.
     pub(super) fn new(seed: &[u8; 32]) -> Result<Self, Error> {
         let key = || PrivateKeyDer::Pkcs8(self_signed::private_key(seed).into());
-        let provider = Arc::new(ring::default_provider());
+        let provider = crypto::provider();
         let signing = provider.key_provider.load_private_key(key())?;
         let no_key = || Error::General("a key of another kind".to_owned());
         let public = signing.public_key().ok_or_else(no_key)?;
@@ -198,7 +199,7 @@ mod tests {
 
     fn signing(seed: u8) -> Arc<dyn rustls::sign::SigningKey> {
         let key = PrivateKeyDer::Pkcs8(self_signed::private_key(&[seed; 32]).into());
-        ring::default_provider().key_provider.load_private_key(key).unwrap()
+        rustls::crypto::ring::default_provider().key_provider.load_private_key(key).unwrap()
     }
 
     fn certificate(seed: u8) -> CertificateDer<'static> {

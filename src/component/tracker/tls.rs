@@ -1,8 +1,10 @@
 //! Whom HTTPS trackers are checked against (cargo feature `https`).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use super::super::crypto;
 
 /// Certificates that HTTPS servers are checked against.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +33,7 @@ impl Tls {
         // Both are set, always: the client would panic at the first HTTPS URL, which a redirect may bring too.
         self.config.get_or_init(|| {
             TlsConfig::builder()
-                .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .unversioned_rustls_crypto_provider(crypto::provider())
                 .root_certs(root_certs(&self.roots))
                 .build()
         })

@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::super::crypto;
 use super::error::ConnectError;
 use crate::proto::xmpp::stream::Tls;
 
@@ -26,8 +27,7 @@ pub fn client_config(ca_file: Option<&Path>, tls: Tls) -> Result<Arc<ClientConfi
         Some(path) => roots_of(path)?,
         None => system_roots(),
     };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(crypto::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| ConnectError::Options(format!("no usable TLS version: {error}")))?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
