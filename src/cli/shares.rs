@@ -1,7 +1,5 @@
 //! `bitween shares`: what contacts share, or what we share.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::client::{Client, ListArgs};
@@ -12,7 +10,7 @@ use crate::component::rpc::types::{
     Account, AccountState, OwnCopy, ShareEntry, ShareList, TorrentState, TorrentStatus, TorrentStatuses,
 };
 use crate::config::JidText;
-use crate::types::{gather, sort};
+use crate::types::{SortedSet, gather, sort};
 
 /// Rows that are fetched unless the user says how many: more than any person reads, no more than a machine may hold.
 const USUAL_ROWS: u64 = 100_000;
@@ -181,7 +179,7 @@ pub(super) fn show(shares: &[ShareEntry], as_json: bool, nothing: &str) -> Resul
 }
 
 /// Why some of them cannot be had although their owners are online, each once.
-fn reasons(shares: &[ShareEntry]) -> BTreeSet<&str> {
+fn reasons(shares: &[ShareEntry]) -> SortedSet<&str> {
     let online = shares.iter().filter(|share| share.available);
     gather(online.filter_map(|share| share.why.as_ref()).map(|why| &*why.text))
 }

@@ -3,7 +3,6 @@
 //! A job has no thread: whoever asks moves it on. Hashing and starting happen on the library's threads, whose answers
 //! wait here until somebody takes them. A job that is over is remembered for a few minutes.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +13,7 @@ use crate::component::event::{self, Bus, Event, HashProgress};
 use crate::component::rpc::types::{ShareProgress, ShareStage, Skipped, SkippedPath};
 use crate::component::rpc::{ControlError, ErrorCode};
 use crate::component::snapshot::{AccountState, Contacts};
-use crate::types::InfoHash;
+use crate::types::{InfoHash, SortedMap};
 
 use super::convert;
 
@@ -40,7 +39,7 @@ pub(super) struct Jobs {
 #[derive(Default)]
 struct Table {
     last: u64,
-    jobs: BTreeMap<u64, Job>,
+    jobs: SortedMap<u64, Job>,
 }
 
 struct Job {

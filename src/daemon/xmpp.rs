@@ -42,7 +42,6 @@ pub(crate) fn forget_logins(config: &Config, jid: &str) -> Result<(), String> {
 
 #[cfg(feature = "xmpp")]
 mod with_xmpp {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use super::super::error::DaemonError;
@@ -54,7 +53,7 @@ mod with_xmpp {
     use crate::component::xmpp::{XmppThread, XmppThreadOptions};
     use crate::config::{Config, ConfigError};
     use crate::proto::account::is_same_account;
-    use crate::types::AccountKey;
+    use crate::types::{AccountKey, SortedMap};
 
     /// Accounts at the same time.
     const MAX_ACCOUNTS: usize = 16;
@@ -68,7 +67,7 @@ mod with_xmpp {
         catalogs: CatalogsThread,
         catalog_options: CatalogOptions,
         own_catalog: Published<OwnCatalog>,
-        accounts: BTreeMap<AccountKey, XmppThread>,
+        accounts: SortedMap<AccountKey, XmppThread>,
         /// What every account's thread is told but the account.
         common: XmppThreadOptions,
         bus: Bus,
@@ -95,7 +94,7 @@ mod with_xmpp {
                 people,
                 catalogs: start_catalogs(&catalog_options, &own_catalog, bus, contacts, torrents)?,
                 catalog_options,
-                accounts: BTreeMap::new(),
+                accounts: SortedMap::new(),
                 common: XmppThreadOptions { catalog: Some(own_catalog.clone()), ..options::xmpp(config) },
                 own_catalog,
                 bus: bus.clone(),

@@ -5,14 +5,14 @@
 //! by one, and whoever then fails is closed as a liar. Pure like [`Torrent`](super::Torrent) and driven the same way; not
 //! here: serving metadata, which needs no decisions.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use sha1::{Digest, Sha1};
 
 use super::torrent::CloseReason;
 use crate::proto::peer::{Command, Event, MAX_METADATA_LEN, METADATA_PIECE_LEN};
-use crate::types::{InfoHash, PeerKey};
+use crate::types::{InfoHash, PeerKey, SortedMap};
 
 /// Requests to one peer at a time. Many clients answer only a few metadata requests at once.
 const MAX_REQUESTS: usize = 3;
@@ -82,7 +82,7 @@ struct Attempt {
 #[derive(Debug)]
 pub struct MetadataFetch {
     info_hash: InfoHash,
-    peers: BTreeMap<PeerKey, Peer>,
+    peers: SortedMap<PeerKey, Peer>,
     attempt: Option<Attempt>,
     /// A shared attempt has failed: from now on one peer at a time.
     distrust: bool,
@@ -98,7 +98,7 @@ impl MetadataFetch {
     /// Nothing is asked for until peers join and tell a size, and there is [room](Self::set_room) for it.
     #[must_use]
     pub fn new(info_hash: InfoHash) -> Self {
-        let (peers, actions) = (BTreeMap::new(), VecDeque::new());
+        let (peers, actions) = (SortedMap::new(), VecDeque::new());
         Self { info_hash, peers, attempt: None, distrust: false, room: 0, wanted: 0, done: false, actions }
     }
 

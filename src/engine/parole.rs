@@ -4,9 +4,7 @@
 //! differs from the good one was a lie, and its sender is known. A piece that failed with a single sender needs no
 //! second attempt. Digests are not cryptographic: they are made on this machine and only compared with each other.
 
-use std::collections::BTreeMap;
-
-use crate::types::{PeerKey, PieceIndex};
+use crate::types::{PeerKey, PieceIndex, SortedMap};
 
 /// Failed attempts kept for one piece; each further one only repeats what is known.
 const MAX_ATTEMPTS: usize = 8;
@@ -20,7 +18,7 @@ struct Attempt {
 /// The failed attempts at pieces that are not good yet.
 #[derive(Debug, Default)]
 pub(super) struct Parole {
-    attempts: BTreeMap<PieceIndex, Vec<Attempt>>,
+    attempts: SortedMap<PieceIndex, Vec<Attempt>>,
 }
 
 impl Parole {

@@ -5,13 +5,13 @@
 //! loopback, where many peers share one: there by address with port and by peer id. Not here: connections (the torrent)
 //! and sockets (the reactor). Bounded throughout.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::types::{Host, PeerId};
+use crate::types::{Host, PeerId, SortedMap};
 
 /// Addresses kept at most. Taste: a tracker names 50 to 200 at once.
 const MAX_CANDIDATES: usize = 2000;
@@ -86,7 +86,7 @@ pub(super) struct Wanted {
 /// Known addresses and bans.
 #[derive(Debug, Default)]
 pub(super) struct Swarm {
-    candidates: BTreeMap<SocketAddr, Candidate>,
+    candidates: SortedMap<SocketAddr, Candidate>,
     bans: VecDeque<Ban>,
     connecting: usize,
 }
@@ -142,7 +142,8 @@ impl Swarm {
     pub fn is_named(&self, addr: SocketAddr) -> bool {
         let addr = canonical(addr);
         let any_port = |port| SocketAddr::new(addr.ip(), if addr.ip().is_loopback() { addr.port() } else { port });
-        self.candidates.range(any_port(0)..=any_port(u16::MAX)).any(|(_, candidate)| candidate.source.is_named())
+        let mut of_host = self.candidates.range_from(&any_port(0)).take_while(|(at, _)| **at <= any_port(u16::MAX));
+        of_host.any(|(_, candidate)| candidate.source.is_named())
     }
 
     /// Connections being made.

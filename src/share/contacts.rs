@@ -12,7 +12,6 @@
 mod contact;
 mod sources;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use super::table::{Room, ShareRef, ShareTable};
 use super::trust::AddressFilter;
 use crate::types::{
     Address, Announcement, Catalog, InfoHash, MAX_ADDRESSES_PER_CONTACT, MAX_NAME_BYTES_PER_CONTACT, MAX_SHARES,
-    MAX_SHARES_PER_CONTACT, Via,
+    MAX_SHARES_PER_CONTACT, SortedMap, Via,
 };
 use contact::Bounds;
 pub use contact::{Contact, Resource};
@@ -78,12 +77,12 @@ pub struct MissingList<'a> {
 }
 
 /// The contacts known through one road, by bare JID.
-type Road = BTreeMap<Arc<str>, Arc<Contact>>;
+type Road = SortedMap<Arc<str>, Arc<Contact>>;
 
 /// The shares of all contacts.
 #[derive(Clone, Debug, Default)]
 pub struct ContactShares {
-    roads: BTreeMap<Via, Road>,
+    roads: SortedMap<Via, Road>,
     limits: ContactLimits,
     /// What is kept of all contacts together.
     kept: Room,

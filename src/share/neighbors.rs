@@ -4,8 +4,9 @@
 //! to have. Whom the user accepts is remembered by both together, so nobody can take over the name of a friend, and a
 //! friend who calls himself otherwise is still known. Of strangers nothing is remembered.
 
-use std::collections::BTreeMap;
 use std::fmt;
+
+use crate::types::SortedMap;
 
 /// Neighbours that the user has accepted, at most.
 pub const MAX_ACCEPTED: usize = 1024;
@@ -77,7 +78,7 @@ pub enum Verdict {
 /// All who are accepted.
 #[derive(Clone, Debug, Default)]
 pub struct Neighbors {
-    accepted: BTreeMap<Fingerprint, Accepted>,
+    accepted: SortedMap<Fingerprint, Accepted>,
 }
 
 impl Neighbors {

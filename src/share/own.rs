@@ -3,14 +3,12 @@
 //! A small ordered table with a revision: whoever announces compares revisions instead of lists. It does not know
 //! torrents or files; the BitTorrent side tells it what to announce.
 
-use std::collections::BTreeMap;
-
-use crate::types::{InfoHash, MAX_NAME_LEN, Share, display_name};
+use crate::types::{InfoHash, MAX_NAME_LEN, Share, SortedMap, display_name};
 
 /// What this node shares, ordered by info hash.
 #[derive(Clone, Debug, Default)]
 pub struct OwnShares {
-    shares: BTreeMap<InfoHash, Share>,
+    shares: SortedMap<InfoHash, Share>,
     revision: u64,
 }
 

@@ -6,14 +6,13 @@
 
 mod sentences;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::contacts::{ContactShares, Resource};
 use super::refused::Refused;
 use super::trust::{AddressFilter, Refusal};
-use crate::types::{Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE};
+use crate::types::{Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, SortedMap};
 pub use sentences::{Reason, Why};
 
 /// Attempts kept at most; the oldest go first.
@@ -49,7 +48,7 @@ pub struct Attempt {
 
 /// The last failures, by address. Bounded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attempts(BTreeMap<SocketAddr, Attempt>);
+pub struct Attempts(SortedMap<SocketAddr, Attempt>);
 
 impl Attempts {
     /// There is none.

@@ -5,12 +5,11 @@
 //! chose to call; and where a contact says to be, we are not, whoever else says so. Nothing is believed for longer than an
 //! hour without being said again, and only public addresses are.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::trust::AddressFilter;
-use crate::types::{Host, Witness};
+use crate::types::{Host, SortedMap, Witness};
 
 /// What was said longer ago does not count.
 const BELIEVED_FOR: Duration = Duration::from_secs(3600);
@@ -24,7 +23,7 @@ const QUORUM: usize = 2;
 /// The statements: the last of each witness about each family.
 #[derive(Clone, Debug, Default)]
 pub struct Witnesses {
-    said: BTreeMap<(Witness, bool), (IpAddr, Instant)>,
+    said: SortedMap<(Witness, bool), (IpAddr, Instant)>,
 }
 
 impl Witnesses {
@@ -54,7 +53,7 @@ impl Witnesses {
         let counts = |at: Instant| now.saturating_duration_since(at) < BELIEVED_FOR;
         let current = || self.said.iter().filter(|(_, (_, at))| counts(*at));
         let mut believed: Vec<IpAddr> = Vec::new();
-        let mut votes: BTreeMap<IpAddr, Vec<IpAddr>> = BTreeMap::new();
+        let mut votes: SortedMap<IpAddr, Vec<IpAddr>> = SortedMap::new();
         for ((witness, _), (ip, _)) in current() {
             match witness {
                 Witness::Server(_) | Witness::Stun(_) if !believed.contains(ip) => believed.push(*ip),

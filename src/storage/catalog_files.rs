@@ -3,7 +3,6 @@
 //! `own/HASH/catalog` and `SHA1_OF_JID_AND_RESOURCE/HASH/catalog`. Nobody else has files there, and nothing there is
 //! believed: whoever reads a catalog compares it with its hash.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use sha1::{Digest, Sha1};
 
 use super::StorageError;
-use crate::types::{InfoHash, sort};
+use crate::types::{InfoHash, SortedSet, sort};
 
 /// Folder of the own catalog.
 const OWN: &str = "own";
@@ -112,7 +111,7 @@ impl CatalogFiles {
     }
 
     /// Removes what has lain here for longest, as long as all takes more than so many bytes, but not what is needed.
-    pub fn shrink(&self, most: u64, needed: &BTreeSet<PathBuf>) {
+    pub fn shrink(&self, most: u64, needed: &SortedSet<PathBuf>) {
         let size = |whose: &Path| self.all(whose).iter().map(|(_, len, _)| *len).sum::<u64>();
         let mut total: u64 = folders(&self.dir).iter().map(|whose| size(whose)).sum();
         let own = self.own();

@@ -6,16 +6,15 @@
 //! torrent is opened or closed; the lock is held for look-ups in memory.
 
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::hash::BuildHasher;
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::StorageError;
 use super::torrent::Torrent;
-use crate::types::{InfoHash, TorrentKey};
+use crate::types::{InfoHash, SortedMap, TorrentKey};
 
 /// What all torrents of the process use.
 #[derive(Default)]
@@ -27,14 +26,14 @@ pub(super) struct Claims {
 
 /// Who has something in a folder, by its real path. Torrents' top-level names only: thousands of files are looked
 /// through only where those meet.
-type Folders = BTreeMap<Arc<Path>, Tops>;
+type Folders = SortedMap<Arc<Path>, Tops>;
 
 /// By the hash of a top-level name, which is all that is kept of it. Two names may have the same: the files are compared
 /// after that.
-type Tops = BTreeMap<(u64, TorrentKey), Arc<Torrent>>;
+type Tops = SortedMap<(u64, TorrentKey), Arc<Torrent>>;
 
 /// Torrents that may use the same files as another one.
-type Neighbours = BTreeMap<TorrentKey, Arc<Torrent>>;
+type Neighbours = SortedMap<TorrentKey, Arc<Torrent>>;
 
 impl Claims {
     /// Claims the torrent's files below `dir`, the real path of its folder. Answers with the reason if it may not write
@@ -88,8 +87,9 @@ impl Claims {
         let mut found = Neighbours::new();
         let mut add = |tops: &Tops, name: Option<&OsStr>| {
             let hash = name.map(|name| self.hasher.hash_one(name));
-            let range = (hash.unwrap_or(0), TorrentKey(0))..=(hash.unwrap_or(u64::MAX), TorrentKey(u64::MAX));
-            let others = tops.range(range).filter(|((_, key), _)| *key != torrent.key);
+            let named = tops.range_from(&(hash.unwrap_or(0), TorrentKey(0)));
+            let named = named.take_while(|((other, _), _)| hash.is_none_or(|hash| hash == *other));
+            let others = named.filter(|((_, key), _)| *key != torrent.key);
             found.extend(others.map(|((_, key), other)| (*key, Arc::clone(other))));
         };
         for above in dir.ancestors() {
@@ -104,7 +104,7 @@ impl Claims {
             }
             // What is below a path comes right behind it in this order.
             let top = dir.join(name);
-            let behind = folders.range::<Path, _>((Bound::Included(&*top), Bound::Unbounded));
+            let behind = folders.range_from(&*top);
             behind.take_while(|(dir, _)| dir.starts_with(&top)).for_each(|(_, tops)| add(tops, None));
         }
         found

@@ -5,7 +5,7 @@
 //! one) could otherwise name its way out. Nothing but plain files is ever opened for writing. Files are made 0666 and
 //! folders 0777, less the umask. Whether a file that is there may be written at all is a matter of `ownership`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::error::StorageError;
 use super::layout::{LayoutFile, Place};
-use crate::types::{InfoHash, TorrentKey};
+use crate::types::{InfoHash, SortedSet, TorrentKey};
 
 /// Open files kept at a time, over all torrents. Mappings need none; a positional write or read of a torrent with many
 /// small files does.
@@ -333,7 +333,7 @@ pub(super) fn allocate(file: &File, flags: FallocateFlags, range: Range<u64>) ->
 /// reports the first one; a file that is not there is none, one that is kept is.
 pub(super) fn remove(place: &Place, others: &HashMap<PathBuf, InfoHash>) -> Result<(), StorageError> {
     let mut first = Ok(());
-    let mut folders = BTreeSet::new();
+    let mut folders = SortedSet::new();
     for file in place.layout.files().iter().filter(|file| !file.pad) {
         if let Some(by) = others.get(&file.path) {
             first = first.and_then(|()| Err(StorageError::Kept { path: place.dir.join(&file.path), by: *by }));

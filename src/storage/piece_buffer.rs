@@ -7,10 +7,10 @@
 //! Pure bookkeeping on the reactor thread. It maps and unmaps nothing: windows that have to go are handed back to the
 //! caller, who sends them to a disk thread ([`Job::Release`](super::Job::Release)).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::mapping::ReadWindow;
-use crate::types::{PieceIndex, TorrentKey};
+use crate::types::{PieceIndex, SortedMap, TorrentKey};
 
 /// Names a piece of some torrent.
 type Key = (TorrentKey, PieceIndex);
@@ -43,7 +43,7 @@ pub struct PieceBuffer {
 struct Kept {
     bytes: u64,
     /// Last use to key; uses are numbered, so the first entry is the least recently used.
-    by_use: BTreeMap<u64, Key>,
+    by_use: SortedMap<u64, Key>,
 }
 
 #[derive(Debug)]
@@ -172,7 +172,7 @@ impl PieceBuffer {
         }
         let mut after = 0;
         while self.used() > self.budget {
-            let mut rest = self.buffered.by_use.range(after..);
+            let mut rest = self.buffered.by_use.range_from(&after);
             let free = rest.find(|(_, key)| self.reads.get(key).is_none_or(Entry::is_free));
             let Some((used, key)) = free.map(|(used, key)| (*used, *key)) else { break };
             after = used + 1;
@@ -184,7 +184,8 @@ impl PieceBuffer {
     /// Takes out the windows over files that were not used since the last call.
     #[must_use]
     pub fn take_unused(&mut self) -> Vec<ReadWindow> {
-        let unused: Vec<Key> = self.mapped.by_use.range(..=self.marked).map(|(_, key)| *key).collect();
+        let unused: Vec<Key> =
+            self.mapped.by_use.iter().take_while(|(used, _)| **used <= self.marked).map(|(_, key)| *key).collect();
         self.marked = self.uses;
         unused.into_iter().filter_map(|key| self.take(key)).collect()
     }

@@ -1,7 +1,6 @@
 //! What the disk threads know of one torrent. Jobs of one torrent may run on several threads at once; the locks here
 //! are held for a look-up, or for one statement to the resume data, never while a file is read, written or synced.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -17,7 +16,7 @@ use super::layout::Place;
 use super::record::Record;
 use super::resume::ResumeDb;
 use super::worker::Shared;
-use crate::types::{Bitfield, InfoHash, Nothing, PieceHash, PieceHashes, PieceIndex, Rare, TorrentKey};
+use crate::types::{Bitfield, InfoHash, Nothing, PieceHash, PieceHashes, PieceIndex, Rare, SortedMap, TorrentKey};
 
 /// From this number of files on, the whole file system is synced at once: one wait instead of one for each file.
 const SYNC_ALL: usize = 64;
@@ -76,7 +75,7 @@ struct Written {
 #[derive(Clone, Default)]
 struct Since {
     /// Files with verified pieces that were not synced since, each with the number of its last write.
-    unsynced: BTreeMap<usize, u64>,
+    unsynced: SortedMap<usize, u64>,
     /// Pieces written so far.
     writes: u64,
     /// Their bytes.
@@ -86,7 +85,7 @@ struct Since {
 }
 
 impl Nothing for Since {
-    const NOTHING: &'static Self = &Self { unsynced: BTreeMap::new(), writes: 0, bytes: 0, bytes_synced: 0 };
+    const NOTHING: &'static Self = &Self { unsynced: SortedMap::new(), writes: 0, bytes: 0, bytes_synced: 0 };
 
     fn is_nothing(&self) -> bool {
         self.unsynced.is_empty() && self.writes == 0
@@ -94,7 +93,7 @@ impl Nothing for Since {
 }
 
 impl Written {
-    fn new(have: Bitfield, unsynced: BTreeMap<usize, u64>) -> Self {
+    fn new(have: Bitfield, unsynced: SortedMap<usize, u64>) -> Self {
         Self { have, since: Rare::new(Since { unsynced, ..Since::default() }) }
     }
 }
@@ -148,7 +147,7 @@ impl Torrent {
             state_dir: OnceLock::new(),
             is_own: AtomicBool::new(false),
             jobs: Mutex::default(),
-            written: Mutex::new(Written::new(Bitfield::empty(0), BTreeMap::new())),
+            written: Mutex::new(Written::new(Bitfield::empty(0), SortedMap::new())),
             row: Mutex::default(),
         }
     }
@@ -327,7 +326,7 @@ impl Torrent {
     }
 
     /// Sees whether somebody cut one of these files short that were written: see `check_end` in `backend`.
-    fn check_cut(&self, unsynced: &BTreeMap<usize, u64>) -> Result<(), StorageError> {
+    fn check_cut(&self, unsynced: &SortedMap<usize, u64>) -> Result<(), StorageError> {
         for (index, _) in unsynced.iter().filter(|(_, write)| **write > 0) {
             let path = self.place.path(*index);
             let expected = self.place.layout.files().get(*index).map_or(0, |file| file.len);

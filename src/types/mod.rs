@@ -17,6 +17,7 @@ mod rare;
 mod rate;
 mod share;
 mod sort;
+mod sorted;
 mod via;
 mod witness;
 
@@ -39,5 +40,6 @@ pub use share::{
     MAX_SHARES_PER_CONTACT, ResourceEntry, Share, display_name,
 };
 pub use sort::{sort, sort_by};
+pub use sorted::{SortedMap, SortedSet};
 pub use via::{AccountKey, Via};
 pub use witness::Witness;

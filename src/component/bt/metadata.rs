@@ -1,6 +1,5 @@
 //! Before a magnet link's description is there: whom to connect to, and what happens when it has come.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use crate::engine::{MetadataAction, Source};
 use crate::proto::metainfo::Metainfo;
 use crate::reactor::Net;
 use crate::storage::CheckMode;
-use crate::types::TorrentKey;
+use crate::types::{SortedMap, TorrentKey};
 
 /// Connections being made at the same time: one good peer is enough.
 const MAX_DIALING: usize = 10;
@@ -25,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(15);
 /// Addresses known before there is an engine that manages them.
 #[derive(Default)]
 pub(super) struct Dialing {
-    known: BTreeMap<SocketAddr, Known>,
+    known: SortedMap<SocketAddr, Known>,
     /// Connections being made or made.
     active: usize,
 }
@@ -38,7 +37,7 @@ struct Known {
 
 impl Dialing {
     /// No address.
-    pub(super) const NONE: Self = Self { known: BTreeMap::new(), active: 0 };
+    pub(super) const NONE: Self = Self { known: SortedMap::new(), active: 0 };
 
     pub(super) fn add(&mut self, now: Instant, addrs: &[SocketAddr], source: Source) {
         for addr in addrs {

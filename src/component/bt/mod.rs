@@ -20,7 +20,7 @@ mod status;
 mod torrent;
 mod uploads;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ use crate::proto::peer;
 use crate::reactor::{CloseCause, Handler, Net, Reactor};
 use crate::share::{Attempts, Refused};
 use crate::storage::{Disk, DiskOptions, PieceBuffer, StorageError};
-use crate::types::{InfoHash, MIN_MEMORY_LIMIT, Memory, PeerId, PeerKey, PieceIndex, TorrentKey};
+use crate::types::{InfoHash, MIN_MEMORY_LIMIT, Memory, PeerId, PeerKey, PieceIndex, SortedMap, TorrentKey};
 
 /// Bus messages handled per turn of the loop, so that peers are not kept waiting by a flood of them.
 const MESSAGES_PER_TURN: usize = 256;
@@ -241,7 +241,7 @@ pub(super) struct Bt {
     // Boxed: a table has up to twice as many places as torrents.
     torrents: HashMap<TorrentKey, Box<Torrent>>,
     /// A tree: a table has up to twice as many places as torrents.
-    by_hash: BTreeMap<InfoHash, TorrentKey>,
+    by_hash: SortedMap<InfoHash, TorrentKey>,
     next_key: u64,
     /// Who has, and who waits for, room in the piece buffer to receive pieces.
     room: Room,
@@ -321,7 +321,7 @@ impl Bt {
             inbox,
             disk,
             torrents: HashMap::new(),
-            by_hash: BTreeMap::new(),
+            by_hash: SortedMap::new(),
             next_key: 1,
             room: Room::default(),
             verifying: 0,

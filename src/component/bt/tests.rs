@@ -62,7 +62,7 @@ impl Bench {
         let (reply, answer) = Reply::channel();
         self.say(Event::AddTorrent { torrent: Arc::new(NewTorrent::download(source, self.dir.path())), reply });
         answer.wait(PATIENCE).unwrap().unwrap();
-        let key = self.bt.by_hash[&info_hash];
+        let key = *self.bt.by_hash.get(&info_hash).unwrap();
         self.turn_until(|bt| bt.torrents[&key].engine().is_some());
         key
     }

@@ -1,6 +1,5 @@
 //! One torrent of the thread: its description, how far it is, and what belongs to it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use crate::proto::metainfo::path::name_key;
 use crate::proto::metainfo::{Magnet, Metainfo};
 use crate::proto::peer::Handshake;
 use crate::storage::{CheckMode, WriteWindow, Writing};
-use crate::types::{Bitfield, InfoHash, Nothing, PeerKey, PieceIndex, Rare, TorrentKey};
+use crate::types::{Bitfield, InfoHash, Nothing, PeerKey, PieceIndex, Rare, SortedMap, SortedSet, TorrentKey};
 
 /// How far a torrent is.
 pub(super) enum Phase {
@@ -75,11 +74,11 @@ pub(super) struct Torrent {
 #[derive(Default)]
 pub(super) struct Active {
     /// Windows of the pieces being received.
-    pub(super) windows: BTreeMap<PieceIndex, WriteWindow>,
+    pub(super) windows: SortedMap<PieceIndex, WriteWindow>,
     /// Bytes of windows that were asked for or are out for verification, by piece: they count against the budget.
-    pub(super) reserved: BTreeMap<PieceIndex, u32>,
+    pub(super) reserved: SortedMap<PieceIndex, u32>,
     /// Its connections, half-open outgoing ones excepted.
-    pub(super) peers: BTreeSet<PeerKey>,
+    pub(super) peers: SortedSet<PeerKey>,
     /// Peers that came while the files are looked at: their handshakes are answered when that is done.
     pub(super) early: Vec<(PeerKey, Handshake)>,
     pub(super) dialing: Dialing,
@@ -91,9 +90,9 @@ pub(super) struct Active {
 
 impl Nothing for Active {
     const NOTHING: &'static Self = &Self {
-        windows: BTreeMap::new(),
-        reserved: BTreeMap::new(),
-        peers: BTreeSet::new(),
+        windows: SortedMap::new(),
+        reserved: SortedMap::new(),
+        peers: SortedSet::new(),
         early: Vec::new(),
         dialing: Dialing::NONE,
         uncommitted_since: None,

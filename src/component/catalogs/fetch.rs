@@ -5,7 +5,7 @@
 //! of the same torrent is tried by itself, so that nobody can spoil another one's list. A fetch that makes no progress
 //! gives its place to others. What goes wrong is told once an hour and contact, and the list that was known before stays.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::engine::Source;
 use crate::proto::metainfo::Magnet;
 use crate::share::{AddressFilter, MissingList, ShareTable, catalog};
 use crate::storage::CatalogFiles;
-use crate::types::{Catalog, InfoHash, MAX_SHARES_PER_CONTACT, Via};
+use crate::types::{Catalog, InfoHash, MAX_SHARES_PER_CONTACT, SortedMap, SortedSet, Via};
 
 /// Catalogs that are fetched at the same time.
 const MAX_RUNNING: usize = 8;
@@ -52,14 +52,14 @@ pub(super) struct Fetches {
     bus: Bus,
     contacts: Published<Contacts>,
     torrents: Published<Torrents>,
-    wanted: BTreeMap<Catalog, Fetch>,
+    wanted: SortedMap<Catalog, Fetch>,
     /// The snapshot has changed since it was looked at.
     stale: bool,
     /// Of which the wanted ones are.
     seen: Option<(u64, AddressFilter)>,
     /// What the reader had no room for.
     unsaid: VecDeque<(Via, Told)>,
-    complaints: BTreeMap<(String, Fault), Instant>,
+    complaints: SortedMap<(String, Fault), Instant>,
 }
 
 /// Whose fault it is. Everybody is complained about once for each.
@@ -78,7 +78,7 @@ enum Fault {
 struct Fetch {
     /// Who announces it.
     owners: Vec<Owner>,
-    addrs: BTreeSet<SocketAddr>,
+    addrs: SortedSet<SocketAddr>,
     state: State,
     /// Where it is put: with the first who announced it when it was begun.
     folder: PathBuf,
@@ -125,11 +125,11 @@ impl Fetches {
             bus,
             contacts,
             torrents,
-            wanted: BTreeMap::new(),
+            wanted: SortedMap::new(),
             stale: true,
             seen: None,
             unsaid: VecDeque::new(),
-            complaints: BTreeMap::new(),
+            complaints: SortedMap::new(),
         }
     }
 
@@ -152,7 +152,7 @@ impl Fetches {
             self.compare(now);
         }
         let mut late = Vec::new();
-        for (catalog, fetch) in &mut self.wanted {
+        for (catalog, fetch) in self.wanted.iter_mut() {
             match fetch.state {
                 State::Told(at) if at + SETTLED <= now => fetch.state = State::Waiting,
                 State::Refused(Some(until)) if until <= now => fetch.state = State::Waiting,
@@ -228,7 +228,7 @@ impl Fetches {
             return;
         }
         self.seen = seen;
-        let mut wanted: BTreeMap<Catalog, Fetch> = BTreeMap::new();
+        let mut wanted: SortedMap<Catalog, Fetch> = SortedMap::new();
         for list in contacts.shares.missing_lists() {
             if let Err(problem) = check(&list) {
                 self.complain(now, &Owner::of(&list), list.catalog, Fault::Theirs, &problem);
@@ -242,7 +242,7 @@ impl Fetches {
         for (catalog, _) in self.wanted.iter().filter(is_gone) {
             remove(&self.bus, catalog.info_hash);
         }
-        for (catalog, fetch) in &mut wanted {
+        for (catalog, fetch) in wanted.iter_mut() {
             let Some(known) = self.wanted.remove(catalog) else { continue };
             (fetch.state, fetch.folder, fetch.described) = (known.state, known.folder, known.described);
             if fetch.owners != known.owners && matches!(known.state, State::Told(_)) {

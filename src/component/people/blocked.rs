@@ -1,18 +1,18 @@
 //! Who is blocked, and where they could be met when they were still listened to.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::places::Places;
 use crate::component::snapshot::Contacts;
 use crate::share::Refused;
-use crate::types::Via;
+use crate::types::{SortedMap, Via};
 
 /// The blocked of all accounts, each with the addresses that were known when they were blocked.
 #[derive(Default)]
 pub(super) struct Blocked {
-    places: BTreeMap<(Via, String), Vec<SocketAddr>>,
+    places: SortedMap<(Via, String), Vec<SocketAddr>>,
     /// What contacts announced when it was last described; `None`: who is blocked has changed since.
     described: Option<u64>,
     /// The same addresses, for the next process.
@@ -27,7 +27,7 @@ impl Blocked {
     /// The list of one account is this. Where the new ones are is looked up in what is known of them.
     pub(super) fn set(&mut self, via: Via, jids: Vec<String>, contacts: &Contacts) {
         let mut before = std::mem::take(&mut self.places);
-        let (mut after, mut old) = (BTreeMap::new(), BTreeMap::new());
+        let (mut after, mut old) = (SortedMap::new(), SortedMap::new());
         while let Some((key, places)) = before.pop_first() {
             if key.0 == via {
                 old.insert(key, places)

@@ -1,10 +1,10 @@
 //! Where the blocked could be met, beyond the process: they are not listened to any more, so nobody says it again.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::storage::{AccountFacts, StorageError};
+use crate::types::SortedMap;
 
 /// The row of no account in particular: where somebody is does not depend on who blocked them.
 const OF_ALL: &str = "";
@@ -19,13 +19,13 @@ const MAX_PLACES: usize = 64;
 #[derive(Default)]
 pub(super) struct Places {
     path: Option<PathBuf>,
-    known: BTreeMap<String, Vec<SocketAddr>>,
+    known: SortedMap<String, Vec<SocketAddr>>,
 }
 
 impl Places {
     /// Those that were kept in this file. One that cannot be used costs a warning and the memory.
     pub(super) fn open(path: Option<PathBuf>) -> Self {
-        let mut places = Self { path, known: BTreeMap::new() };
+        let mut places = Self { path, known: SortedMap::new() };
         let text = places.with(|facts| facts.get(OF_ALL, KEY)).flatten().unwrap_or_default();
         for line in text.lines().take(MAX_ENTRIES) {
             let mut words = line.split(' ');

@@ -1,11 +1,11 @@
 //! What is known of each account besides its contacts' shares: its connection, its roster, what its server confirmed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::component::snapshot::{AccountState, AccountStatus, ContactRequest, Contacts, RosterEntry};
 use crate::share::ContactShares;
-use crate::types::{InfoHash, Share, Via};
+use crate::types::{InfoHash, Share, SortedMap, Via};
 
 /// Warnings kept of one account for the user.
 const MAX_WARNINGS: usize = 50;
@@ -25,7 +25,7 @@ struct Road {
 
 /// All roads.
 #[derive(Default)]
-pub(super) struct Roads(BTreeMap<Via, Road>);
+pub(super) struct Roads(SortedMap<Via, Road>);
 
 impl Roads {
     /// The account's connection changed, or there is no account any more. True if that is news.

@@ -1,6 +1,5 @@
 //! Calls about contacts and what they share.
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use crate::bus::{Clock, Reply, SystemClock};
@@ -10,7 +9,7 @@ use crate::component::rpc::{ContactChange, ControlError, ErrorCode, HashScope, L
 use crate::config::JidText;
 use crate::proto::account::is_same_account;
 use crate::share::{Found, Page};
-use crate::types::{AccountKey, InfoHash, Via, gather};
+use crate::types::{AccountKey, InfoHash, SortedSet, Via, gather};
 
 use super::super::convert;
 use super::DaemonControl;
@@ -48,12 +47,12 @@ impl DaemonControl {
     /// Own hashes and, if wanted, those that contacts share.
     pub(super) fn hashes_in(&self, scope: HashScope, range: &RangeInclusive<InfoHash>, most: usize) -> Vec<InfoHash> {
         let torrents = self.torrents.read();
-        let mut found: BTreeSet<InfoHash> = gather(torrents.list.keys().copied().filter(|hash| range.contains(hash)));
+        let mut found: SortedSet<InfoHash> = gather(torrents.list.keys().copied().filter(|hash| range.contains(hash)));
         if scope == HashScope::All {
             let contacts = self.contacts.read();
             let resources = contacts.shares.iter().flat_map(|(_, contact)| contact.resources());
             for table in resources.filter_map(|(_, resource)| resource.table()) {
-                found.extend(table.hashes_in(range).iter().take(most));
+                found.extend(table.hashes_in(range).iter().take(most).copied());
             }
         }
         found.into_iter().take(most).collect()
@@ -149,7 +148,7 @@ impl DaemonControl {
             contacts.requests.iter().filter(|request| is_same_account(&request.jid, jid)).map(|request| request.via);
         let blocking =
             contacts.blocked.iter().filter(|(_, blocked)| is_same_account(blocked, jid)).map(|(via, _)| *via);
-        let accounts: BTreeSet<AccountKey> = match change {
+        let accounts: SortedSet<AccountKey> = match change {
             ContactChange::Rename(_) | ContactChange::SetGroups(_) => listed.filter_map(of_account).collect(),
             ContactChange::Refuse if asked.clone().next().is_some() => asked.filter_map(of_account).collect(),
             ContactChange::Refuse | ContactChange::Remove | ContactChange::Block => {

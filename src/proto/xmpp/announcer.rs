@@ -8,7 +8,6 @@
 mod others;
 mod own_list;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use minidom::Element;
@@ -21,7 +20,7 @@ use super::shares::{
 };
 use super::shares_original::{self as original, ITEM_ID};
 use super::stanza::Failure;
-use crate::types::{Endpoint, ResourceEntry, Share};
+use crate::types::{Endpoint, ResourceEntry, Share, SortedMap, SortedSet};
 use others::Others;
 pub use own_list::Catalogs;
 use own_list::OwnList;
@@ -92,12 +91,12 @@ pub struct Announcer {
     endpoint: Endpoint,
     lanes: [Lane; 3],
     others: Others,
-    keeps_one: BTreeSet<Node>,
+    keeps_one: SortedSet<Node>,
     /// Bytes of one item that the server is known to take, as far as it has refused some.
     limit: usize,
     ending: Ending,
     /// Shares left out per node, as the user was told last.
-    told_cut: BTreeMap<Node, usize>,
+    told_cut: SortedMap<Node, usize>,
     warnings: Vec<String>,
 }
 
@@ -113,10 +112,10 @@ impl Announcer {
             endpoint: Endpoint::default(),
             lanes: [lane(Node::Endpoint, 0), lane(Node::Shares, 1), lane(Node::Original, 2)],
             others: Others::default(),
-            keeps_one: BTreeSet::new(),
+            keeps_one: SortedSet::new(),
             limit: ORIGINAL_LIMIT,
             ending: Ending::No,
-            told_cut: BTreeMap::new(),
+            told_cut: SortedMap::new(),
             warnings: Vec::new(),
         }
     }
@@ -169,7 +168,7 @@ impl Announcer {
 
     /// All items of an own node were fetched; an absent node has none.
     pub fn fetched(&mut self, now: Instant, node: Node, items: &[WireItem<'_>]) {
-        let mut digests = BTreeMap::new();
+        let mut digests = SortedMap::new();
         for item in items {
             self.others.learn(&self.resource, node, *item);
             if self.is_own_item(node, item.id) {
@@ -221,7 +220,7 @@ impl Announcer {
 
     /// Takes off the server what the account's other resources have left there that will not come back. Only some of
     /// those that are not `online` are meant; see `others`.
-    pub fn drop_ghosts(&mut self, now: Instant, online: &BTreeSet<String>) {
+    pub fn drop_ghosts(&mut self, now: Instant, online: &SortedSet<String>) {
         let Some(left) = self.others.drop_ghosts(now, self.endpoint.seen, online) else { return };
         for node in [Node::Endpoint, Node::Shares] {
             let ids = left.iter().filter(|(of, _)| *of == node).map(|(_, id)| id.clone());

@@ -4,13 +4,11 @@
 //! and is not on that list, because the server is not there, cannot, or will not, is blocked all the same, by this program
 //! alone; whoever owns this keeps those ([`Blocking::here`]) beyond the process and brings them back.
 
-use std::collections::BTreeSet;
-
 use jid::BareJid;
 use minidom::Element;
 
 use super::xml::{Build, element, ns};
-use crate::types::gather;
+use crate::types::{SortedSet, gather, sort};
 
 /// Entries kept; what a server sends beyond them is left out.
 pub const MAX_BLOCKED: usize = 10_000;
@@ -18,8 +16,8 @@ pub const MAX_BLOCKED: usize = 10_000;
 /// Who is blocked.
 #[derive(Clone, Debug, Default)]
 pub struct Blocking {
-    server: BTreeSet<BareJid>,
-    here: BTreeSet<BareJid>,
+    server: SortedSet<BareJid>,
+    here: SortedSet<BareJid>,
     /// The server keeps a list.
     supported: bool,
 }
@@ -36,12 +34,15 @@ impl Blocking {
 
     /// Everybody who is blocked, in order.
     pub fn iter(&self) -> impl Iterator<Item = &BareJid> {
-        self.server.union(&self.here)
+        let here_alone = self.here.difference(&self.server);
+        let mut all: Vec<&BareJid> = self.server.iter().chain(here_alone).collect();
+        sort(&mut all);
+        all.into_iter()
     }
 
     /// Who is blocked by this program alone.
     #[must_use]
-    pub const fn here(&self) -> &BTreeSet<BareJid> {
+    pub const fn here(&self) -> &SortedSet<BareJid> {
         &self.here
     }
 

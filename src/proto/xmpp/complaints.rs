@@ -5,7 +5,6 @@
 //! this way needs as many JIDs as lines, and there are not many lines. Those about contacts are counted apart: anybody can
 //! have many JIDs, and must not silence what is to be said of a contact.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use jid::BareJid;
 use minidom::Element;
 
-use crate::types::{InfoHash, MAX_ADDRESSES_PER_RESOURCE, embedded_v4, is_unprintable};
+use crate::types::{InfoHash, MAX_ADDRESSES_PER_RESOURCE, SortedMap, SortedSet, embedded_v4, is_unprintable};
 
 /// The same is not said again for this long.
 const PAUSE: Duration = Duration::from_secs(3600);
@@ -84,7 +83,7 @@ pub struct AddressRules {
 /// Who was complained about lately.
 #[derive(Debug, Default)]
 pub struct Complaints {
-    said: BTreeMap<(BareJid, Reason), Instant>,
+    said: SortedMap<(BareJid, Reason), Instant>,
 }
 
 impl Complaints {
@@ -109,13 +108,13 @@ impl Complaints {
 
 /// What is wrong with an announced item, in either format.
 #[must_use]
-pub fn about(payload: &Element, rules: AddressRules) -> BTreeSet<Reason> {
-    let mut reasons = BTreeSet::new();
+pub fn about(payload: &Element, rules: AddressRules) -> SortedSet<Reason> {
+    let mut reasons = SortedSet::new();
     look_at(payload, rules, DEPTH, &mut reasons);
     reasons
 }
 
-fn look_at(element: &Element, rules: AddressRules, depth: usize, reasons: &mut BTreeSet<Reason>) {
+fn look_at(element: &Element, rules: AddressRules, depth: usize, reasons: &mut SortedSet<Reason>) {
     match element.name() {
         "share" | "share_item" => reasons.extend(about_share(element)),
         "address" | "ip_address" if !is_peers_address(element, rules) => {

@@ -5,12 +5,12 @@
 //! resource, and the parts of a whole list are dropped once it was handed out. Where a catalog stands in the place of a
 //! list, that is what is handed out.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use minidom::Element;
 
 use super::shares::{ListPart, SHARES_NODE, parse_list, payloads};
-use crate::types::{Announcement, Catalog, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT, Share, gather};
+use crate::types::{
+    Announcement, Catalog, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT, Share, SortedMap, SortedSet, gather,
+};
 
 /// Revisions of one list that are put together at the same time: the old and the new one.
 const MAX_BUILDS: usize = 2;
@@ -18,7 +18,7 @@ const MAX_BUILDS: usize = 2;
 /// The share lists of one account, per resource.
 #[derive(Debug, Default)]
 pub struct Lists {
-    resources: BTreeMap<String, Assembly>,
+    resources: SortedMap<String, Assembly>,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ struct Assembly {
 struct Build {
     revision: String,
     expected: u16,
-    parts: BTreeMap<u16, (String, Vec<Share>)>,
+    parts: SortedMap<u16, (String, Vec<Share>)>,
     truncated: bool,
 }
 
@@ -40,7 +40,7 @@ struct Build {
 struct Shown {
     revision: String,
     /// Ids of its items: if one is retracted, the list is gone.
-    ids: BTreeSet<String>,
+    ids: SortedSet<String>,
 }
 
 impl Lists {
@@ -73,7 +73,7 @@ impl Lists {
     /// All items of the account, freshly fetched: what is not among them is gone.
     pub fn replace<'a>(&mut self, items: impl Iterator<Item = (&'a str, Option<&'a Element>)>) -> Vec<Announcement> {
         let mut announcements = Vec::new();
-        let mut present = BTreeSet::new();
+        let mut present = SortedSet::new();
         for (id, payload) in items {
             present.extend(payloads(SHARES_NODE, payload).into_iter().map(|(name, _)| name.to_owned()));
             announcements.extend(self.take_parts(id, payload));
@@ -107,7 +107,7 @@ impl Lists {
         let resource = part.resource.clone();
         let assembly = self.resources.entry(resource.clone()).or_default();
         if part.gone {
-            let ids = BTreeSet::from([id.to_owned()]);
+            let ids = SortedSet::from([id.to_owned()]);
             assembly.shown = Some(Shown { revision: part.revision, ids });
             assembly.builds.clear();
             return Some(Announcement::Parted { resource });
@@ -123,7 +123,7 @@ impl Lists {
 impl Assembly {
     /// The list is to be fetched. False if that was said before.
     fn point_to(&mut self, id: &str, catalog: &Catalog) -> bool {
-        let shown = Shown { revision: format!("catalog {catalog:?}"), ids: BTreeSet::from([id.to_owned()]) };
+        let shown = Shown { revision: format!("catalog {catalog:?}"), ids: SortedSet::from([id.to_owned()]) };
         self.builds.clear();
         let news = self.shown.as_ref().is_none_or(|known| known.revision != shown.revision);
         self.shown = Some(shown);
@@ -160,7 +160,7 @@ impl Assembly {
 
 impl Build {
     fn new(part: &ListPart) -> Self {
-        Self { revision: part.revision.clone(), expected: part.parts, parts: BTreeMap::new(), truncated: false }
+        Self { revision: part.revision.clone(), expected: part.parts, parts: SortedMap::new(), truncated: false }
     }
 
     /// Files a part, within the limit of all shares; whether anything of it is kept.
@@ -178,7 +178,7 @@ impl Build {
         self.parts.len() == usize::from(self.expected)
     }
 
-    fn ids(&self) -> BTreeSet<String> {
+    fn ids(&self) -> SortedSet<String> {
         gather(self.parts.values().map(|(id, _)| id.clone()))
     }
 

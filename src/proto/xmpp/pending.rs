@@ -9,8 +9,9 @@
 //! requests are kept by whoever owns this, too, and one that was not handed out again is taken for answered elsewhere, or
 //! withdrawn, only if this server is known to do that ([`Handout`]).
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use crate::types::SortedMap;
 
 use jid::BareJid;
 
@@ -84,7 +85,7 @@ impl Pending {
     }
 
     fn make_room(&mut self, jid: &BareJid) {
-        let mut of_domain: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut of_domain: SortedMap<&str, usize> = SortedMap::new();
         for request in &self.requests {
             *of_domain.entry(request.jid.domain().as_str()).or_default() += 1;
         }

@@ -6,7 +6,6 @@
 //! others do to the node is mended with jitter and a budget, so that two programs cannot fight for ever. How the node
 //! must be set up is decided in `node_setup`. Pure: the caller sends the requests and hands in the answers.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use minidom::Element;
@@ -16,7 +15,7 @@ use super::node_setup::{Setup, Step as SetupStep, Verdict};
 use super::pep;
 use super::stanza::Failure;
 use super::xml::to_bytes;
-use crate::types::gather;
+use crate::types::{SortedMap, SortedSet, gather};
 
 /// Changes are gathered this long before they are published.
 const GATHER: Duration = Duration::from_millis(150);
@@ -100,9 +99,9 @@ pub struct Lane {
     node: &'static str,
     several: bool,
     wanted: Vec<Item>,
-    server: BTreeMap<String, Digest>,
+    server: SortedMap<String, Digest>,
     /// What was published last under an id, to tell an echo from somebody else's doing.
-    published: BTreeMap<String, Digest>,
+    published: SortedMap<String, Digest>,
     setup: Setup,
     /// The open request, with digest and length of the item if it is a publish.
     busy: Option<(Step, Digest, u64)>,
@@ -114,7 +113,7 @@ pub struct Lane {
     not_before: Option<Instant>,
     round_len: u64,
     /// Items published in this round: a second change of one waits for the next round.
-    round_ids: BTreeSet<String>,
+    round_ids: SortedSet<String>,
     failures: u32,
     repairs: u32,
     repairs_since: Option<Instant>,
@@ -129,8 +128,8 @@ impl Lane {
             node,
             several,
             wanted: Vec::new(),
-            server: BTreeMap::new(),
-            published: BTreeMap::new(),
+            server: SortedMap::new(),
+            published: SortedMap::new(),
             setup: Setup::new(node, several),
             busy: None,
             fetched: false,
@@ -139,7 +138,7 @@ impl Lane {
             due: None,
             not_before: None,
             round_len: 0,
-            round_ids: BTreeSet::new(),
+            round_ids: SortedSet::new(),
             failures: 0,
             repairs: 0,
             repairs_since: None,

@@ -5,14 +5,12 @@
 //! sent them.
 //! Roster versioning is not used: a roster is small and asked for once per login.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use jid::BareJid;
 use minidom::Element;
 
 use super::pending::{Handout, Pending};
 use super::xml::{Build, element, ns};
-use crate::types::{display_name, gather};
+use crate::types::{SortedMap, SortedSet, display_name, gather};
 
 /// Contacts kept; what a server sends beyond them is left out.
 const MAX_ITEMS: usize = 10_000;
@@ -87,7 +85,7 @@ impl Contact {
 /// The contacts of the account and the requests that wait for the user.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
-    contacts: BTreeMap<BareJid, Contact>,
+    contacts: SortedMap<BareJid, Contact>,
     pending: Pending,
 }
 
@@ -190,7 +188,7 @@ impl Roster {
 
     /// All accounts whose announcements count.
     #[must_use]
-    pub fn seen(&self) -> BTreeSet<BareJid> {
+    pub fn seen(&self) -> SortedSet<BareJid> {
         gather(self.contacts().filter(|contact| contact.is_seen()).map(|contact| contact.jid.clone()))
     }
 
@@ -222,7 +220,7 @@ pub fn get() -> Element {
 pub fn set(jid: &BareJid, name: Option<&str>, groups: &[String]) -> Element {
     let name = name.map(|name| display_name(name, MAX_LABEL)).filter(|name| !name.is_empty());
     // None twice: servers refuse that (RFC 6121 section 2.3.3).
-    let groups: BTreeSet<String> = groups.iter().map(|group| display_name(group, MAX_LABEL)).collect();
+    let groups: SortedSet<String> = groups.iter().map(|group| display_name(group, MAX_LABEL)).collect();
     let groups = groups.into_iter().filter(|group| !group.is_empty()).take(MAX_GROUPS);
     let groups = groups.map(|group| element("group", ns::ROSTER).saying(&group));
     let item = element("item", ns::ROSTER).with("jid", jid.as_str()).with_some("name", name).containing_all(groups);

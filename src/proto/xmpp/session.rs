@@ -13,7 +13,7 @@ mod outside;
 mod parting;
 mod requests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use jid::{BareJid, FullJid};
@@ -28,7 +28,7 @@ use super::roster::{self, Roster};
 use super::stanza::{Failure, IdSource, Iqs, Kind, PUBLISH_TIMEOUT, REQUEST_TIMEOUT};
 use super::watch::Watch;
 use super::welcome::Welcome;
-use crate::types::{Endpoint, Share};
+use crate::types::{Endpoint, Share, SortedMap, SortedSet};
 pub use api::{Command, CommandError, SessionEvent, SessionOptions};
 
 /// What an open request is for.
@@ -80,8 +80,8 @@ pub struct XmppSession {
     watch: Watch,
     complaints: Complaints,
     address_rules: AddressRules,
-    online: BTreeMap<BareJid, BTreeSet<String>>,
-    invited: BTreeSet<BareJid>,
+    online: SortedMap<BareJid, SortedSet<String>>,
+    invited: SortedSet<BareJid>,
     accept_from: Vec<Welcome>,
     requests_told: pending::Teller,
     /// On this stream the server hands out no messages that wait for the account.
@@ -116,8 +116,8 @@ impl XmppSession {
             watch: Watch::new(),
             complaints: Complaints::default(),
             address_rules: AddressRules::default(),
-            online: BTreeMap::new(),
-            invited: BTreeSet::new(),
+            online: SortedMap::new(),
+            invited: SortedSet::new(),
             accept_from: Vec::new(),
             requests_told: pending::Teller::default(),
             keeps_messages: false,

@@ -5,7 +5,6 @@
 //! tolerant like the original's own reader; what it can only fail on later (ports that are no ports, hashes that are
 //! none) is left out here. Nothing of bitween's own belongs into this format: the original would erase it.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use minidom::Element;
@@ -13,7 +12,8 @@ use minidom::Element;
 use super::stanza::resource_name;
 use super::xml::{Build, element, to_bytes};
 use crate::types::{
-    MAX_ADDRESSES_PER_RESOURCE, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT, ResourceEntry, Share, gather, sort,
+    MAX_ADDRESSES_PER_RESOURCE, MAX_INLINE_SHARES, MAX_RESOURCES_PER_CONTACT, ResourceEntry, Share, SortedMap, gather,
+    sort,
 };
 
 /// The node, which is also the namespace of everything in its items.
@@ -36,7 +36,7 @@ pub struct AccountList {
 #[must_use]
 pub fn parse(payload: Option<&Element>) -> AccountList {
     let mut list = AccountList::default();
-    let mut entries: BTreeMap<String, ResourceEntry> = BTreeMap::new();
+    let mut entries: SortedMap<String, ResourceEntry> = SortedMap::new();
     let mut room = MAX_INLINE_SHARES;
     let resources = payload.filter(|payload| payload.is("user_shares", NODE)).into_iter().flat_map(Element::children);
     for resource in resources.filter(|child| child.is("resource", NODE)) {
@@ -74,7 +74,7 @@ pub fn build(entries: &[ResourceEntry]) -> Element {
 pub fn merge<'a>(others: impl Iterator<Item = &'a ResourceEntry>, own: &'a ResourceEntry) -> Vec<ResourceEntry> {
     let others = others.filter(|entry| entry.resource != own.resource);
     let useful = others.chain([own]).filter(|entry| !entry.shares.is_empty() && !entry.addresses.is_empty());
-    let sorted: BTreeMap<&str, &ResourceEntry> = gather(useful.map(|entry| (entry.resource.as_str(), entry)));
+    let sorted: SortedMap<&str, &ResourceEntry> = gather(useful.map(|entry| (entry.resource.as_str(), entry)));
     sorted.into_values().map(canonical).collect()
 }
 

@@ -4,8 +4,9 @@
 //! unknown value. [`Iqs`] knows the open requests: an answer counts only with the id *and* the sender of its request, so
 //! that nobody else can answer in a server's or contact's name. Pure; time is a parameter.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use crate::types::SortedMap;
 
 use jid::{BareJid, FullJid, Jid, ResourcePart};
 use minidom::Element;
@@ -179,7 +180,7 @@ impl IdSource {
 pub struct Iqs<T> {
     own: FullJid,
     ids: IdSource,
-    open: BTreeMap<String, Open<T>>,
+    open: SortedMap<String, Open<T>>,
 }
 
 #[derive(Debug)]
@@ -193,7 +194,7 @@ impl<T> Iqs<T> {
     /// No open requests.
     #[must_use]
     pub const fn new(own: FullJid, ids: IdSource) -> Self {
-        Self { own, ids, open: BTreeMap::new() }
+        Self { own, ids, open: SortedMap::new() }
     }
 
     /// A request to `to` (`None`: the own account) that fails after `timeout`. `None` if too many are open.

@@ -4,7 +4,7 @@
 //! failure, when parts of a list stay missing, and when a resource comes online of which nothing is known. An error is
 //! "nothing shared". Only a few fetches are open at a time. Whether an account may be believed is the caller's check.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use jid::BareJid;
@@ -15,7 +15,7 @@ use super::pep::{Happening, Item};
 use super::shares::{parse_endpoint, payloads};
 use super::shares_original;
 use super::stanza::Failure;
-use crate::types::{Announcement, Endpoint, gather};
+use crate::types::{Announcement, Endpoint, SortedMap, SortedSet, gather};
 
 /// Fetches open at the same time.
 const MAX_OPEN: usize = 8;
@@ -41,7 +41,7 @@ const CALM: Duration = Duration::from_secs(10);
 /// The announcements of all accounts one may see.
 #[derive(Debug, Default)]
 pub struct Watch {
-    accounts: BTreeMap<BareJid, Account>,
+    accounts: SortedMap<BareJid, Account>,
     queue: VecDeque<(BareJid, Node)>,
     open: usize,
     /// Only the newest few items are fetched: somebody's nodes hold more than a stream carries.
@@ -51,8 +51,8 @@ pub struct Watch {
 #[derive(Debug, Default)]
 struct Account {
     lists: Lists,
-    endpoints: BTreeMap<String, Option<Endpoint>>,
-    originals: BTreeSet<String>,
+    endpoints: SortedMap<String, Option<Endpoint>>,
+    originals: SortedSet<String>,
     refetch: Option<Instant>,
     fetched: Option<Instant>,
     pace: Pace,
@@ -258,7 +258,7 @@ impl Account {
 
     fn replace_endpoints(&mut self, items: &[Item<'_>]) -> Vec<Announcement> {
         let named = items.iter().flat_map(|item| payloads(Node::Endpoint.name(), item.payload));
-        let present: BTreeSet<&str> = gather(named.map(|(resource, _)| resource));
+        let present: SortedSet<&str> = gather(named.map(|(resource, _)| resource));
         let gone: Vec<String> =
             self.endpoints.keys().filter(|known| !present.contains(known.as_str())).cloned().collect();
         let mut announcements = Vec::new();
@@ -342,7 +342,7 @@ mod tests {
         let payload = build_list("s", &[], PART_LIMIT).0;
         watch.happened(now, &jid(2), Node::Shares, &Happening::Published(Item { id: "s", payload: Some(&payload) }));
         watch.came_online(now, &jid(2), "s");
-        assert!(watch.accounts[&jid(2)].refetch.is_none());
+        assert!(watch.accounts.get(&jid(2)).unwrap().refetch.is_none());
     }
 
     #[test]
@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(flood(&mut watch, 0), 65, "the burst, and one for the first half second");
         assert_eq!((1..20).map(|second| flood(&mut watch, second)).sum::<usize>(), 2 * 19);
         assert!(!watch.is_too_fast(start, &jid(2)), "others are not concerned");
-        assert_eq!(watch.accounts[&jid(1)].refetch, Some(start + Duration::from_millis(650) + CALM));
+        assert_eq!(watch.accounts.get(&jid(1)).unwrap().refetch, Some(start + Duration::from_millis(650) + CALM));
         let later = start + Duration::from_secs(600);
         assert_eq!((0..100).filter(|_| !watch.is_too_fast(later, &jid(1))).count(), BURST as usize);
     }

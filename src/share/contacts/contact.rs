@@ -1,18 +1,17 @@
 //! One contact and its resources: what each announced in either format, and which word counts.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::table::{Room, ShareRef, ShareTable};
 use crate::types::{
     Address, AddressKind, Catalog, Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, MAX_LABEL_LEN,
-    MAX_RESOURCES_PER_CONTACT, ResourceEntry, display_name,
+    MAX_RESOURCES_PER_CONTACT, ResourceEntry, SortedMap, display_name,
 };
 
 /// One contact: a bare JID.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
-    resources: BTreeMap<Arc<str>, Arc<Resource>>,
+    resources: SortedMap<Arc<str>, Arc<Resource>>,
     truncated: bool,
 }
 

@@ -1,12 +1,12 @@
 //! All shares, ordered by name, one page of them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::slice;
 
 use super::{Found, Hit, List, Page, Place, hit, shown};
 use crate::share::table::hash_beginning;
-use crate::types::{InfoHash, gather};
+use crate::types::{InfoHash, SortedMap, gather};
 
 /// Announcements whose other owners are looked up at a time.
 const BATCH: usize = 1024;
@@ -99,8 +99,8 @@ impl Beginnings {
 }
 
 /// Everything that is announced of these torrents, in the order of the lists.
-fn owners(lists: &[List<'_>], hashes: impl Iterator<Item = InfoHash>) -> BTreeMap<InfoHash, Vec<Place>> {
-    let mut owners: BTreeMap<InfoHash, Vec<Place>> = gather(hashes.map(|hash| (hash, Vec::new())));
+fn owners(lists: &[List<'_>], hashes: impl Iterator<Item = InfoHash>) -> SortedMap<InfoHash, Vec<Place>> {
+    let mut owners: SortedMap<InfoHash, Vec<Place>> = gather(hashes.map(|hash| (hash, Vec::new())));
     for (number, list) in lists.iter().enumerate() {
         let place = |row| Place { list: number, row };
         if list.table.len() < owners.len() {
@@ -108,7 +108,7 @@ fn owners(lists: &[List<'_>], hashes: impl Iterator<Item = InfoHash>) -> BTreeMa
                 owners.entry(*hash).and_modify(|places| places.push(place(row)));
             }
         } else {
-            for (hash, places) in &mut owners {
+            for (hash, places) in owners.iter_mut() {
                 places.extend(list.table.find(hash).map(place));
             }
         }

@@ -5,7 +5,6 @@
 //! word, as the original writes them, have to be missed for a whole day first: a program that is away for a moment
 //! does not publish again when it returns. Whoever does return publishes what it shares, so little is lost by a mistake.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use minidom::Element;
@@ -14,7 +13,7 @@ use super::Node;
 use crate::proto::xmpp::pep::Item;
 use crate::proto::xmpp::shares;
 use crate::proto::xmpp::shares_original as original;
-use crate::types::{MAX_RESOURCES_PER_CONTACT, ResourceEntry, gather};
+use crate::types::{MAX_RESOURCES_PER_CONTACT, ResourceEntry, SortedMap, SortedSet, gather};
 
 /// A resource that was not there for this many seconds will not come back: a month, so that nobody's holidays count.
 const GONE_AFTER_SECS: u64 = 30 * 24 * 60 * 60;
@@ -27,13 +26,13 @@ const MAX_ITEMS: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Others {
     /// Entries on the original's node.
-    entries: BTreeMap<String, ResourceEntry>,
+    entries: SortedMap<String, ResourceEntry>,
     /// Payloads on bitween's nodes, in items of their own or merged in one.
-    payloads: BTreeMap<(Node, String), Element>,
+    payloads: SortedMap<(Node, String), Element>,
     /// Whose the items on bitween's nodes are, by id.
-    items: BTreeMap<(Node, String), String>,
+    items: SortedMap<(Node, String), String>,
     /// Since when somebody is missed.
-    missed: BTreeMap<String, Instant>,
+    missed: SortedMap<String, Instant>,
 }
 
 impl Others {
@@ -88,12 +87,12 @@ impl Others {
         &mut self,
         now: Instant,
         today: Option<u64>,
-        online: &BTreeSet<String>,
+        online: &SortedSet<String>,
     ) -> Option<Vec<(Node, String)>> {
-        let known: BTreeSet<String> =
+        let known: SortedSet<String> =
             gather(self.entries.keys().chain(self.payloads.keys().map(|(_, resource)| resource)).cloned());
         self.missed.retain(|resource, _| known.contains(resource) && !online.contains(resource));
-        let ghosts: BTreeSet<String> =
+        let ghosts: SortedSet<String> =
             gather(known.into_iter().filter(|name| !online.contains(name) && self.is_gone(now, today, name)));
         if ghosts.is_empty() {
             return None;

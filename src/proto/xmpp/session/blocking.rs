@@ -1,6 +1,5 @@
 //! Whom the user does not want to hear: blocked at once, and on the server as soon as that can be.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use jid::BareJid;
@@ -11,6 +10,7 @@ use crate::proto::xmpp::blocking;
 use crate::proto::xmpp::complaints::Reason;
 use crate::proto::xmpp::presence::subscription;
 use crate::proto::xmpp::stanza::Failure;
+use crate::types::SortedSet;
 
 impl XmppSession {
     /// Who was blocked by this program alone, and who at all, as [`SessionEvent::Blocked`] said last.
@@ -144,7 +144,7 @@ impl XmppSession {
 
     /// Tells who is blocked now, and draws the conclusions for the contacts, of whom those in `heeded` were listened to. It
     /// is told first: where the blocked can be reached is still known then.
-    fn blocking_changed(&mut self, now: Instant, heeded: &BTreeSet<BareJid>) {
+    fn blocking_changed(&mut self, now: Instant, heeded: &SortedSet<BareJid>) {
         self.tell_blocked();
         let blocking = &self.blocking;
         if self.roster.retain_requests(|jid| !blocking.is_blocked(jid)) {
@@ -160,14 +160,14 @@ impl XmppSession {
     }
 
     /// All contacts whose word counts.
-    pub(super) fn heeded(&self) -> BTreeSet<BareJid> {
+    pub(super) fn heeded(&self) -> SortedSet<BareJid> {
         let mut seen = self.roster.seen();
         seen.retain(|jid| !self.blocking.is_blocked(jid));
         seen
     }
 
     /// Others may count now than those before: fetches what the new ones announce, and forgets what the others did.
-    pub(super) fn heeded_changed(&mut self, now: Instant, before: &BTreeSet<BareJid>) {
+    pub(super) fn heeded_changed(&mut self, now: Instant, before: &SortedSet<BareJid>) {
         let after = self.heeded();
         for jid in before.difference(&after) {
             self.watch.forget(jid);

@@ -3,6 +3,8 @@
 //! Like ejabberd it sends nothing unasked at login; like Prosody it tells of retractions. Nodes keep one item unless
 //! configured otherwise.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::proto::xmpp::xml::{Build, to_bytes};
 
