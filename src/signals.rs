@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::bus::spawn;
+
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
@@ -57,7 +59,7 @@ impl Signals {
             }
             deadly.store(true, Ordering::Relaxed);
         };
-        signals.thread = Some(std::thread::Builder::new().name("signals".to_owned()).spawn(wait)?);
+        signals.thread = Some(spawn("signals", wait)?);
         Ok(signals)
     }
 }

@@ -14,6 +14,7 @@ mod clock;
 mod reply;
 mod scheduler;
 mod subscriber;
+mod thread;
 mod timers;
 mod topic;
 
@@ -22,6 +23,7 @@ pub use clock::{Clock, SystemClock, VirtualClock};
 pub use reply::{Answer, AnswerError, Reply};
 pub use scheduler::Scheduler;
 pub use subscriber::{RecvError, Subscriber, WakeHook};
+pub use thread::spawn;
 pub use timers::{MAX_PERIOD, MIN_PERIOD, TimerId, Timers};
 pub use topic::{Event, Topic, WhenFull};
 

@@ -40,7 +40,7 @@ impl<E: Event> Scheduler<E> {
             }
         }));
         let for_thread = shared.clone();
-        let thread = thread::Builder::new().name("scheduler".into()).spawn(move || run(&for_thread, &bus))?;
+        let thread = super::spawn("scheduler", move || run(&for_thread, &bus))?;
         Ok(Self { core: Arc::new(Core { shared, thread: Mutex::new(Some(thread)) }) })
     }
 

@@ -17,7 +17,7 @@ use super::event::{
 };
 use super::running::Running;
 use super::snapshot::{Contacts, Published, TorrentState, Torrents};
-use crate::bus::{RecvError, Reply, Subscriber};
+use crate::bus::{RecvError, Reply, Subscriber, spawn};
 use crate::proto::metainfo::{Magnet, Metainfo};
 use crate::storage::create::scan;
 use crate::storage::{CheckMode, CreateError, CreateOptions, ListedTorrent, StorageError, TorrentList};
@@ -282,7 +282,7 @@ impl Library {
         let job = move || {
             reply.send(job.run(&progress));
         };
-        match std::thread::Builder::new().name("hasher".to_owned()).spawn(job) {
+        match spawn("hasher", job) {
             Ok(thread) => drop(self.hashing.insert(path, thread)),
             // The reply went with the closure: the asker is told that nobody answers.
             Err(error) => log::error!("cannot hash {}: {error}", path.display()),

@@ -4,6 +4,7 @@ use std::io;
 use std::thread::JoinHandle;
 
 use super::event::{Bus, Event, Part};
+use crate::bus::spawn;
 
 /// A thread that ends when the bus says [`Event::Stop`] of its part. Dropping this stops it.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Running {
         bus: Bus,
         run: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        let thread = spawn(name, run)?;
         Ok(Self { thread: Some(thread), part, bus })
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 
-use crate::bus::{Clock, Scheduler, SystemClock};
+use crate::bus::{Clock, Scheduler, SystemClock, spawn};
 use crate::component::ask::ask;
 use crate::component::event::{Account, Bus, ControlError, Event};
 use crate::component::library::LibraryThread;
@@ -250,13 +250,18 @@ fn left_until(end: Instant) -> Duration {
 /// Stops a component on a thread of its own. One that takes longer than `limit` is left behind: the process ends
 /// anyway, and the others still have something to write.
 fn stop_within<T: Send + 'static>(what: &'static str, limit: Duration, part: Option<T>, stop: fn(&mut T)) {
-    let Some(mut part) = part else { return };
+    if let Some(mut part) = part {
+        wait_for(what, limit, Box::new(move || stop(&mut part)));
+    }
+}
+
+fn wait_for(what: &'static str, limit: Duration, stop: Box<dyn FnOnce() + Send>) {
     let (done, stopped) = bounded::<()>(0);
     let work = move || {
-        stop(&mut part);
+        stop();
         drop(done);
     };
-    let Ok(thread) = std::thread::Builder::new().name("stopper".to_owned()).spawn(work) else {
+    let Ok(thread) = spawn("stopper", work) else {
         // The closure went with the attempt, and with it the component: dropping stops it too.
         return;
     };

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
@@ -23,6 +23,7 @@ use super::queues::{Queues, Seat};
 use super::task::{Task, Work};
 use super::torrent::Torrent;
 use super::worker::{Common, Shared, work};
+use crate::bus::spawn;
 
 /// Most devices with threads of their own; further ones share theirs. Some file systems call every subvolume a device.
 const MAX_DEVICES: usize = 8;
@@ -78,7 +79,7 @@ impl Devices {
             openings.iter().for_each(|torrent| finder.find(torrent));
             drop(running);
         };
-        let thread = thread::Builder::new().name("disk-finder".to_owned()).spawn(life).map_err(no_thread)?;
+        let thread = spawn("disk-finder", life).map_err(no_thread)?;
         inner.lock().threads.push(thread);
         Ok(Self { inner, unknown: Some(unknown), ended })
     }
@@ -185,7 +186,7 @@ impl Inner {
                 drop(running);
             };
             let name = format!("disk-{}", device * workers + nth);
-            table.threads.push(thread::Builder::new().name(name).spawn(life).map_err(no_thread)?);
+            table.threads.push(spawn(name, life).map_err(no_thread)?);
         }
         table.devices.push(entry);
         Ok(shared)

@@ -27,6 +27,7 @@ use self::model::Model;
 use self::worker::{Sleep, Worker};
 use super::event::{Bus, Event, Part, Topic};
 use super::snapshot::{Contacts, Published, Torrents};
+use crate::bus::spawn;
 use crate::share::{AddressOptions, ContactLimits};
 
 /// Messages of one topic that may wait for this thread. Each may be a list of thousands of shares.
@@ -73,7 +74,7 @@ impl PeopleThread {
         let torrents = torrents.read();
         let model = Model::new(options, bus.clone(), contacts, &torrents);
         let worker = Worker::new(sleep, inbox, model);
-        let thread = std::thread::Builder::new().name("people".to_owned()).spawn(move || worker.run())?;
+        let thread = spawn("people", move || worker.run())?;
         Ok(Self { thread: Some(thread), bus })
     }
 

@@ -7,12 +7,12 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use crossbeam_channel::RecvTimeoutError;
 
 use super::AnnounceError;
 use super::deadline::{Deadline, SLICE};
+use crate::bus::spawn;
 
 /// Looks up names. Clones count their look-ups together.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ impl LookUp {
             let _ = sender.send(found.map(|addrs| addrs.take(MAX_ADDRESSES).collect::<Vec<_>>()));
         };
         let no_thread = |_| AnnounceError::Busy;
-        let thread = thread::Builder::new().name("tracker-dns".into()).spawn(look_up).map_err(no_thread)?;
+        let thread = spawn("tracker-dns", look_up).map_err(no_thread)?;
         loop {
             match answer.recv_timeout(deadline.left()?.min(SLICE)) {
                 Ok(found) => {

@@ -27,13 +27,13 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{io, iter};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::bus::{Clock, SystemClock};
+use crate::bus::{Clock, SystemClock, spawn};
 use crate::proto::tracker::{Access, AnnounceEvent, Announced, Scheme};
 use deadline::Deadline;
 use http::HttpClient;
@@ -166,7 +166,7 @@ impl TrackerPool {
     fn spawn(&self, name: String, run: fn(&Worker)) -> io::Result<()> {
         let worker = self.worker.clone();
         let alive = self.lock_alive().clone();
-        let thread = thread::Builder::new().name(name).spawn(move || {
+        let thread = spawn(name, move || {
             run(&worker);
             drop(alive);
         })?;

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
 
 use super::*;
 use crate::proto::tracker::http::HttpReplyError;

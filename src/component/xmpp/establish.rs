@@ -16,6 +16,7 @@ use super::error::ConnectError;
 use super::link::{Link, Received, wait};
 use super::port::{Port, now};
 use super::{resolve, tls_config};
+use crate::bus::spawn;
 use crate::proto::xmpp::dns::{self, Endpoint};
 use crate::proto::xmpp::framing::{Frame, Framer, FramingError, Limits};
 use crate::proto::xmpp::negotiation::{Login, Negotiation, NegotiationError, Step};
@@ -147,7 +148,7 @@ fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ConnectError> {
     let (sender, receiver) = crossbeam_channel::bounded(1);
-    std::thread::Builder::new().name(kind.thread().to_owned()).spawn(move || sender.send(work()).ok())?;
+    spawn(kind.thread(), move || drop(sender.send(work())))?;
     loop {
         match receiver.recv_timeout(STOP_CHECK) {
             Ok(found) => return Ok(found),

@@ -14,6 +14,7 @@ use super::connection::{AccountOptions, Connection, Incoming};
 use super::error::ConnectError;
 use super::port::{Handle, Port, Wake, now};
 use super::requests::Answer;
+use crate::bus::spawn;
 use crate::component::event::ControlError;
 use crate::proto::xmpp::backoff::{Backoff, Retry};
 use crate::proto::xmpp::{XmppSession, xml};
@@ -80,7 +81,7 @@ impl Farewells {
                 owner.wake();
             };
             let run = move || say_farewell(&options, &mut session, &mut port, tell);
-            Ok((handle, std::thread::Builder::new().name("xmpp-farewell".to_owned()).spawn(run)?))
+            Ok((handle, spawn("xmpp-farewell", run)?))
         });
         match started {
             Ok((handle, thread)) => {

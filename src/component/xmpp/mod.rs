@@ -40,6 +40,7 @@ use self::port::{Handle, Port};
 use self::worker::Worker;
 use super::event::{Account, Bus, Event, Part, Topic};
 use super::snapshot::{Contacts, OwnCatalog, Published, Torrents};
+use crate::bus::spawn;
 use crate::proto::xmpp::complaints::AddressRules;
 use crate::types::AccountKey;
 
@@ -124,7 +125,7 @@ impl XmppThread {
             AccountKey::FIRST => "xmpp".to_owned(),
             other => format!("xmpp-{}", u32::from(other.number()) + 1),
         };
-        let thread = std::thread::Builder::new().name(name).spawn(run)?;
+        let thread = spawn(name, run)?;
         Ok(Self { key, thread: Some(thread), handle, ended, bus })
     }
 

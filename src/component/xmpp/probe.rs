@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::port::now;
+use crate::bus::spawn;
 use crate::component::event::{Bus, Event};
 use crate::proto::stun;
 use crate::types::Witness;
@@ -38,7 +39,7 @@ impl Probe {
             }
             busy.store(false, Ordering::Release);
         };
-        if let Err(error) = std::thread::Builder::new().name("stun".to_owned()).spawn(run) {
+        if let Err(error) = spawn("stun", run) {
             log::warn!("STUN servers cannot be asked: {error}");
             self.busy.store(false, Ordering::Release);
         }

@@ -16,6 +16,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
+use crate::bus::spawn;
 use crate::proto::http::{Limits, Response};
 
 use super::super::control::Interface;
@@ -131,7 +132,7 @@ impl RpcServer {
             options,
             workers,
         };
-        let thread = std::thread::Builder::new().name("rpc".into()).spawn(move || event_loop.run(&stop_flag))?;
+        let thread = spawn("rpc", move || event_loop.run(&stop_flag))?;
         Ok(Self { address, stopping, waker, thread: Some(thread) })
     }
 
@@ -208,7 +209,7 @@ impl Workers {
         let threads = (0..options.workers.max(1))
             .map(|n| {
                 let worker = work(Arc::clone(waker), alive.clone());
-                std::thread::Builder::new().name(format!("rpc-worker-{n}")).spawn(worker)
+                spawn(format!("rpc-worker-{n}"), worker)
             })
             .collect::<io::Result<_>>()?;
         Ok(Self { jobs, answers, threads, gone })
