@@ -12,7 +12,7 @@ use crate::engine::PeerStats;
 use crate::proto::metainfo::Metainfo;
 use crate::share::{self, Hit, Reach, Resource, ShareRef};
 use crate::storage::process_memory;
-use crate::types::{Address, Via, gather, sort};
+use crate::types::{Address, Via, gather, sort, sort_by};
 
 /// `Api.memory`.
 pub(super) fn memory(usage: &MemoryUsage) -> types::Memory {
@@ -129,7 +129,7 @@ pub(super) fn why(why: share::Why) -> types::Why {
 /// All torrents, by name, so that the order stays the same from call to call.
 pub(super) fn sorted(torrents: &Torrents) -> Vec<Arc<TorrentStatus>> {
     let mut list: Vec<Arc<TorrentStatus>> = torrents.list.values().cloned().collect();
-    list.sort_unstable_by(|a, b| (&a.name, a.info_hash).cmp(&(&b.name, b.info_hash)));
+    sort_by(&mut list, |a, b| (&a.name, a.info_hash).cmp(&(&b.name, b.info_hash)));
     list
 }
 

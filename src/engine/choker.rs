@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::types::PeerKey;
+use crate::types::{PeerKey, sort_by};
 
 /// Time between two rounds (BEP 3).
 pub(super) const ROUND: Duration = Duration::from_secs(10);
@@ -71,7 +71,8 @@ impl Choker {
         }
         // Snubbed last; who gives nothing is ordered by chance, not by key.
         rng.shuffle(applicants);
-        applicants.sort_unstable_by_key(|peer| (peer.snubbed, Reverse(peer.gives), !peer.unchoked));
+        let order = |peer: &Applicant| (peer.snubbed, Reverse(peer.gives), !peer.unchoked);
+        sort_by(applicants, |a, b| order(a).cmp(&order(b)));
         let (best, rest) = applicants.split_at(slots.saturating_sub(1).min(applicants.len()));
         let mut served: Vec<PeerKey> = best.iter().map(|peer| peer.key).collect();
         if served.len() < slots {
@@ -108,11 +109,12 @@ impl Choker {
 
 /// Those whose turn is not over keep their slots; then who has waited longest; then those whose turn is over.
 fn by_turns(now: Instant, applicants: &mut [Applicant], slots: usize) -> Vec<PeerKey> {
-    applicants.sort_unstable_by_key(|peer| match (peer.unchoked, turn_is_over(now, peer)) {
+    let order = |peer: &Applicant| match (peer.unchoked, turn_is_over(now, peer)) {
         (true, false) => (0, peer.since, peer.key),
         (false, _) => (1, peer.since, peer.key),
         (true, true) => (2, peer.since, peer.key),
-    });
+    };
+    sort_by(applicants, |a, b| order(a).cmp(&order(b)));
     applicants.iter().take(slots).map(|peer| peer.key).collect()
 }
 

@@ -4,7 +4,7 @@
 //! differs from the good one was a lie, and its sender is known. A piece that failed with a single sender needs no
 //! second attempt. Digests are not cryptographic: they are made on this machine and only compared with each other.
 
-use crate::types::{PeerKey, PieceIndex, SortedMap};
+use crate::types::{PeerKey, PieceIndex, SortedMap, sort};
 
 /// Failed attempts kept for one piece; each further one only repeats what is known.
 const MAX_ATTEMPTS: usize = 8;
@@ -50,7 +50,7 @@ impl Parole {
             compared.filter(|((then, now), _)| then != now).map(|(_, sender)| *sender)
         });
         let mut liars: Vec<PeerKey> = blocks.collect();
-        liars.sort_unstable();
+        sort(&mut liars);
         liars.dedup();
         liars
     }

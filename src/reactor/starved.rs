@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::conn::{Conn, Counted};
 use super::net::Net;
 use super::timers::Deadline;
-use crate::types::{MemoryClass, PeerKey};
+use crate::types::{MemoryClass, PeerKey, sort_by};
 
 /// How long others wait before whoever holds most memory is closed, if nobody says otherwise. Taste: a block at 3 KiB/s.
 pub const MEMORY_PATIENCE: Duration = Duration::from_secs(5);
@@ -172,7 +172,7 @@ impl<T> Net<T> {
         let held: usize = holders.iter().map(|(held, _)| held).sum();
         // Half of it at most: who holds little is not to blame.
         let mut missing = wanted.saturating_sub(self.memory.room_for_messages()).min(held as u64 / 2);
-        holders.sort_unstable_by(|a, b| b.cmp(a));
+        sort_by(&mut holders, |a, b| b.cmp(a));
         let enough = holders.into_iter().take_while(|(held, _)| {
             let more = missing > 0;
             missing = missing.saturating_sub(*held as u64);

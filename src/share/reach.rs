@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::contacts::{ContactShares, Resource};
 use super::refused::Refused;
 use super::trust::{AddressFilter, Refusal};
-use crate::types::{Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, SortedMap};
+use crate::types::{Endpoint, InfoHash, MAX_ADDRESSES_PER_RESOURCE, SortedMap, sort_by};
 pub use sentences::{Reason, Why};
 
 /// Attempts kept at most; the oldest go first.
@@ -147,7 +147,7 @@ impl Reach<'_> {
         let published = resource.addresses().iter().take(MAX_ADDRESSES_PER_RESOURCE);
         let mut published: Vec<SocketAddr> = published.map(|address| canonical(address.socket)).collect();
         // The order in which they are tried: of two reasons that weigh the same the first one is told.
-        published.sort_by_key(SocketAddr::is_ipv4);
+        sort_by(&mut published, |a, b| a.is_ipv4().cmp(&b.is_ipv4()));
         let Some(first) = published.first().copied() else { return Some((Reason::NoAddress, None)) };
         published.retain(|addr| self.has_family_of(*addr));
         if published.is_empty() {

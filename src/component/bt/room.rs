@@ -14,7 +14,7 @@
 
 use std::collections::VecDeque;
 
-use crate::types::{PieceIndex, TorrentKey};
+use crate::types::{PieceIndex, TorrentKey, sort};
 
 /// What a disk may hold, in parts of what is free.
 const SHARE: u64 = 3;
@@ -281,7 +281,7 @@ impl Room {
     pub(super) fn wanted(&self) -> Vec<usize> {
         let waiting = self.disks.iter().enumerate().filter(|(_, disk)| !disk.waiting.is_empty());
         let mut wanted: Vec<(u64, usize)> = waiting.map(|(device, disk)| (disk.held, device)).collect();
-        wanted.sort_unstable();
+        sort(&mut wanted);
         wanted.into_iter().map(|(_, device)| device).collect()
     }
 

@@ -8,7 +8,7 @@ use crate::engine::Source;
 use crate::engine::picker::count_difference;
 use crate::engine::requests::Claim;
 use crate::proto::peer::{Command, Event, ExtendedHandshake};
-use crate::types::{Bitfield, Block, PeerKey, PieceIndex};
+use crate::types::{Bitfield, Block, PeerKey, PieceIndex, sort};
 
 /// Blocks handed out for sending to one peer at most; further requests are refused. To be announced as `reqq` (BEP 10).
 /// Twice what fast clients keep.
@@ -177,7 +177,7 @@ impl Torrent {
             return;
         }
         let mut waiting: Vec<(Instant, PeerKey)> = waiting.iter().map(|(key, peer)| (peer.turn_since, **key)).collect();
-        waiting.sort_unstable();
+        sort(&mut waiting);
         for (_, key) in waiting.into_iter().take(free) {
             self.unchoke(now, key);
         }

@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 use super::words::Words;
 use super::{Found, Hit, List, Page, Place, hit, shown};
 use crate::share::table::hash_beginning;
-use crate::types::InfoHash;
+use crate::types::{InfoHash, sort_by};
 
 /// Announcements that are ranked at most. Of a query that fits more, each owner gets a fair part of that looked at, of
 /// available resources first: nobody reads on to the end, and it would take as long as everything else together.
@@ -71,7 +71,8 @@ pub(super) fn best(lists: &[List<'_>], words: &Words, page: Page) -> Found {
 fn find(lists: &[List<'_>], words: &Words) -> (Vec<Match>, bool) {
     let numbered: Vec<(u32, &List<'_>)> = (0..).zip(lists).collect();
     let mut owners: Vec<&[(u32, &List<'_>)]> = numbered.chunk_by(|(_, a), (_, b)| a.jid == b.jid).collect();
-    owners.sort_by_cached_key(|lists| lists.iter().map(|(_, list)| list.table.len()).sum::<usize>());
+    let shares = |lists: &[(u32, &List<'_>)]| lists.iter().map(|(_, list)| list.table.len()).sum::<usize>();
+    sort_by(&mut owners, |a, b| shares(a).cmp(&shares(b)));
     let (mut found, mut more) = (Vec::new(), false);
     for (owners_left, lists) in (1..=owners.len()).rev().zip(owners) {
         let end = found.len() + (MAX_MATCHES - found.len()) / owners_left;
