@@ -12,7 +12,7 @@ use crate::engine::PeerStats;
 use crate::proto::metainfo::Metainfo;
 use crate::share::{self, Hit, Reach, Resource, ShareRef};
 use crate::storage::process_memory;
-use crate::types::{Address, Via, gather, sort, sort_by};
+use crate::types::{Address, SortedMap, Via, gather, sort, sort_by};
 
 /// `Api.memory`.
 pub(super) fn memory(usage: &MemoryUsage) -> types::Memory {
@@ -164,7 +164,7 @@ fn contact_at(contacts: &Contacts, addr: SocketAddr, incoming: bool) -> Option<S
 
 /// `xmpp.get_shares`, one contact at a time: all of them together would take too much memory.
 pub(super) fn shares(contacts: &Contacts) -> Members<BTreeMap<String, types::ResourceShares>> {
-    let mut known: BTreeMap<&str, Vec<(String, Resource)>> = BTreeMap::new();
+    let mut known: SortedMap<&str, Vec<(String, Resource)>> = SortedMap::new();
     for (jid, name, resource) in contacts.shares.resources() {
         known.entry(jid).or_default().push((name.to_owned(), resource.clone()));
     }
@@ -232,7 +232,7 @@ pub(super) fn share_entry(hit: &Hit, torrents: &Torrents, reach: &Reach<'_>) -> 
 
 /// `xmpp.contacts`. Who is known through several accounts is one contact.
 pub(super) fn contacts(contacts: &Contacts, reach: &Reach<'_>) -> types::Contacts {
-    let mut list: BTreeMap<&str, types::Contact> = BTreeMap::new();
+    let mut list: SortedMap<&str, types::Contact> = SortedMap::new();
     let fresh =
         |jid: &str| types::Contact { jid: jid.to_owned(), subscription: "none".into(), ..types::Contact::default() };
     let account = |via| contacts.accounts.iter().find(|account| Via::Account(account.key) == via);

@@ -1,6 +1,5 @@
 //! The thread's loop: who calls, who is called, what comes in, and what it is about.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use crate::component::event::{Bus, Event, Part, Told};
 use crate::component::snapshot::{Contacts, LocalStatus, Published, Torrents};
 use crate::component::teller::Teller;
 use crate::proto::xmpp::local::{LocalName, LocalSession, OwnItems, Role};
-use crate::types::{Endpoint, Host, Share, Via};
+use crate::types::{Endpoint, Host, Share, SortedMap, Via};
 
 /// Streams at the same time, and those of one host.
 const MAX_STREAMS: usize = 64;
@@ -81,7 +80,7 @@ pub(super) struct Worker {
     search_failed: bool,
     pub(super) store: Store,
     pub(super) streams: Slab<Stream>,
-    pub(super) neighbors: BTreeMap<LocalName, Neighbor>,
+    pub(super) neighbors: SortedMap<LocalName, Neighbor>,
     pub(super) named: Vec<Named>,
     pub(super) waiting: Vec<Waiting>,
     endpoint: Arc<Endpoint>,
@@ -155,7 +154,7 @@ impl Worker {
             search_failed: false,
             store,
             streams: Slab::new(),
-            neighbors: BTreeMap::new(),
+            neighbors: SortedMap::new(),
             named,
             waiting: Vec::new(),
             endpoint,

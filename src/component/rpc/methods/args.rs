@@ -3,7 +3,6 @@
 //! By position or by name; null is as good as absent for an optional one. Each kind becomes its typed value here, once:
 //! hashes are resolved, addresses and base64 parsed, paths made absolute.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::proto::http::jsonrpc::{ErrorObject, INVALID_PARAMS, Params};
-use crate::types::InfoHash;
+use crate::types::{InfoHash, SortedMap};
 
 use super::super::access::Caller;
 use super::super::control::{Control, ControlError, ErrorCode, HashScope};
@@ -147,7 +146,7 @@ enum Arg {
 #[derive(Debug)]
 pub struct Args<'a> {
     caller: &'a Caller,
-    values: BTreeMap<&'static str, Arg>,
+    values: SortedMap<&'static str, Arg>,
 }
 
 impl<'a> Args<'a> {
@@ -173,7 +172,7 @@ impl<'a> Args<'a> {
             }
             Params::Positional(_) => {}
         }
-        let mut values = BTreeMap::new();
+        let mut values = SortedMap::new();
         for (at, param) in method.params.iter().enumerate() {
             let given = match params {
                 Params::Positional(list) => list.get(at),
