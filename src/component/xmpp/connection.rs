@@ -233,14 +233,20 @@ impl<'p> Connection<'p> {
             if self.port.take_woken() {
                 return Ok(Incoming::Woken);
             }
-            self.flush()?;
+            // A server that has hung up takes nothing any more, but may have said why. That comes first: who is thrown out
+            // must not be back at once.
+            let sent = self.flush();
             if let Some(frame) = self.next_frame()? {
                 if let Some(stanza) = self.accept(frame)? {
                     return Ok(Incoming::Stanza(stanza));
                 }
                 continue;
             }
-            let received = self.stream.link.read(&mut self.buffer)?;
+            let received = self.stream.link.read(&mut self.buffer);
+            if !matches!(received, Ok(Received::Bytes(_))) {
+                sent?;
+            }
+            let received = received?;
             match received {
                 Received::Closed => return Err(ConnectError::Closed),
                 Received::Nothing => {}

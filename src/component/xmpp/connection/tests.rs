@@ -449,6 +449,28 @@ fn a_stream_that_was_ended_is_not_taken_up_again() {
 }
 
 #[test]
+fn why_a_server_hung_up_is_heard_even_if_it_takes_nothing_any_more() {
+    let identity = Identity::new(|_| ());
+    let config = Arc::clone(&identity.config);
+    let mut server = Server::start(move |stream| {
+        stream.set_nodelay(true).unwrap();
+        let mut stream = Identity::accept(config, stream);
+        serve_login(&mut stream);
+        let why = "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+        say(&mut stream, &format!("{why}</stream:stream>"));
+        // Whatever is sent to it from now on is answered with a reset.
+        socket2::SockRef::from(&stream.sock).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let mut port = Port::new().unwrap();
+    let mut connection = Connection::open(&options(&server, Tls::Direct, Some(&identity)), &mut port).unwrap();
+    server.join();
+    connection.send(b"<presence/>").unwrap();
+    let error = connection.next(now() + Duration::from_secs(9)).unwrap_err();
+    assert!(matches!(&error, ConnectError::Stream(error) if error.condition == "conflict"), "{error}");
+    assert_eq!(error.retry(), Retry::Rarely);
+}
+
+#[test]
 fn a_silent_server_that_manages_the_stream_is_asked_what_it_has_taken() {
     let identity = Identity::new(|_| ());
     let config = Arc::clone(&identity.config);
