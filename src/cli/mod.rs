@@ -51,7 +51,7 @@ pub mod verify;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::logging::{self, Filter, LOG_VARIABLE};
 use error::CliError;
@@ -160,6 +160,12 @@ fn after_help() -> String {
     text
 }
 
+/// The command line as it is understood: for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Reads the arguments, runs the command and says how it went.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -245,8 +251,6 @@ impl LogArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     const WEB: bool = cfg!(feature = "web");

@@ -12,6 +12,7 @@ mod faults;
 mod jobs;
 #[cfg(feature = "local")]
 mod local;
+mod notify;
 mod options;
 mod parts;
 mod remembered;
@@ -30,6 +31,7 @@ use crate::config::{Config, DaemonFile, DataDirLock};
 use crate::signals::Signals;
 
 pub use error::DaemonError;
+use notify::Notify;
 use parts::Parts;
 #[cfg(all(feature = "cli", feature = "xmpp"))]
 pub(crate) use xmpp::forget_logins;
@@ -44,6 +46,7 @@ pub struct Daemon {
     // Dropped in this order: the folder is given up last.
     parts: Parts,
     inbox: Subscriber<Event>,
+    notify: Notify,
     _note: Note,
     _lock: DataDirLock,
 }
@@ -60,7 +63,7 @@ impl Daemon {
         let inbox = bus.subscribe("supervisor", &[Topic::Exit, Topic::Health, Topic::Accounts], 1);
         let parts = Parts::start(Arc::clone(&config), bus)?;
         let note = Note::leave(&config, &parts.api_url())?;
-        Ok(Self { parts, inbox, _note: note, _lock: lock })
+        Ok(Self { parts, inbox, notify: Notify::default(), _note: note, _lock: lock })
     }
 
     /// Where the JSON-RPC interface is, such as `http://127.0.0.1:5000`; the calls go to `/api` there.
@@ -95,13 +98,16 @@ impl Daemon {
     /// hangs.
     pub fn stop(mut self) {
         log::info!("stopping");
+        self.notify.stopping();
         self.parts.stop();
         log::info!("stopped");
     }
 
     fn supervise(&mut self) -> Result<(), DaemonError> {
+        let patience = self.notify.patience(LOOK_ANYWAY);
         loop {
-            match self.inbox.recv_timeout(LOOK_ANYWAY) {
+            self.notify.alive();
+            match self.inbox.recv_timeout(patience) {
                 Ok(Event::Exit) | Err(RecvError::Closed) => return Ok(()),
                 Ok(Event::PlaceAccount { reply }) => {
                     reply.send(self.parts.place_account());
@@ -118,17 +124,19 @@ impl Daemon {
 /// [`DaemonError`].
 pub fn run(config: Config) -> Result<(), DaemonError> {
     core_dumps::forbid();
-    let daemon = Daemon::start(config)?;
+    let mut daemon = Daemon::start(config)?;
     let bus = daemon.bus().clone();
     let exit = move || {
         log::info!("stopping; a second signal ends it at once");
         let _ = bus.publish(Event::Exit);
     };
     let _signals = Signals::listen(exit).map_err(DaemonError::system("listening to signals"))?;
-    let line = format!("bitween is ready: API {}, BitTorrent port {}", daemon.api_url(), daemon.port());
+    let serves = format!("API {}, BitTorrent port {}", daemon.api_url(), daemon.port());
+    daemon.notify = Notify::from_environment();
+    daemon.notify.ready(&serves);
     let hint = daemon.parts.hint();
     // Whoever started it may have closed the other end.
-    let _ = writeln!(std::io::stdout(), "{line}{hint}");
+    let _ = writeln!(std::io::stdout(), "bitween is ready: {serves}{hint}");
     daemon.wait()
 }
 
