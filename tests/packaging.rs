@@ -134,7 +134,7 @@ fn the_manager_is_told_of_start_life_and_stop() {
     for _ in 0..3 {
         assert_eq!(heard(), "WATCHDOG=1");
     }
-    daemon.terminate();
+    daemon.signal("TERM");
     let last = std::iter::repeat_with(heard).find(|news| news != "WATCHDOG=1").unwrap();
     assert_eq!(last, "STOPPING=1\nSTATUS=stopping");
     assert!(daemon.wait(START_LIMIT).success());
