@@ -15,6 +15,8 @@ pub mod create;
 pub mod daemon;
 #[cfg(feature = "local")]
 pub mod demo;
+#[cfg(feature = "web")]
+pub mod doctor;
 pub mod download;
 pub mod error;
 #[cfg(feature = "web")]
@@ -137,6 +139,8 @@ enum Command {
     Remove(remove::Args),
     #[cfg(feature = "web")]
     Stop(stop::Args),
+    #[cfg(feature = "web")]
+    Doctor(doctor::Args),
     #[cfg(feature = "local")]
     Demo(demo::Args),
 }
@@ -229,6 +233,8 @@ impl Cli {
             Command::Remove(args) => remove::run(&args),
             #[cfg(feature = "web")]
             Command::Stop(args) => stop::run(&args),
+            #[cfg(feature = "web")]
+            Command::Doctor(args) => doctor::run(&args),
             #[cfg(feature = "local")]
             Command::Demo(args) => demo::run(&args),
             #[cfg(feature = "web")]
@@ -258,7 +264,7 @@ mod tests {
     const LOCAL: bool = cfg!(feature = "local");
 
     /// Commands that ask the daemon, and whether they are built in.
-    const ASKING: [(&str, bool); 12] = [
+    const ASKING: [(&str, bool); 13] = [
         ("account", XMPP),
         ("contacts", XMPP),
         ("share", XMPP),
@@ -271,6 +277,7 @@ mod tests {
         ("resume", WEB),
         ("remove", WEB),
         ("stop", WEB),
+        ("doctor", WEB),
     ];
 
     /// The names of those that are.

@@ -34,7 +34,9 @@ pub use error::DaemonError;
 use notify::Notify;
 use parts::Parts;
 #[cfg(all(feature = "cli", feature = "xmpp"))]
-pub(crate) use xmpp::forget_logins;
+pub(crate) use xmpp::{forget_logins, try_login};
+#[cfg(feature = "cli")]
+pub(crate) use {options::databases, remembered::last_port};
 
 /// Looks after the components even if the scheduler, which usually tells the time, is gone.
 const LOOK_ANYWAY: Duration = Duration::from_secs(10);

@@ -19,6 +19,21 @@ const NEIGHBORS_FILE: &str = "neighbors.sqlite";
 /// SQLite file with the list of torrents.
 pub(super) const LIST_FILE: &str = "torrents.sqlite";
 
+/// The SQLite files of a data folder.
+#[cfg(feature = "cli")]
+pub(crate) fn databases(data_dir: &std::path::Path) -> Vec<(crate::storage::Database, std::path::PathBuf)> {
+    use crate::storage::Database;
+    let files = [
+        (Database::Torrents, LIST_FILE),
+        (Database::Resume, RESUME_FILE),
+        #[cfg(feature = "xmpp")]
+        (Database::Accounts, FACTS_FILE),
+        #[cfg(feature = "local")]
+        (Database::Neighbors, NEIGHBORS_FILE),
+    ];
+    files.into_iter().map(|(database, file)| (database, data_dir.join(file))).collect()
+}
+
 /// For the network thread.
 pub(super) fn bittorrent(config: &Config) -> BtOptions {
     let section = &config.bittorrent;

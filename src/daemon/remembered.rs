@@ -21,7 +21,7 @@ const LOCAL_KEY_FILE: &str = "local-key.pem";
 const RESOURCE_PREFIX: &str = "bitween-";
 
 /// The port of the last run; 0 if there was none.
-pub(super) fn last_port(data_dir: &Path) -> u16 {
+pub(crate) fn last_port(data_dir: &Path) -> u16 {
     port(data_dir, PORT_FILE)
 }
 

@@ -40,6 +40,20 @@ pub(crate) fn forget_logins(config: &Config, jid: &str) -> Result<(), String> {
     crate::component::xmpp::forget_logins(&options::facts_file(config), jid).map_err(|error| error.to_string())
 }
 
+/// Logs in once with an account, as a resource of its own, so that a running daemon keeps its.
+#[cfg(all(feature = "cli", feature = "xmpp"))]
+pub(crate) fn try_login(
+    config: &Config,
+    account: &crate::config::Account,
+) -> Result<crate::component::xmpp::Trial, (&'static str, String)> {
+    let failed = |error: String| ("the settings", error);
+    let jid = format!("{}/bitween-doctor-{:08x}", account.jid.bare(), fastrand::u32(..));
+    let account = crate::config::Account { jid: jid.parse().map_err(failed)?, ..account.clone() };
+    let account = options::account(&account, config).map_err(|error| failed(error.to_string()))?;
+    let account = account.ok_or_else(|| failed("there is no password".to_owned()))?;
+    crate::component::xmpp::try_login(&account, Some(options::facts_file(config)))
+}
+
 #[cfg(feature = "xmpp")]
 mod with_xmpp {
     use std::sync::Arc;

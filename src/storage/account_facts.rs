@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::database::Kind;
 use super::error::StorageError;
 
-const FACTS: Kind = Kind { what: "the facts about accounts", schema: SCHEMA, version: 1, migrations: &[] };
+pub(super) const FACTS: Kind = Kind { what: "the facts about accounts", schema: SCHEMA, version: 1, migrations: &[] };
 
 const SCHEMA: &str = "
     CREATE TABLE facts (

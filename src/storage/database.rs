@@ -58,25 +58,33 @@ impl Kind {
         keep_private(path);
         let failed = |error| self.sort(path, "open", error);
         let mut connection = Connection::open(path).map_err(failed)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         connection.pragma_update(None, "cache_size", CACHE_SIZE).map_err(failed)?;
+        let version = self.check(&connection, path)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+        if version < self.version {
+            self.migrate(path, &mut connection)?;
+        }
+        Ok(connection)
+    }
+
+    /// Its version, if it is whole, ours, and of one that is understood: this one, or an older one that can be migrated.
+    pub(super) fn check(&self, connection: &Connection, path: &Path) -> Result<i64, StorageError> {
+        let failed = |error| self.sort(path, "open", error);
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if verdict != "ok" {
             return Err(self.damaged(path, &verdict));
         }
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
-        match version_of(&connection).map_err(failed)? {
-            0 => return Err(self.damaged(path, "it is another program's database")),
-            version if version == self.version => {}
+        match version_of(connection).map_err(failed)? {
+            0 => Err(self.damaged(path, "it is another program's database")),
             version if version > self.version => {
                 let (path, what, known) = (path.to_path_buf(), self.what, self.version);
-                return Err(StorageError::StateTooNew { path, what, version, known });
+                Err(StorageError::StateTooNew { path, what, version, known })
             }
-            version if self.can_migrate(version) => self.migrate(path, &mut connection)?,
-            version => return Err(self.damaged(path, &format!("nobody knows how to read version {version}"))),
+            version if version == self.version || self.can_migrate(version) => Ok(version),
+            version => Err(self.damaged(path, &format!("nobody knows how to read version {version}"))),
         }
-        Ok(connection)
     }
 
     fn find_or_make(&self, path: &Path) -> Result<(), StorageError> {

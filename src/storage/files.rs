@@ -273,7 +273,8 @@ pub(super) fn check_space(place: &Place, states: &[Option<FileState>]) -> Result
 }
 
 /// Bytes that may still be written. Some network file systems do not say.
-pub(super) fn free_bytes(disk: &StatVfs) -> Option<u64> {
+#[must_use]
+pub fn free_bytes(disk: &StatVfs) -> Option<u64> {
     (disk.f_blocks > 0).then(|| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 

@@ -23,6 +23,8 @@ mod database;
 mod devices;
 mod disk;
 mod error;
+#[cfg(feature = "resume")]
+mod examine;
 mod files;
 mod hashing;
 pub mod inspect;
@@ -62,6 +64,9 @@ pub use catalog_files::CatalogFiles;
 pub use create::{CreateError, CreateOptions, create_torrent};
 pub use disk::Disk;
 pub use error::StorageError;
+#[cfg(feature = "resume")]
+pub use examine::Database;
+pub use files::free_bytes;
 pub use job::{BackendChoice, CheckMode, DiskOptions, Done, Ending, Job, Verified, Writing};
 pub use layout::{Layout, LayoutError, LayoutFile, Span};
 pub use machine::{default_file_windows, default_memory_limit, default_piece_buffer, process_memory};

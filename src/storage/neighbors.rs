@@ -9,7 +9,8 @@ use rusqlite::{Connection, params};
 use super::database::Kind;
 use super::error::StorageError;
 
-const NEIGHBORS: Kind = Kind { what: "the list of accepted neighbours", schema: SCHEMA, version: 1, migrations: &[] };
+pub(super) const NEIGHBORS: Kind =
+    Kind { what: "the list of accepted neighbours", schema: SCHEMA, version: 1, migrations: &[] };
 
 const SCHEMA: &str = "
     CREATE TABLE neighbors (

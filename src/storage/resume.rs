@@ -35,7 +35,8 @@ const SCHEMA: &str = "
     ) WITHOUT ROWID;
     PRAGMA user_version = 1;";
 
-const RESUME: Kind = Kind { what: "the resume data", schema: SCHEMA, version: SCHEMA_VERSION, migrations: &[] };
+pub(super) const RESUME: Kind =
+    Kind { what: "the resume data", schema: SCHEMA, version: SCHEMA_VERSION, migrations: &[] };
 
 /// Bytes of one file's stamp in the `files` column.
 const STAMP_LEN: usize = 16;

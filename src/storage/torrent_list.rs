@@ -16,7 +16,8 @@ use crate::types::InfoHash;
 /// Version of the table below, kept in the file's `user_version`.
 const SCHEMA_VERSION: i64 = 1;
 
-const LIST: Kind = Kind { what: "the list of torrents", schema: SCHEMA, version: SCHEMA_VERSION, migrations: &[] };
+pub(super) const LIST: Kind =
+    Kind { what: "the list of torrents", schema: SCHEMA, version: SCHEMA_VERSION, migrations: &[] };
 
 const SCHEMA: &str = "
     CREATE TABLE torrent (

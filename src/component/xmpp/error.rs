@@ -144,6 +144,19 @@ impl ConnectError {
         }
     }
 
+    /// The step that failed, in words.
+    #[cfg(feature = "cli")]
+    pub(super) const fn step(&self) -> &'static str {
+        match self {
+            Self::Stopped | Self::Options(_) => "the settings",
+            Self::Dns { .. } => "finding the server",
+            Self::Unreachable { .. } => "connecting",
+            Self::CaFile { .. } | Self::Certificate { .. } | Self::Tls { .. } | Self::Injected => "encryption",
+            Self::Lost(_) | Self::Closed | Self::TimedOut(_) | Self::Silent => "the connection",
+            Self::Negotiation(_) | Self::Framing(_) | Self::Stream(_) | Self::Management(_) => "logging in",
+        }
+    }
+
     /// Sorts an error of TLS: the certificate is what users and administrators can do something about.
     pub(super) fn from_tls(domain: &str, error: rustls::Error) -> Self {
         let domain = domain.to_owned();

@@ -6,7 +6,8 @@
 //!
 //! `worker.rs` is the loop, `recovery.rs` what follows when a stream ends, `requests.rs` the commands that wait for an
 //! outcome, `tell.rs` the way to `people`, `farewell.rs` cleans up after accounts that were left while they could not be
-//! reached, `facts.rs` remembers earlier logins, `probe.rs` asks STUN servers for the own address. They stand on
+//! reached, `facts.rs` remembers earlier logins, `probe.rs` asks STUN servers for the own address,
+//! `trial.rs` logs in once and tells nobody. They stand on
 //! `connection.rs` (open, next, send, close), that on `establish.rs` (look-up to bind), `link.rs` (socket and TLS),
 //! `port.rs` (how other threads reach this one), `resolve.rs` and `tls_config.rs`.
 
@@ -24,6 +25,8 @@ mod requests;
 pub mod resolve;
 mod tell;
 pub mod tls_config;
+#[cfg(feature = "cli")]
+mod trial;
 mod worker;
 
 use std::io;
@@ -37,6 +40,8 @@ use crossbeam_channel::{Receiver, bounded};
 pub use self::facts::forget_logins;
 use self::farewell::Farewells;
 use self::port::{Handle, Port};
+#[cfg(feature = "cli")]
+pub use self::trial::{Trial, try_login};
 use self::worker::Worker;
 use super::event::{Account, Bus, Event, Part, Topic};
 use super::snapshot::{Contacts, OwnCatalog, Published, Torrents};

@@ -27,6 +27,7 @@ pub mod shares;
 pub mod shares_original;
 pub mod stanza;
 pub mod stream;
+pub mod time;
 pub mod watch;
 pub mod welcome;
 pub mod xml;
