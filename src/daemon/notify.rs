@@ -10,6 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
+use crate::bus::{Clock, SystemClock};
+
 /// Who is told. The default is nobody.
 #[derive(Debug, Default)]
 pub(super) struct Notify {
@@ -48,8 +50,9 @@ impl Notify {
     /// A sign of life, if one is wanted and it is time. Twice as often as asked for: a late one kills the daemon.
     pub(super) fn alive(&mut self) {
         let Some(pause) = self.watchdog.map(|limit| limit / 2) else { return };
-        if self.last_sign.is_none_or(|last| last.elapsed() >= pause) {
-            self.last_sign = Some(Instant::now());
+        let now = SystemClock.now();
+        if self.last_sign.is_none_or(|last| now.saturating_duration_since(last) >= pause) {
+            self.last_sign = Some(now);
             self.send("WATCHDOG=1");
         }
     }
@@ -90,7 +93,8 @@ fn watchdog(variable: impl Fn(&str) -> Option<String>, pid: u32) -> Option<Durat
     Some(Duration::from_micros(limit)).filter(|limit| !limit.is_zero())
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::os::linux::net::SocketAddrExt;
 
