@@ -87,7 +87,7 @@ fn open_files(subject: &Subject) -> Check {
     let needed = u64::try_from(needed).unwrap_or(u64::MAX);
     let limit = match &subject.daemon {
         Some(daemon) => limit_of(daemon.pid),
-        None => getrlimit(Resource::Nofile).current,
+        None => Some(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)),
     };
     match limit {
         Some(limit) if limit < needed => Check::warning(
@@ -95,16 +95,19 @@ fn open_files(subject: &Subject) -> Check {
             format!("{limit} are allowed, {needed} may be needed"),
             "raise the limit (`ulimit -n`, LimitNOFILE= in the unit), or lower `max_connections`",
         ),
-        Some(limit) => Check::ok("open files", format!("{limit} are allowed, {needed} may be needed")),
-        None => Check::ok("open files", "no limit".to_owned()),
+        Some(_) => Check::ok("open files", format!("as many as may be needed ({needed}) are allowed")),
+        None => Check::unknown("open files", "the daemon's limit cannot be read".to_owned()),
     }
 }
 
-/// The limit of another process (proc(5)); `None` also if it cannot be read.
+/// The limit of another process (proc(5)).
 fn limit_of(pid: u32) -> Option<u64> {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +116,6 @@ mod tests {
 
     #[test]
     fn this_processs_limit_is_found_in_both_places() {
-        assert_eq!(limit_of(std::process::id()), getrlimit(Resource::Nofile).current);
+        assert_eq!(limit_of(std::process::id()), Some(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)));
     }
 }
