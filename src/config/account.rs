@@ -183,7 +183,7 @@ impl Config {
     pub fn complete(&self, stored: &StoredAccount, only: bool) -> Result<Account, ConfigError> {
         let jid = stored.jid.as_ref().map(JidText::as_str).unwrap_or_default();
         let section = self.section_about(jid, only);
-        self.stored_account(&self.data_dir.join(ACCOUNT_FILE), AccountFile::from(stored), section)
+        self.stored_account(&self.data_dir.join(ACCOUNT_FILE), self.set_anew(stored), section)
     }
 
     /// The section that says more about this account. A single one is about the only account, whatever its JID.
@@ -295,7 +295,24 @@ impl Config {
     /// # Errors
     /// The file cannot be written.
     pub fn store_account(&self, account: &StoredAccount) -> Result<(), ConfigError> {
-        self.write_account(&AccountFile::from(account))
+        self.write_account(&self.set_anew(account))
+    }
+
+    /// An account as it will be stored. What may be done with it stands in the file only when it was once taken over from a
+    /// section or written by hand; who sets it anew says nothing of that, so it stays.
+    fn set_anew(&self, account: &StoredAccount) -> AccountFile {
+        let fresh = AccountFile::from(account);
+        let jid = fresh.jid.as_deref().unwrap_or_default();
+        // A damaged file is replaced.
+        let file = load(&self.data_dir.join(ACCOUNT_FILE)).ok().flatten().unwrap_or_default();
+        let Some(before) = file.account.iter().chain([&file]).find(|stored| stored.is(jid)) else { return fresh };
+        AccountFile {
+            allow_plain: before.allow_plain,
+            publish_original: before.publish_original,
+            accept_from: before.accept_from.clone(),
+            stun: before.stun,
+            ..fresh
+        }
     }
 
     /// Stores an account beside the others, or instead of the one with the same JID.
@@ -304,7 +321,7 @@ impl Config {
     /// The file cannot be read or written.
     pub fn add_account(&self, account: &StoredAccount) -> Result<(), ConfigError> {
         let mut list = self.account_list()?;
-        let fresh = AccountFile::from(account);
+        let fresh = self.set_anew(account);
         let jid = fresh.jid.as_deref().unwrap_or_default();
         list.without.retain(|other| !is_same_account(other, jid));
         match list.account.iter_mut().find(|stored| stored.is(jid)) {

@@ -125,6 +125,28 @@ fn one_more_account_changes_nothing_of_the_first() {
 }
 
 #[test]
+fn an_account_that_is_set_anew_keeps_what_may_be_done_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = "password='old'\nallow_plain=true\npublish_original=false\naccept_from=['*@example.org']\nstun=false";
+    let config = config(dir.path(), &format!("[xmpp]\njid='Alice@example.org'\n{rules}"));
+    config.store_account(&alice()).unwrap();
+    config.add_account(&stored("carol@example.org")).unwrap();
+    let before = config.accounts().unwrap().remove(0);
+    assert!(before.allow_plain && !before.publish_original && !before.accept_from.is_empty() && !before.stun);
+    let changed = StoredAccount { password: Some(Secret::new("new".to_owned())), ..alice() };
+    let complete = config.complete(&changed, false).unwrap();
+    config.add_account(&changed).unwrap();
+    let after = config.accounts().unwrap().remove(0);
+    assert_eq!(format!("{after:?}"), format!("{before:?}"));
+    assert_eq!(format!("{complete:?}"), format!("{before:?}"));
+    assert_eq!(after.password.unwrap().expose(), "new");
+    // Also as the only one again, in the other form of the file.
+    config.remove_one_account("carol@example.org").unwrap();
+    config.store_account(&alice()).unwrap();
+    assert_eq!(format!("{:?}", only(&config)), format!("{before:?}"));
+}
+
+#[test]
 fn the_environments_password_is_for_the_only_account_or_the_one_that_has_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), "");
