@@ -36,13 +36,13 @@ impl Bar {
         (able && io::stderr().is_terminal()).then(|| Self { drawn: Mutex::default() })
     }
 
-    /// Draws how far it is and some words, if the last drawing is long enough ago. What does not fit is cut: a line that
-    /// wraps cannot be drawn again.
+    /// Draws how far it is and some words, if the last drawing is long enough ago and nobody else draws: whoever works goes
+    /// on working while the terminal is stopped (Ctrl-S). What does not fit is cut: a line that wraps cannot be drawn again.
     #[expect(clippy::disallowed_methods, reason = "how often a person sees something new is a matter of real time")]
     pub(super) fn draw(&self, done: u64, total: u64, words: &str) {
-        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(mut drawn) = self.drawn.try_lock() else { return };
         let now = Instant::now();
-        if drawn.last.is_some_and(|last| now.duration_since(last) < DRAW_EVERY) {
+        if drawn.last.is_some_and(|last| now.duration_since(last) < DRAW_EVERY) || !in_foreground() {
             return;
         }
         drawn.last = Some(now);
@@ -58,7 +58,9 @@ impl Bar {
         }
         put(ERASE);
         print();
-        put(&drawn.line);
+        if in_foreground() {
+            put(&drawn.line);
+        }
     }
 
     /// Takes the line away.
@@ -68,6 +70,11 @@ impl Bar {
             put(ERASE);
         }
     }
+}
+
+/// False while a shell has put us into the background (`&`, Ctrl-Z and `bg`): the terminal's last line is its prompt.
+fn in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(io::stderr()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 /// Writes to the terminal at once. Progress that nobody can read is no reason to stop.

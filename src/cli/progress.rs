@@ -61,9 +61,7 @@ impl Progress {
     pub(super) fn show(&self, picture: &Picture<'_>) {
         let Picture { name, done, total, doing } = picture;
         if let Some(bar) = &self.bar {
-            if in_foreground() {
-                bar.draw(*done, *total, &format!("{doing}, {}", Printable(name)));
-            }
+            bar.draw(*done, *total, &format!("{doing}, {}", Printable(name)));
             return;
         }
         let now = Instant::now();
@@ -84,11 +82,6 @@ impl Progress {
             bar.clear();
         }
     }
-}
-
-/// False while a shell has put us into the background (`&`, Ctrl-Z and `bg`): the terminal's last line is its prompt.
-fn in_foreground() -> bool {
-    rustix::termios::tcgetpgrp(io::stderr()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 /// What a download does, in a few words; the most important ones first, the end may be cut.
