@@ -70,11 +70,12 @@ pub(super) fn best(lists: &[List<'_>], words: &Words, page: Page) -> Found {
 /// those who announce more. So nobody's list, however long, takes the place of another's.
 fn find(lists: &[List<'_>], words: &Words) -> (Vec<Match>, bool) {
     let numbered: Vec<(u32, &List<'_>)> = (0..).zip(lists).collect();
-    let mut owners: Vec<&[(u32, &List<'_>)]> = numbered.chunk_by(|(_, a), (_, b)| a.jid == b.jid).collect();
-    let shares = |lists: &[(u32, &List<'_>)]| lists.iter().map(|(_, list)| list.table.len()).sum::<usize>();
-    sort_by(&mut owners, |a, b| shares(a).cmp(&shares(b)));
+    let owners = numbered.chunk_by(|(_, a), (_, b)| a.jid == b.jid);
+    let mut owners: Vec<(usize, &[(u32, &List<'_>)])> =
+        owners.map(|lists| (lists.iter().map(|(_, list)| list.table.len()).sum(), lists)).collect();
+    sort_by(&mut owners, |(a, _), (b, _)| a.cmp(b));
     let (mut found, mut more) = (Vec::new(), false);
-    for (owners_left, lists) in (1..=owners.len()).rev().zip(owners) {
+    for (owners_left, (_, lists)) in (1..=owners.len()).rev().zip(owners) {
         let end = found.len() + (MAX_MATCHES - found.len()) / owners_left;
         let of = |available| lists.iter().filter(move |(_, list)| list.available == available);
         for (number, list) in of(true).chain(of(false)) {
