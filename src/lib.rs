@@ -12,7 +12,10 @@
 //! | 3 | `reactor` | the one poll loop: sockets, tokens, deadlines |
 //! | 2 | [`engine`], [`share`], [`storage`] | decisions (pure), contacts' shares (pure), disks and memory |
 //! | 1 | [`proto`], [`bus`] | bytes in, events and bytes out (pure); messages between threads |
-//! | 0 | [`types`] | vocabulary |
+//! | 0 | [`types`], `chatter` | vocabulary; records for who looks for a fault |
+
+#[macro_use]
+mod chatter;
 
 pub mod bus;
 pub mod component;

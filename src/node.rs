@@ -93,7 +93,7 @@ impl Engine {
     pub fn add_peers(&self, info_hash: InfoHash, addrs: &[SocketAddr]) {
         let event = Event::AddPeers { info_hash, addrs: addrs.into(), source: Source::Manual };
         if self.bus.publish(event).is_err() {
-            log::debug!("the network thread takes no peers any more");
+            debug!("the network thread takes no peers any more");
         }
     }
 

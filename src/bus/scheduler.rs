@@ -144,7 +144,7 @@ fn run<E: Event>(shared: &Shared<E>, bus: &Bus<E>) {
 fn publish<E: Event>(bus: &Bus<E>, event: E) {
     match bus.publish(event) {
         Ok(()) => {}
-        Err(error @ PublishError::NoSubscriber(_)) => log::debug!("scheduled event lost: {error}"),
+        Err(error @ PublishError::NoSubscriber(_)) => debug!("scheduled event lost: {error}"),
         Err(error @ PublishError::Full { .. }) => log::warn!("scheduled event lost: {error}"),
     }
 }

@@ -36,7 +36,7 @@ impl Running {
         let Some(thread) = self.thread.take() else { return };
         let name = thread.thread().name().unwrap_or("unnamed").to_owned();
         if self.bus.publish(Event::Stop(self.part)).is_err() {
-            log::debug!("the {name} thread has ended already");
+            debug!("the {name} thread has ended already");
         }
         if thread.join().is_err() {
             log::error!("the {name} thread panicked");

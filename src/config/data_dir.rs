@@ -100,7 +100,7 @@ impl DaemonFile {
     /// Removes the note at the end; that it is gone already is fine.
     pub fn remove(data_dir: &Path) {
         if let Err(e) = std::fs::remove_file(data_dir.join(DAEMON_FILE)) {
-            log::debug!("cannot remove {DAEMON_FILE}: {e}");
+            debug!("cannot remove {DAEMON_FILE}: {e}");
         }
     }
 }

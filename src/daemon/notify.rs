@@ -64,7 +64,7 @@ impl Notify {
 
     fn send(&self, news: &str) {
         if let Some(Err(error)) = self.socket.as_ref().map(|socket| socket.send(news.as_bytes())) {
-            log::debug!("the service manager was not told: {error}");
+            debug!("the service manager was not told: {error}");
         }
     }
 }

@@ -75,7 +75,7 @@ impl Bt {
         match net.connect(addr, torrent.info_hash, options, Peer::dialed(key)) {
             Ok(peer) => Some(peer),
             Err(error) => {
-                log::debug!("{}: cannot connect to {addr}: {error}", torrent.name);
+                debug!("{}: cannot connect to {addr}: {error}", torrent.name);
                 self.not_begun(net, key, addr, &error);
                 None
             }
@@ -230,7 +230,7 @@ impl Bt {
 
     fn completed(&mut self, net: &mut Net<Peer>, key: TorrentKey) {
         let Some(torrent) = self.torrents.get_mut(&key) else { return };
-        log::log!(torrent.log_level(log::Level::Info), "{}: complete", torrent.name);
+        record!(torrent.log_level(log::Level::Info), "{}: complete", torrent.name);
         let info_hash = torrent.info_hash;
         torrent.announcer.completed(net.now());
         self.commit(key);
@@ -273,7 +273,7 @@ impl Bt {
             return;
         }
         let level = torrent.log_level(log::Level::Error);
-        log::log!(level, "{} ({}): stopped: {reason}", torrent.name, torrent.info_hash);
+        record!(level, "{} ({}): stopped: {reason}", torrent.name, torrent.info_hash);
         if torrent.committed() && !torrent.suspect {
             // What is good already shall stay so.
             self.disk.submit(Job::Commit { torrent: key });

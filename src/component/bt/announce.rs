@@ -118,7 +118,7 @@ impl Bt {
         let Some(asking) = &mut torrent.announcer.0 else { return };
         match &reply.result {
             Ok(announced) => {
-                log::debug!("{}: a tracker knows {} peers", torrent.name, announced.peers.len());
+                debug!("{}: a tracker knows {} peers", torrent.name, announced.peers.len());
                 asking.tiers.succeeded(now, &reply.url, announced);
                 asking.trouble = announced.warning.as_deref().map(Arc::from);
                 if torrent.takes_peers() {

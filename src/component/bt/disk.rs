@@ -59,7 +59,7 @@ impl Bt {
                 }
                 Done::Opened { torrent, result, hashed } => self.opened(net, torrent, result, hashed),
                 // It only was to be done ahead of time.
-                Done::NotReserved { error, .. } if error.is_shortage() => log::debug!("no space is reserved: {error}"),
+                Done::NotReserved { error, .. } if error.is_shortage() => debug!("no space is reserved: {error}"),
                 Done::NotReserved { torrent, error } => self.storage_failed(net, torrent, &error),
                 Done::WindowOpened { torrent, piece, result } => self.window_opened(net, torrent, piece, result),
                 Done::Verified { torrent, piece, result, digests } => {
@@ -113,7 +113,7 @@ impl Bt {
         let (count, pieces) = (have.count_ones(), have.len());
         let plural = if pieces == 1 { "" } else { "s" };
         let level = torrent.log_level(log::Level::Info);
-        log::log!(level, "{}: {count} of {pieces} piece{plural} there, {hashed} checked", torrent.name);
+        record!(level, "{}: {count} of {pieces} piece{plural} there, {hashed} checked", torrent.name);
         if torrent.seed && torrent.shared && count < pieces {
             // What people do to their own files is never undone, and it makes another torrent.
             return self.fail(net, key, CHANGED_SHARE.to_owned());

@@ -83,7 +83,7 @@ impl Bt {
         torrent.metadata_bytes = granted;
         fetch.set_room(now, granted);
         if granted < wanted && !self.waiting_metadata.contains(&key) {
-            log::debug!("{}: its description waits for {wanted} bytes of memory", torrent.name);
+            debug!("{}: its description waits for {wanted} bytes of memory", torrent.name);
             self.waiting_metadata.push(key);
         }
         granted > 0

@@ -132,7 +132,7 @@ impl Bt {
                     return self.fail(net, key, reason);
                 }
                 let metainfo = Arc::new(metainfo);
-                log::log!(torrent.log_level(log::Level::Info), "{}: description received", metainfo.info.name);
+                record!(torrent.log_level(log::Level::Info), "{}: description received", metainfo.info.name);
                 torrent.describe(&metainfo);
                 let info_hash = torrent.info_hash;
                 self.announce_change(info_hash, Lifecycle::MetadataKnown(metainfo));

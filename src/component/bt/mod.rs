@@ -176,7 +176,7 @@ fn listen(reactor: &mut Reactor<Peer>, options: &BtOptions) -> Result<u16, BtErr
                 for (ip, error) in missing {
                     // "Any address" of a family that is switched off here is no mistake of anybody's.
                     let level = if ip.is_unspecified() { log::Level::Info } else { log::Level::Warn };
-                    log::log!(level, "not listening on {ip}: {error}");
+                    record!(level, "not listening on {ip}: {error}");
                 }
                 return Ok(port);
             }
@@ -383,7 +383,7 @@ impl Handler for Bt {
     fn incoming(&mut self, net: &mut Net<Peer>, addr: SocketAddr) -> Option<Peer> {
         let welcome = self.stopping.is_none() && self.admit(net, addr);
         if !welcome {
-            log::debug!("refused the connection of {addr}: there are {} already", net.len());
+            debug!("refused the connection of {addr}: there are {} already", net.len());
         }
         welcome.then(Peer::incoming)
     }

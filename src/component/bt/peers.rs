@@ -140,7 +140,7 @@ impl Bt {
         let torrent_key = self.authorise(handshake.info_hash, addr);
         let torrent = torrent_key.and_then(|key| self.torrents.get_mut(&key));
         let (Some(peer), Some(torrent)) = (net.data(key), torrent) else {
-            log::debug!("{addr} asks for {}, which is not here", handshake.info_hash);
+            debug!("{addr} asks for {}, which is not here", handshake.info_hash);
             net.close(key);
             return;
         };
@@ -157,7 +157,7 @@ impl Bt {
             peer.torrent = torrent_key;
             torrent.active.early.push((key, *handshake));
         } else {
-            log::debug!("{addr} asks for {}, which is not served now", torrent.name);
+            debug!("{addr} asks for {}, which is not served now", torrent.name);
             net.close(key);
         }
     }
@@ -180,7 +180,7 @@ impl Bt {
             return self.drop_peer(net, key, &"there is no memory for more peers");
         }
         let Some(torrent) = self.torrents.get_mut(&torrent_key) else { return };
-        log::debug!("{}: joined by {addr} ({})", torrent.name, handshake.peer_id);
+        debug!("{}: joined by {addr} ({})", torrent.name, handshake.peer_id);
         torrent.active.peers.insert(key);
         match &mut torrent.phase {
             Phase::Running(engine) => {
@@ -266,7 +266,7 @@ impl Bt {
     fn log_end(&self, addr: SocketAddr, peer: &Peer, why: &dyn fmt::Display) {
         let name = peer.torrent.and_then(|key| self.torrents.get(&key)).map_or("", |torrent| &*torrent.name);
         let Peer { received, sent, .. } = peer;
-        log::debug!("{name}: {addr} is gone after {received} bytes received and {sent} sent: {why}");
+        debug!("{name}: {addr} is gone after {received} bytes received and {sent} sent: {why}");
     }
 
     pub(super) fn peer_closed(

@@ -364,7 +364,7 @@ impl Fetches {
         self.complaints.retain(|_, said| *said + QUIET > now);
         let key = (jid.clone(), fault);
         if self.complaints.contains_key(&key) || self.complaints.len() >= MAX_COMPLAINTS {
-            log::debug!("catalog of {jid}/{resource}: {problem}");
+            debug!("catalog of {jid}/{resource}: {problem}");
             return;
         }
         self.complaints.insert(key, now);
@@ -409,7 +409,7 @@ impl Fetch {
     fn add_peers(&self, bus: &Bus, info_hash: InfoHash) {
         let addrs = self.addrs.iter().copied().collect();
         if let Err(error) = bus.publish(Event::AddPeers { info_hash, addrs, source: Source::Contact }) {
-            log::debug!("{NETWORK} takes no addresses: {error}");
+            debug!("{NETWORK} takes no addresses: {error}");
         }
     }
 }

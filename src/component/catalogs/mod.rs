@@ -158,7 +158,7 @@ fn add(bus: &Bus, torrent: NewTorrent) -> Result<(), ControlError> {
 /// Its files stay.
 fn remove(bus: &Bus, info_hash: InfoHash) {
     if let Err(error) = ask(bus, NETWORK, SOON, |reply| Event::DelTorrent { info_hash, with_data: false, reply }) {
-        log::debug!("catalog {info_hash}: {error}");
+        debug!("catalog {info_hash}: {error}");
     }
 }
 

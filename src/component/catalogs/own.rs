@@ -154,7 +154,7 @@ impl Own {
             None => {}
         }
         self.size = Some(made.size);
-        log::debug!("catalog {info_hash} of {} shares, {} bytes", made.count, made.size);
+        debug!("catalog {info_hash} of {} shares, {} bytes", made.count, made.size);
         Ok(made)
     }
 

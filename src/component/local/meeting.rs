@@ -104,7 +104,7 @@ impl Worker {
                 let patience = if self.service.name < name { Duration::ZERO } else { CALLED_WITHIN };
                 let Some(neighbor) = self.neighbor(&name) else { return };
                 if !neighbor.found {
-                    log::debug!(target: "bitween::local", "{name} is at {addresses:?}");
+                    debug!(target: "bitween::local", "{name} is at {addresses:?}");
                 }
                 neighbor.found = true;
                 neighbor.dial.set_addresses(addresses);
@@ -137,7 +137,7 @@ impl Worker {
             }
             Ok(_) => named.dial.failed(now(), Retry::Soon),
             Err(error) => {
-                log::debug!(target: "bitween::local", "{}: {error}", named.address);
+                debug!(target: "bitween::local", "{}: {error}", named.address);
                 named.dial.failed(now(), Retry::Soon);
             }
         }
@@ -203,7 +203,7 @@ impl Worker {
 
     fn try_to_call(&mut self, address: SocketAddr, whom: Option<LocalName>) -> Option<usize> {
         let called = self.call(address, whom);
-        called.inspect_err(|error| log::debug!(target: "bitween::local", "{address}: {error}")).ok()
+        called.inspect_err(|error| debug!(target: "bitween::local", "{address}: {error}")).ok()
     }
 
     /// A stream has something to say.
@@ -251,7 +251,7 @@ impl Worker {
             // Two strangers of the same name: the last one counts.
             self.end(now, stranger, Some("conflict"));
         }
-        log::debug!(target: "bitween::local", "stream with {name}, certificate {fingerprint}");
+        debug!(target: "bitween::local", "stream with {name}, certificate {fingerprint}");
         self.accept_who_was_awaited(name, fingerprint);
         let accepted = self.store.neighbors.get(&fingerprint).is_some();
         if let Some(stream) = self.streams.get_mut(key).filter(|_| accepted) {
@@ -373,7 +373,7 @@ impl Worker {
     /// A stream is over.
     pub(super) fn over(&mut self, now: Instant, key: usize, reason: &str) {
         let Some(stream) = self.drop_stream(key) else { return };
-        log::debug!(target: "bitween::local", "{}: {reason}", stream.address);
+        debug!(target: "bitween::local", "{}: {reason}", stream.address);
         let is_on = |neighbor: &Neighbor| neighbor.stream == Some(key) || neighbor.calling == Some(key);
         let names: Vec<LocalName> =
             self.neighbors.iter().filter(|(_, known)| is_on(known)).map(|(name, _)| name.clone()).collect();

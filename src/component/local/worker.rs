@@ -321,7 +321,7 @@ impl Worker {
         match Mdns::start(&self.service, found) {
             Ok(mdns) => self.mdns = Some(mdns),
             Err(error) => {
-                log::debug!(target: "bitween::local", "neighbours cannot be looked for: {error}");
+                debug!(target: "bitween::local", "neighbours cannot be looked for: {error}");
                 self.discover_again();
             }
         }
@@ -354,13 +354,13 @@ impl Worker {
                     let host = Host::of(address.ip());
                     let same = self.streams.iter().filter(|(_, stream)| Host::of(stream.address.ip()) == host);
                     if same.count() >= MAX_PER_HOST && !host.is_loopback() || !self.make_room() {
-                        log::debug!(target: "bitween::local", "too many streams: {address} is turned away");
+                        debug!(target: "bitween::local", "too many streams: {address} is turned away");
                         continue;
                     }
                     let canonical = SocketAddr::new(address.ip().to_canonical(), address.port());
                     let address = if address.ip() == canonical.ip() { address } else { canonical };
                     if let Err(error) = self.begin(socket, address, Role::Called, None) {
-                        log::debug!(target: "bitween::local", "{address}: {error}");
+                        debug!(target: "bitween::local", "{address}: {error}");
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -226,8 +226,8 @@ impl Worker {
             }
         };
         match &result {
-            Ok(reply) => log::debug!("{}: {origin}: {} peers", job.request.announce.info_hash, reply.peers.len()),
-            Err(error) => log::debug!("{}: {origin}: {error}", job.request.announce.info_hash),
+            Ok(reply) => debug!("{}: {origin}: {} peers", job.request.announce.info_hash, reply.peers.len()),
+            Err(error) => debug!("{}: {origin}: {error}", job.request.announce.info_hash),
         }
         if self.stop_by.get().is_some_and(|stop_by| SystemClock.now() > *stop_by + GRACE) {
             return; // a late one: stop() has returned

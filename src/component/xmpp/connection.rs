@@ -210,7 +210,7 @@ impl<'p> Connection<'p> {
     }
 
     fn queue(&mut self, stanza: Vec<u8>) {
-        log::trace!(target: "bitween::xmpp", "> {}", String::from_utf8_lossy(&stanza));
+        trace!(target: "bitween::xmpp", "> {}", String::from_utf8_lossy(&stanza));
         if let Some(management) = &mut self.management {
             management.sent(&stanza);
         }
@@ -351,9 +351,9 @@ impl<'p> Connection<'p> {
     fn accept(&mut self, frame: Frame) -> Result<Option<Element>, ConnectError> {
         match frame {
             Frame::Element(element) => {
-                if log::log_enabled!(target: "bitween::xmpp", log::Level::Trace) {
+                if crate::chatter::is_heard(log::Level::Trace, "bitween::xmpp") {
                     let text = xso::to_vec(&element).unwrap_or_default();
-                    log::trace!(target: "bitween::xmpp", "< {}", String::from_utf8_lossy(&text));
+                    trace!(target: "bitween::xmpp", "< {}", String::from_utf8_lossy(&text));
                 }
                 if let Some(error) = StreamError::from_element(&element) {
                     self.ended = true;

@@ -77,7 +77,7 @@ pub(super) fn establish(
     let domain = ascii_domain(options.jid.domain().as_str())?;
     let mut failure: Option<ConnectError> = None;
     let mut note = |error: ConnectError| {
-        log::debug!(target: "bitween::xmpp", "{error}");
+        debug!(target: "bitween::xmpp", "{error}");
         if failure.as_ref().is_none_or(|failure| failure.progress() < error.progress()) {
             failure = Some(error);
         }
@@ -97,7 +97,7 @@ pub(super) fn establish(
             }
         };
         for address in addresses {
-            log::debug!(target: "bitween::xmpp", "connecting to {endpoint} ({address}, {:?})", endpoint.tls);
+            debug!(target: "bitween::xmpp", "connecting to {endpoint} ({address}, {:?})", endpoint.tls);
             let deadline = now() + options.timing.connect;
             let attempt = Link::connect(port, address, &domain, deadline)
                 .and_then(|link| log_in(options, port, link, endpoint.tls, broken));

@@ -92,7 +92,7 @@ impl Link {
             self.flush()?;
             let Some(tls) = self.tls.as_mut() else { return Err(ConnectError::Closed) };
             if !tls.is_handshaking() && !tls.wants_write() {
-                log::debug!(target: "bitween::xmpp", "TLS with {}: {:?}", self.domain, tls.protocol_version());
+                debug!(target: "bitween::xmpp", "TLS with {}: {:?}", self.domain, tls.protocol_version());
                 return Ok(());
             }
             match self.receive_tls()? {

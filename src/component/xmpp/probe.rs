@@ -33,7 +33,7 @@ impl Probe {
         let busy = Arc::clone(&self.busy);
         let run = move || {
             for ip in seen_at(&servers) {
-                log::debug!("a STUN server sees this machine at {ip}");
+                debug!("a STUN server sees this machine at {ip}");
                 // Nobody listens while the program ends.
                 let _ = bus.publish(Event::Observed { witness, ip });
             }
@@ -55,7 +55,7 @@ fn seen_at(servers: &[(String, u16)]) -> Vec<IpAddr> {
     let addresses: Vec<SocketAddr> = servers.iter().flat_map(look_up).collect();
     let first = |v4: bool| {
         let mut family = addresses.iter().filter(|address| address.is_ipv4() == v4);
-        family.find_map(|server| ask(*server).inspect_err(|error| log::debug!("STUN server {server}: {error}")).ok())
+        family.find_map(|server| ask(*server).inspect_err(|error| debug!("STUN server {server}: {error}")).ok())
     };
     [first(true), first(false)].into_iter().flatten().collect()
 }

@@ -62,7 +62,7 @@ fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
-        log::debug!(target: "bitween::xmpp", "a certificate authority of the system cannot be read: {error}");
+        debug!(target: "bitween::xmpp", "a certificate authority of the system cannot be read: {error}");
     }
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {

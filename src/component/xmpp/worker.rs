@@ -390,7 +390,7 @@ impl Worker {
                 SessionEvent::RosterChanged => self.teller.roster_changed(now()),
                 SessionEvent::Ready => {}
                 SessionEvent::SeenAt(ip) => {
-                    log::debug!("the server sees this machine at {ip}");
+                    debug!("the server sees this machine at {ip}");
                     // Nobody listens while the program ends.
                     let _ = self.bus.publish(Event::Observed { witness: Witness::Server(self.key), ip });
                 }

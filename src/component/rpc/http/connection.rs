@@ -228,7 +228,7 @@ impl Connection {
             }
             Ok(None) => {}
             Err(e) => {
-                log::debug!("refused a request: {e}");
+                debug!("refused a request: {e}");
                 self.head_only = false;
                 return Ok(Some(self.respond(now, e.response(), true)));
             }

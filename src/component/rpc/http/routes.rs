@@ -57,7 +57,7 @@ pub(super) fn answer(control: &dyn Interface, caller: Option<&Caller>, request: 
 
 fn call(control: &dyn Interface, caller: &Caller, body: &[u8]) -> Response {
     let answer = jsonrpc::respond(body, |call| {
-        log::debug!("call of {:?}", call.method);
+        debug!("call of {:?}", call.method);
         // A method that panics must cost its caller an error, not everybody a worker.
         let outcome = catch_unwind(AssertUnwindSafe(|| methods::dispatch(control, caller, call)));
         outcome.unwrap_or_else(|_| {

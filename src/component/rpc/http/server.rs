@@ -359,7 +359,7 @@ impl EventLoop {
             let large = self.connections.iter().filter(|(_, c)| c.may_be_shed(SMALL_REQUEST));
             let Some(slot) = large.max_by_key(|(_, c)| c.held()).map(|(slot, _)| slot) else { return };
             let Some(connection) = self.connections.get_mut(slot) else { return };
-            log::debug!("a large call is refused: calls hold {held} bytes together");
+            debug!("a large call is refused: calls hold {held} bytes together");
             let progress = connection.shed(now);
             self.follow(slot, progress, stopping);
         }
@@ -385,7 +385,7 @@ impl EventLoop {
         if self.connections.len() >= self.options.max_connections.max(1) {
             let waiting = self.connections.iter().filter_map(|(slot, c)| c.waiting_since().map(|since| (since, slot)));
             let Some((_, slot)) = waiting.min() else { return };
-            log::debug!("the connection that has been silent longest makes room for a new one");
+            debug!("the connection that has been silent longest makes room for a new one");
             self.connections.try_remove(slot);
         }
         // Answers are small and written at once: waiting to fill a segment only delays them.
