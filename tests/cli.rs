@@ -67,9 +67,9 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "download", "seed", "create", "info", "verify", "daemon", "account", "contacts", "share", "unshare", "shares",
-    "search", "get", "status", "pause", "resume", "remove", "stop", "doctor", "demo",
+    "search", "get", "status", "pause", "resume", "recheck", "remove", "stop", "doctor", "demo",
 ];
 
 #[test]

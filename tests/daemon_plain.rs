@@ -37,6 +37,7 @@ fn a_share_lives_through_all_commands() {
     home.ok(&["resume", &hash]);
     assert_ne!(home.state(&hash), "paused");
     wait_for("the share to be looked at and served", START_LIMIT, || (home.state(&hash) == "seeding").then_some(()));
+    assert_eq!(home.ok(&["recheck", "film.mkv", "--wait"]), "film.mkv: all of 292.9 KiB is good");
     home.ok(&["unshare", &hash]);
     assert_eq!(home.state(&hash), "gone");
     assert!(home.path("film.mkv").exists());
@@ -48,6 +49,27 @@ fn a_share_lives_through_all_commands() {
     assert!(daemon.wait().0.success());
     assert_eq!(home.run(&["status"]).status.code(), Some(3), "nobody is there any more");
     assert!(!home.data("daemon.json").exists());
+}
+
+#[test]
+fn torrents_go_by_their_names_too() {
+    let home = Home::new();
+    let _daemon = home.start();
+    let film = home.share(&home.file("Summer film.mkv", 100_000));
+    let song = home.share(&home.file("Summer song.ogg", 100_000));
+    let answer: serde_json::Value = serde_json::from_str(&home.ok(&["pause", "FILM", "--json"])).unwrap();
+    assert_eq!(answer, json!({"hash": film, "done": "paused"}));
+    assert_eq!((home.state(&film).as_str(), home.state(&song).as_str()), ("paused", "seeding"));
+    let error = home.fails(&["pause", "summer"]);
+    assert!(error.contains(&film[..10]) && error.contains(&song[..10]), "{error}");
+    assert!(home.fails(&["pause", "winter"]).contains("bitween status"));
+    assert!(home.fails(&["remove", "film", "--with-data"]).contains("whole name"));
+    assert!(home.path("Summer film.mkv").exists());
+    home.ok(&["remove", "Summer film.mkv", "--with-data"]);
+    assert!(!home.path("Summer film.mkv").exists());
+    let checked: serde_json::Value = serde_json::from_str(&home.ok(&["recheck", "song", "--wait", "--json"])).unwrap();
+    assert_eq!((&checked["hash"], &checked["complete"]), (&json!(song), &json!(true)));
+    assert!(home.fails(&["get", "nothing like it"]).contains("a contact shares"));
 }
 
 #[test]

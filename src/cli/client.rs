@@ -66,8 +66,12 @@ pub struct ListArgs {
 /// How to find the daemon, and the torrent that a command is about.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TorrentArgs {
-    /// Its hash, or enough of the first digits
+    /// Its hash or enough of the first digits, its name, or a part of the name that no other has
+    #[arg(value_name = "HASH|NAME")]
     pub hash: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
     /// Where the daemon is
     #[command(flatten)]
     pub connect: ConnectArgs,

@@ -134,6 +134,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         }
     };
     client.call::<Value>(method, params)?;
+    if args.list.json {
+        return print_json(&json!({"done": done}));
+    }
     line(&done)?;
     match action {
         Action::Accept(person) => say_fingerprint(&client, person.jid.bare()),

@@ -22,6 +22,9 @@ const NAMED_SKIPPED: usize = 10;
 
 /// Make a torrent of a file or folder.
 #[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bitween create ~/Holiday -o holiday.torrent\n  bitween create film.mkv --tracker http://tracker.example.org/announce --private"
+)]
 pub struct Args {
     /// The file or folder
     path: PathBuf,

@@ -35,6 +35,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// See it work: two nodes on this machine share a folder, without account and server
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example:\n  bitween demo")]
 pub struct Args {
     /// Leave the folders of both nodes behind
     #[arg(long)]

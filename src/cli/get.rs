@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::client::{Client, ConnectArgs};
 use super::error::CliError;
 use super::interrupt::Interrupt;
-use super::output::{clean, line, note, peers, size};
+use super::named;
+use super::output::{clean, json as print_json, line, note, peers, size};
 use super::progress::{Picture, Progress, fetching};
 use crate::component::rpc::types::{Added, TorrentState, TorrentStatus, TorrentStatuses};
 use crate::proto::metainfo::MAX_TORRENT_LEN;
@@ -22,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   bitween get 3f9a1c                    what `bitween shares` lists
   bitween get 3f9a1c --dir ~/Films --wait
+  bitween get holiday                   the one share whose name holds that
   bitween get film.torrent
   bitween get 'magnet:?xt=urn:btih:...'";
 
@@ -29,8 +31,8 @@ Examples:
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Hash (or enough of its first digits), torrent file, or magnet link
-    #[arg(value_name = "HASH|FILE.torrent|MAGNET")]
+    /// Hash (or enough of its first digits) or name of a contact's share, torrent file, or magnet link
+    #[arg(value_name = "HASH|NAME|FILE.torrent|MAGNET")]
     what: String,
     /// Folder that gets it [default: the daemon's download folder]
     #[arg(long, value_name = "DIR")]
@@ -38,6 +40,9 @@ pub struct Args {
     /// Return when every byte is verified on disk
     #[arg(long)]
     wait: bool,
+    /// Print JSON: what was added or, with --wait, what it became
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -48,7 +53,13 @@ pub struct Args {
 /// No daemon, something that cannot be fetched, or a torrent that stopped with an error.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let client = Client::find(&args.connect)?;
-    let mut params = source(&args.what)?;
+    let mut params = match source(&args.what)? {
+        Some(params) => params,
+        None => match named::share(&client, &args.what)? {
+            Some(hash) => json!({"hash": hash}),
+            None => return Err(nothing(&args.what)),
+        },
+    };
     if let Some(dir) = &args.dir {
         let dir = std::path::absolute(dir).map_err(CliError::failed)?;
         let text = dir.to_str().ok_or_else(|| CliError::failed("the folder's name is not valid UTF-8"))?;
@@ -57,6 +68,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         }
     }
     let added: Added = client.call("bt.add_torrent", params)?;
+    if args.json {
+        return tell_json(&client, &added, args.wait);
+    }
     line(&clean(&added.hash))?;
     if added.existing {
         note(&existing(&client, &added.hash)?);
@@ -67,6 +81,22 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if args.wait { wait(&client, &added.hash, &Interrupt::listen()?) } else { Ok(()) }
 }
 
+/// One object: what was added or, when that was waited for, what became of it.
+fn tell_json(client: &Client, added: &Added, waits: bool) -> Result<(), CliError> {
+    if !waits {
+        return print_json(added);
+    }
+    wait(client, &added.hash, &Interrupt::listen()?)?;
+    let statuses: TorrentStatuses = client.call("bt.status", json!({"hash": added.hash}))?;
+    statuses.torrents.first().map_or_else(|| Err(CliError::failed("the torrent was removed")), print_json)
+}
+
+/// It is nothing that can be fetched.
+fn nothing(what: &str) -> CliError {
+    let error = super::transfer::nothing_called(what);
+    CliError::failed(format_args!("{}, nor the name of something that a contact shares", error.message))
+}
+
 /// It stays where it was put the first time, whatever folder was asked for now.
 fn existing(client: &Client, hash: &str) -> Result<String, CliError> {
     let statuses: TorrentStatuses = client.call("bt.status", json!({"hash": hash}))?;
@@ -74,24 +104,22 @@ fn existing(client: &Client, hash: &str) -> Result<String, CliError> {
     Ok(format!("it is in the list already{}", place.unwrap_or_default()))
 }
 
-/// Which of the three it is: a link says so itself, a file is there, anything else is a hash.
-fn source(what: &str) -> Result<Value, CliError> {
+/// Which of the three it is: a link says so itself, a file is there, a hash is digits. None of them: it may be a name.
+fn source(what: &str) -> Result<Option<Value>, CliError> {
     if what.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("magnet:")) {
-        return Ok(json!({"magnet": what}));
+        return Ok(Some(json!({"magnet": what})));
     }
     let path = Path::new(what);
-    let is_hash = !what.is_empty() && what.len() <= 40 && what.bytes().all(|b| b.is_ascii_hexdigit());
-    if is_hash && !path.is_file() {
-        return Ok(json!({"hash": what}));
+    if named::is_hash(what) && !path.is_file() {
+        return Ok(Some(json!({"hash": what})));
     }
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => super::transfer::nothing_called(what),
-        _ => CliError::failed(format_args!("cannot read {}: {error}", clean(what))),
-    };
     let limit = u64::try_from(MAX_TORRENT_LEN).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
-    std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
-    Ok(json!({"torrent": base64::engine::general_purpose::STANDARD.encode(bytes)}))
+    match std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Some(json!({"torrent": base64::engine::general_purpose::STANDARD.encode(bytes)}))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(CliError::failed(format_args!("cannot read {}: {error}", clean(what)))),
+    }
 }
 
 /// Waits until every byte is there, and shows how far it is meanwhile.
@@ -149,12 +177,13 @@ mod tests {
 
     #[test]
     fn links_hashes_and_files_are_told_apart() {
-        assert_eq!(source("Magnet:?xt=x").unwrap(), json!({"magnet": "Magnet:?xt=x"}));
-        assert_eq!(source("3f9a1c").unwrap(), json!({"hash": "3f9a1c"}));
-        assert!(source("no/such.torrent").unwrap_err().message.contains("no/such.torrent is neither a file"));
+        assert_eq!(source("Magnet:?xt=x").unwrap(), Some(json!({"magnet": "Magnet:?xt=x"})));
+        assert_eq!(source("3f9a1c").unwrap(), Some(json!({"hash": "3f9a1c"})));
+        assert_eq!(source("no/such.torrent").unwrap(), None);
+        assert!(nothing("no/such.torrent").message.contains("no/such.torrent is neither a file"));
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("x.torrent");
         std::fs::write(&file, "d4:infoe").unwrap();
-        assert_eq!(source(file.to_str().unwrap()).unwrap(), json!({"torrent": "ZDQ6aW5mb2U="}));
+        assert_eq!(source(file.to_str().unwrap()).unwrap(), Some(json!({"torrent": "ZDQ6aW5mb2U="})));
     }
 }

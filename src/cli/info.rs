@@ -14,6 +14,7 @@ use crate::types::{Printable, is_unprintable};
 
 /// Show what a torrent file or magnet link says.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:\n  bitween info holiday.torrent\n  bitween info holiday.torrent --json")]
 pub struct Args {
     /// Torrent file, magnet link or info hash
     #[arg(value_name = "FILE.torrent|MAGNET")]

@@ -24,12 +24,16 @@ pub mod get;
 mod hash_progress;
 pub mod info;
 mod interrupt;
+#[cfg(feature = "web")]
+mod named;
 pub mod output;
 #[cfg(feature = "web")]
 pub mod pause;
 mod progress;
 #[cfg(feature = "web")]
 mod prompt;
+#[cfg(feature = "web")]
+pub mod recheck;
 #[cfg(feature = "web")]
 pub mod remove;
 #[cfg(feature = "xmpp")]
@@ -136,6 +140,8 @@ enum Command {
     #[cfg(feature = "web")]
     Resume(pause::ResumeArgs),
     #[cfg(feature = "web")]
+    Recheck(recheck::Args),
+    #[cfg(feature = "web")]
     Remove(remove::Args),
     #[cfg(feature = "web")]
     Stop(stop::Args),
@@ -230,6 +236,8 @@ impl Cli {
             #[cfg(feature = "web")]
             Command::Resume(args) => pause::resume(&args),
             #[cfg(feature = "web")]
+            Command::Recheck(args) => recheck::run(&args),
+            #[cfg(feature = "web")]
             Command::Remove(args) => remove::run(&args),
             #[cfg(feature = "web")]
             Command::Stop(args) => stop::run(&args),
@@ -264,7 +272,7 @@ mod tests {
     const LOCAL: bool = cfg!(feature = "local");
 
     /// Commands that ask the daemon, and whether they are built in.
-    const ASKING: [(&str, bool); 13] = [
+    const ASKING: [(&str, bool); 14] = [
         ("account", XMPP),
         ("contacts", XMPP),
         ("share", XMPP),
@@ -275,6 +283,7 @@ mod tests {
         ("status", WEB),
         ("pause", WEB),
         ("resume", WEB),
+        ("recheck", WEB),
         ("remove", WEB),
         ("stop", WEB),
         ("doctor", WEB),
@@ -302,6 +311,25 @@ mod tests {
         expected.sort_unstable();
         found.sort_unstable();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn every_command_has_examples_that_it_would_take() {
+        let splits = |line: &str| !line.contains(['\'', '"', '&', '|', '(']);
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> = help.lines().filter(|line| line.starts_with("  bitween ")).collect();
+            assert!(!examples.is_empty() && help.contains("Example"), "{name} has no example");
+            for line in examples {
+                // What stands behind a gap explains it.
+                let typed = line.trim().split("   ").next().unwrap_or_default();
+                if splits(typed) {
+                    let outcome = Cli::try_parse_from(typed.split_whitespace());
+                    assert!(outcome.is_ok(), "{line}: {}", outcome.unwrap_err());
+                }
+            }
+        }
     }
 
     #[test]

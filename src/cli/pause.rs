@@ -1,14 +1,14 @@
 //! `bitween pause` and `bitween resume`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::client::{Client, TorrentArgs};
+use super::client::TorrentArgs;
 use super::error::CliError;
-use super::output::line;
+use super::named::Likeness;
 
 /// Stop a torrent until it is resumed
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example:\n  bitween pause 3f9a1c")]
+#[command(after_help = "Examples:\n  bitween pause 3f9a1c\n  bitween pause holiday")]
 pub struct PauseArgs {
     #[command(flatten)]
     torrent: TorrentArgs,
@@ -27,8 +27,7 @@ pub struct ResumeArgs {
 /// # Errors
 /// No daemon, or an unknown hash.
 pub fn pause(args: &PauseArgs) -> Result<(), CliError> {
-    tell(&args.torrent, "bt.pause")?;
-    line("paused")
+    args.torrent.tell(Likeness::Part, "bt.pause", json!({}), "paused")
 }
 
 /// Runs `bitween resume`.
@@ -36,10 +35,5 @@ pub fn pause(args: &PauseArgs) -> Result<(), CliError> {
 /// # Errors
 /// No daemon, or an unknown hash.
 pub fn resume(args: &ResumeArgs) -> Result<(), CliError> {
-    tell(&args.torrent, "bt.resume")?;
-    line("resumed")
-}
-
-fn tell(torrent: &TorrentArgs, method: &str) -> Result<Value, CliError> {
-    Client::find(&torrent.connect)?.call(method, json!({"hash": torrent.hash}))
+    args.torrent.tell(Likeness::Part, "bt.resume", json!({}), "resumed")
 }

@@ -1,10 +1,10 @@
 //! `bitween remove`: forgets a torrent, and deletes its files only when told so.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::client::{Client, TorrentArgs};
+use super::client::TorrentArgs;
 use super::error::CliError;
-use super::output::line;
+use super::named::Likeness;
 
 /// Forget a torrent
 #[derive(Clone, Debug, clap::Args)]
@@ -12,7 +12,7 @@ use super::output::line;
 pub struct Args {
     #[command(flatten)]
     torrent: TorrentArgs,
-    /// Delete its files too; this cannot be undone
+    /// Delete its files too; this cannot be undone, and so takes no part of a name
     #[arg(long)]
     with_data: bool,
 }
@@ -22,7 +22,9 @@ pub struct Args {
 /// # Errors
 /// No daemon, an unknown hash, or files that cannot be deleted.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let params = json!({"hash": args.torrent.hash, "with_data": args.with_data});
-    Client::find(&args.torrent.connect)?.call::<Value>("bt.remove", params)?;
-    line(if args.with_data { "removed with its files" } else { "removed; its files stay" })
+    let (likeness, said) = match args.with_data {
+        true => (Likeness::Whole, "removed with its files"),
+        false => (Likeness::Part, "removed; its files stay"),
+    };
+    args.torrent.tell(likeness, "bt.remove", json!({"with_data": args.with_data}), said)
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ConnectArgs};
 use super::error::CliError;
-use super::output::line;
+use super::output::{json as print_json, line};
 use crate::config::DataDirLock;
 
 /// Time between two looks.
@@ -17,9 +17,12 @@ const LOOKS: u32 = 20 * 20;
 /// Stop the daemon
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Trackers and contacts are told, everything is written to disk; it returns when the daemon is gone."
+    after_help = "Example:\n  bitween stop\n\nTrackers and contacts are told, everything is written to disk; it returns when the daemon is gone."
 )]
 pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -40,7 +43,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let silent = client.call::<Value>("Api.versions", json!({})).is_err_and(|error| error.code == 3);
         let gone = silent && !data_dir.as_deref().is_some_and(DataDirLock::is_held);
         if gone {
-            return line("stopped");
+            return if args.json { print_json(&json!({"done": "stopped"})) } else { line("stopped") };
         }
         std::thread::sleep(POLL);
     }

@@ -1,10 +1,10 @@
 //! `bitween unshare`: withdraws a share. Its files stay.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::client::{Client, TorrentArgs};
+use super::client::TorrentArgs;
 use super::error::CliError;
-use super::output::line;
+use super::named::Likeness;
 
 /// Withdraw a share; its files stay
 #[derive(Clone, Debug, clap::Args)]
@@ -19,6 +19,5 @@ pub struct Args {
 /// # Errors
 /// No daemon, or an unknown hash.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    Client::find(&args.torrent.connect)?.call::<Value>("bt.del_torrent", json!({"hash": args.torrent.hash}))?;
-    line("no longer shared")
+    args.torrent.tell(Likeness::Part, "bt.del_torrent", json!({}), "no longer shared")
 }

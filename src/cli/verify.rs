@@ -12,6 +12,7 @@ use crate::types::Printable;
 
 /// Compare files on the disk with a torrent.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example:\n  bitween verify holiday.torrent --dir ~")]
 pub struct Args {
     /// The torrent file
     #[arg(value_name = "FILE.torrent")]
