@@ -337,6 +337,11 @@ fn the_token_is_needed_where_others_can_reach_the_server() {
     assert_eq!(status_of(&f.post("Authorization: Bearer wrong\r\n", &body)), 401);
     assert_eq!(status_of(&f.post("Authorization: Bearer s3cret\r\n", &body)), 200);
     assert_eq!(status_of(&f.get("/healthz")), 200);
+    assert_eq!(status_of(&f.get("/metrics")), 401, "numbers are for those who may look");
+    let get = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+    let shown = f.raw(format!("{get}Authorization: Bearer s3cret\r\n\r\n").as_bytes());
+    assert_eq!((status_of(&shown), body_of(&shown)), (200, "bitween_peers 3\n"));
+    assert_eq!(status_of(&f.raw(format!("{get}Origin: http://evil.example\r\n\r\n").as_bytes())), 403);
 }
 
 #[test]

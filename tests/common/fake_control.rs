@@ -92,6 +92,11 @@ impl rpc::Details for FakeControl {
         self.note(format!("recheck {hash}"));
         Ok(())
     }
+
+    fn metrics(&self, out: &mut String) -> Result<()> {
+        out.push_str("bitween_peers 3\n");
+        Ok(())
+    }
 }
 
 impl Control for FakeControl {

@@ -7,6 +7,7 @@ mod access;
 mod account;
 mod contacts;
 mod details;
+mod metrics;
 mod settings;
 mod torrents;
 

@@ -12,6 +12,9 @@ use super::super::control::Interface;
 use super::super::{methods, pages};
 use super::guard::{Guard, Refusal};
 
+/// The daemon in numbers, for Prometheus.
+const METRICS: &str = "/metrics";
+
 /// Who makes this request, by its head alone; nobody in particular where everybody may look. `local` is the address the
 /// client reached, `from` its own.
 ///
@@ -27,8 +30,8 @@ pub(super) fn admit(
         log::warn!("refused a call: {refusal}");
         return Err(refusal.response());
     }
-    let is_call = head.path == "/api" && head.method == Method::Post;
-    if !is_call {
+    let tells = head.path == METRICS || head.path == "/api" && head.method == Method::Post;
+    if !tells {
         return Ok(None);
     }
     guard.caller(head, from).map(Some).map_err(|refusal| refusal.response())
@@ -44,14 +47,27 @@ pub(super) fn answer(control: &dyn Interface, caller: Option<&Caller>, request: 
         },
         "/api" => Response::text(405, "POST JSON-RPC 2.0 here; GET /api/browse shows the methods")
             .with_header("Allow", "POST"),
-        "/" | "/style.css" | "/api/browse" | "/healthz" if !reads => {
+        "/" | "/style.css" | "/api/browse" | "/healthz" | METRICS if !reads => {
             Response::text(405, "this can only be read").with_header("Allow", "GET, HEAD")
         }
         "/" => pages::home(),
         "/style.css" => pages::style(),
         "/api/browse" => pages::browse(),
         "/healthz" => Response::text(200, "ok"),
+        METRICS => match caller {
+            Some(_) => metrics(control),
+            None => Refusal::Token.response(),
+        },
         _ => Response::text(404, "there is nothing here; the interface is POST /api"),
+    }
+}
+
+/// Everybody who may look at all may look at the numbers.
+fn metrics(control: &dyn Interface) -> Response {
+    let mut text = String::new();
+    match control.metrics(&mut text) {
+        Ok(()) => Response::new(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes()),
+        Err(error) => Response::text(503, &error.message),
     }
 }
 
